@@ -1,0 +1,106 @@
+#include "code_set.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace fasthash {
+
+namespace {
+
+constexpr int64_t kTileBytes = 16384;
+
+int64_t tile_codes(int n_words) {
+    const int64_t fitting = kTileBytes / (8 * n_words) / kTileGroup * kTileGroup;
+    return std::max<int64_t>(fitting, 2 * kTileGroup);
+}
+
+int popcount(uint64_t x) { return __builtin_popcountll(x); }
+
+}  // namespace
+
+Mask::Mask(const uint8_t* bits, int64_t n_codes) : bits_(bits), n_codes_(n_codes) {
+    const int64_t n_blocks = (n_codes + kBlock - 1) / kBlock;
+    eligible_before_.assign(static_cast<size_t>(n_blocks) + 1, 0);
+    for (int64_t block = 0; block < n_blocks; ++block) {
+        int64_t eligible = 0;
+        for (int64_t i = 0; i < kBlock / 64 && block * kBlock + i * 64 < n_codes; ++i) eligible += popcount(word(block * kBlock / 64 + i));
+        eligible_before_[static_cast<size_t>(block) + 1] = eligible_before_[static_cast<size_t>(block)] + eligible;
+    }
+}
+
+uint64_t Mask::word(int64_t i) const {
+    const int64_t codes_left = n_codes_ - i * 64;
+    uint64_t bits = 0;
+    std::memcpy(&bits, bits_ + i * 8, static_cast<size_t>(std::min<int64_t>(8, (codes_left + 7) / 8)));
+    return codes_left >= 64 ? bits : bits & ((uint64_t{1} << codes_left) - 1);
+}
+
+int64_t Mask::id(int64_t rank) const {
+    const auto after = std::upper_bound(eligible_before_.begin(), eligible_before_.end(), rank);
+    const int64_t block = after - eligible_before_.begin() - 1;
+    int64_t left = rank - eligible_before_[static_cast<size_t>(block)];
+    int64_t i = block * kBlock / 64;
+    uint64_t bits = word(i);
+    for (; left >= popcount(bits); bits = word(++i)) left -= popcount(bits);
+    for (; left > 0; --left) bits &= bits - 1;
+    return i * 64 + __builtin_ctzll(bits);
+}
+
+void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t stride) {
+    for (; n_bytes >= 8; n_bytes -= 8, code += 8, words += stride) std::memcpy(words, code, 8);
+    if (n_bytes > 0) {
+        uint64_t last = 0;
+        std::memcpy(&last, code, static_cast<size_t>(n_bytes));
+        *words = last;
+    }
+}
+
+TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end)
+    : set_(set),
+      tile_codes_(tile_codes(set.n_words())),
+      at_(begin),
+      end_(end),
+      rank_(set.mask ? set.mask->eligible_before_block(begin / Mask::kBlock) : begin),
+      planes_(new uint64_t[static_cast<size_t>(tile_codes_ * set.n_words())]()) {
+    if (set_.mask && at_ < end_) pending_ = set_.mask->word(at_ / 64);
+}
+
+bool TileReader::next(CodeTile& tile) {
+    if (set_.mask) return gathered(tile);
+    if (set_.n_bytes == 8 && end_ - at_ >= kTileGroup) return in_place(tile);
+    return copied(tile);
+}
+
+bool TileReader::emit(CodeTile& tile, int64_t count) {
+    tile = {planes_.get(), tile_codes_, count, rank_};
+    rank_ += count;
+    return count > 0;
+}
+
+bool TileReader::in_place(CodeTile& tile) {
+    const int64_t count = std::min(tile_codes_, (end_ - at_) / kTileGroup * kTileGroup);
+    tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * 8), 0, count, rank_};
+    at_ += count;
+    rank_ += count;
+    return true;
+}
+
+bool TileReader::copied(CodeTile& tile) {
+    const int64_t count = std::min(tile_codes_, end_ - at_);
+    for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
+    at_ += count;
+    return emit(tile, count);
+}
+
+bool TileReader::gathered(CodeTile& tile) {
+    int64_t count = 0;
+    while (at_ < end_) {
+        for (; pending_ != 0 && count < tile_codes_; pending_ &= pending_ - 1) place(at_ + __builtin_ctzll(pending_), count++);
+        if (pending_ != 0) break;
+        at_ += 64;
+        if (at_ < end_) pending_ = set_.mask->word(at_ / 64);
+    }
+    return emit(tile, count);
+}
+
+}  // namespace fasthash

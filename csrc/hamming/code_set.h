@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernel.h"
+
+namespace fasthash {
+
+// A bitmap over the codes (bit i % 8 of byte i / 8), able to turn the rank of an eligible code into its id.
+class Mask {
+public:
+    static constexpr int64_t kBlock = 4096;  // codes per counted block
+
+    Mask(const uint8_t* bits, int64_t n_codes);
+
+    int64_t n_eligible() const { return eligible_before_.back(); }
+    int64_t eligible_before_block(int64_t block) const { return eligible_before_[static_cast<size_t>(block)]; }
+    int64_t id(int64_t rank) const;
+    uint64_t word(int64_t i) const;  // bits 64 i to 64 i + 63, zero past the last code
+
+private:
+    const uint8_t* bits_;
+    int64_t n_codes_;
+    std::vector<int64_t> eligible_before_;
+};
+
+// Row-major packed codes in memory that somebody else owns.
+struct CodeSet {
+    const uint8_t* codes;
+    int64_t n_codes;
+    int n_bytes;
+    const Mask* mask;  // null: every code is eligible
+
+    int n_words() const { return (n_bytes + 7) / 8; }
+    int64_t n_eligible() const { return mask ? mask->n_eligible() : n_codes; }
+    int64_t id(int64_t rank) const { return mask ? mask->id(rank) : rank; }
+};
+
+// Copies one code into words a `stride` apart, the rest of the last word zero.
+void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t stride);
+
+// Walks the eligible codes with ids in [begin, end) as tiles that fit the first-level cache. `begin` is a multiple of
+// Mask::kBlock. A tile is valid until the next call.
+class TileReader {
+public:
+    TileReader(const CodeSet& set, int64_t begin, int64_t end);
+    bool next(CodeTile& tile);
+
+private:
+    bool in_place(CodeTile& tile);
+    bool copied(CodeTile& tile);
+    bool gathered(CodeTile& tile);
+    bool emit(CodeTile& tile, int64_t count);
+    void place(int64_t id, int64_t column) {
+        code_to_words(set_.codes + id * set_.n_bytes, set_.n_bytes, planes_.get() + column, tile_codes_);
+    }
+
+    const CodeSet set_;
+    const int64_t tile_codes_;
+    int64_t at_;
+    const int64_t end_;
+    int64_t rank_;
+    uint64_t pending_ = 0;  // bits of the mask word at `at_` not gathered yet
+    std::unique_ptr<uint64_t[]> planes_;
+};
+
+}  // namespace fasthash

@@ -1,0 +1,47 @@
+#pragma once
+
+// Included by files compiled for one processor level each: no standard library but these two headers,
+// and nothing inline that another level could share.
+#include <cstddef>
+#include <cstdint>
+
+namespace fasthash {
+
+// A run of codes as planes of 64-bit words: word w of code j is planes[w * stride + j].
+// A width that is no multiple of 64 bits has zeros in the rest of its last word.
+struct CodeTile {
+    const uint64_t* planes;
+    int64_t stride;
+    int64_t count;  // a multiple of kTileGroup may be read from each plane, codes past `count` being padding
+    int64_t base;   // the rank of code 0
+};
+
+constexpr int64_t kTileGroup = 32;
+
+// What one query has found so far, in ascending order of rank. An item is distance << 48 | rank.
+struct CandidateList {
+    uint64_t* items;
+    int64_t size;
+    int64_t capacity;   // on entry to a scan and after `full`, at least kTileGroup more than `size`
+    uint64_t limit;     // a code is taken when its distance is below this
+    int64_t k;
+    void (*full)(CandidateList&);  // called when fewer than kTileGroup places are left
+};
+
+constexpr int kRankBits = 48;
+
+struct HammingKernel {
+    // Appends to `list` the codes of the tile whose distance to the query is below the list's limit.
+    void (*scan)(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list);
+    // Writes the distance of every code of the tile.
+    void (*distances)(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out);
+};
+
+HammingKernel hamming_kernel_baseline();
+HammingKernel hamming_kernel_v2();
+HammingKernel hamming_kernel_avx2();
+HammingKernel hamming_kernel_avx512();
+HammingKernel hamming_kernel_avx512vpopcntdq();
+HammingKernel hamming_kernel_neon();
+
+}  // namespace fasthash

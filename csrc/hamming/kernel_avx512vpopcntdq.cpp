@@ -1,0 +1,8 @@
+#include "lanes_avx512.h"
+#include "scan.h"
+
+namespace fasthash {
+
+HammingKernel hamming_kernel_avx512vpopcntdq() { return {scan, distances}; }
+
+}  // namespace fasthash

@@ -1,0 +1,8 @@
+#include "lanes_scalar.h"
+#include "scan.h"
+
+namespace fasthash {
+
+HammingKernel hamming_kernel_baseline() { return {scan, distances}; }
+
+}  // namespace fasthash

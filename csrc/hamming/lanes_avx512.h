@@ -1,0 +1,45 @@
+// Eight codes at a time; how a register is counted depends on VPOPCNTDQ.
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fasthash {
+namespace {
+
+struct Lanes {
+    static constexpr int kLanes = 8;
+    using Words = __m512i;
+    using Partial = __m512i;
+    using Counts = __m512i;
+
+    static Words load(const uint64_t* p) { return _mm512_loadu_si512(p); }
+    static Words broadcast(uint64_t word) { return _mm512_set1_epi64(static_cast<long long>(word)); }
+#if defined(__AVX512VPOPCNTDQ__)
+    static constexpr int kMaxPartials = 1 << 20;
+    static Partial partial_popcount(Words a, Words b) { return _mm512_popcnt_epi64(_mm512_xor_si512(a, b)); }
+    static Partial add(Partial a, Partial b) { return _mm512_add_epi64(a, b); }
+    static Counts finish(Partial a) { return a; }
+#else
+    static constexpr int kMaxPartials = 31;  // 31 * 8 bits still fit a byte
+    static Partial partial_popcount(Words a, Words b) {
+        const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+        const __m512i nibble = _mm512_set1_epi8(0x0f);
+        const __m512i x = _mm512_xor_si512(a, b);
+        const __m512i low = _mm512_shuffle_epi8(table, _mm512_and_si512(x, nibble));
+        const __m512i high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble));
+        return _mm512_add_epi8(low, high);
+    }
+    static Partial add(Partial a, Partial b) { return _mm512_add_epi8(a, b); }
+    static Counts finish(Partial a) { return _mm512_sad_epu8(a, _mm512_setzero_si512()); }
+#endif
+    static Counts add_counts(Counts a, Counts b) { return _mm512_add_epi64(a, b); }
+    static Counts minimum(Counts a, Counts b) { return _mm512_min_epu32(a, b); }
+    static Counts limit(uint64_t value) { return _mm512_set1_epi64(static_cast<long long>(value)); }
+    static bool any_below(Counts a, Counts limit) { return below(a, limit) != 0; }
+    static uint32_t below(Counts a, Counts limit) { return _mm512_cmplt_epu64_mask(a, limit); }
+    static void store(Counts a, uint64_t* out) { _mm512_storeu_si512(out, a); }
+    static void store32(Counts a, int32_t* out) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi64_epi32(a)); }
+};
+
+}  // namespace
+}  // namespace fasthash

@@ -1,0 +1,46 @@
+// One code at a time, for the levels without vector popcounts.
+#include <cstdint>
+
+namespace fasthash {
+namespace {
+
+struct Lanes {
+    static constexpr int kLanes = 1;
+    static constexpr int kMaxPartials = 1 << 20;
+    using Words = uint64_t;
+    using Partial = uint64_t;
+    using Counts = uint64_t;
+
+    static Words load(const uint64_t* p) {
+        uint64_t word;
+        __builtin_memcpy(&word, p, sizeof word);  // 8-byte codes are read where they lie, aligned or not
+        return word;
+    }
+    static Words broadcast(uint64_t word) { return word; }
+    static Partial partial_popcount(Words a, Words b) { return popcount(a ^ b); }
+    static Partial add(Partial a, Partial b) { return a + b; }
+    static Counts finish(Partial a) { return a; }
+    static Counts add_counts(Counts a, Counts b) { return a + b; }
+    static Counts minimum(Counts a, Counts b) { return a < b ? a : b; }
+    static Counts limit(uint64_t value) { return value; }
+    static bool any_below(Counts a, Counts limit) { return a < limit; }
+    static uint32_t below(Counts a, Counts limit) { return a < limit; }
+    static void store(Counts a, uint64_t* out) { *out = a; }
+    static void store32(Counts a, int32_t* out) { *out = static_cast<int32_t>(a); }
+
+private:
+    static uint64_t popcount(uint64_t x) {
+#if defined(__POPCNT__)
+        return static_cast<uint64_t>(__builtin_popcountll(x));
+#else
+        // Without the instruction the compiler's builtin is a call into its run-time library.
+        x -= x >> 1 & 0x5555555555555555u;
+        x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+        x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+        return x * 0x0101010101010101u >> 56;
+#endif
+    }
+};
+
+}  // namespace
+}  // namespace fasthash

@@ -1,0 +1,22 @@
+#pragma once
+
+// Included by files compiled for one processor level each: see csrc/hamming/kernel.h.
+#include <cstddef>
+#include <cstdint>
+
+namespace fasthash {
+
+// What is packed, by how its bits are read: floating-point numbers are positive when their bits are, as integers.
+enum class Element { uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64 };
+
+struct PackingKernel {
+    // Writes bit i % 8 of out[i / 8] = (x[i] > 0) for i in [0, n), the rest of the last byte zero.
+    // Returns whether there was a NaN.
+    bool (*pack)(const void* x, Element element, int64_t n, uint8_t* out);
+};
+
+PackingKernel packing_kernel_baseline();
+PackingKernel packing_kernel_avx2();
+PackingKernel packing_kernel_avx512();
+
+}  // namespace fasthash

@@ -1,0 +1,26 @@
+#include <cstdint>
+
+namespace fasthash {
+namespace {
+
+template <class Word>
+inline uint8_t positive_byte(const Word* x, Word largest, bool& nan) {
+    constexpr Word magnitude = static_cast<Word>(-1) > 0 ? static_cast<Word>(-1) : static_cast<Word>(~(Word{1} << (8 * sizeof(Word) - 1)));
+    uint8_t byte = 0;
+    for (int i = 0; i < 8; ++i) {
+        byte = static_cast<uint8_t>(byte | (x[i] > 0) << i);
+        nan |= static_cast<Word>(x[i] & magnitude) > largest;
+    }
+    return byte;
+}
+
+}  // namespace
+}  // namespace fasthash
+
+#include "pack.h"
+
+namespace fasthash {
+
+PackingKernel packing_kernel_baseline() { return {pack}; }
+
+}  // namespace fasthash
