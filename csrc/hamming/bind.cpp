@@ -51,8 +51,8 @@ struct Arguments {
     }
 };
 
-py::tuple topk(const Codes& queries, const Codes& codes, int64_t k, const std::optional<Codes>& mask, Array<int32_t> distances,
-               Array<int64_t> ids, int threads, const std::string& isa) {
+void topk(const Codes& queries, const Codes& codes, int64_t k, const std::optional<Codes>& mask, Array<int32_t> distances,
+          Array<int64_t> ids, int threads, const std::string& isa) {
     Arguments arguments(queries, codes, mask, threads, isa);
     int32_t* out_distances = distances.mutable_data();
     int64_t* out_ids = ids.mutable_data();
@@ -60,7 +60,6 @@ py::tuple topk(const Codes& queries, const Codes& codes, int64_t k, const std::o
         arguments.options.interrupted = interrupted;
         search_topk(arguments.set, arguments.queries, k, arguments.options, out_distances, out_ids);
     });
-    return py::make_tuple(distances, ids);
 }
 
 py::tuple radius(const Codes& queries, const Codes& codes, int64_t bound, const std::optional<Codes>& mask, int threads, const std::string& isa) {

@@ -1,0 +1,27 @@
+from typing import Any
+
+from numpy import int32, int64, uint8
+from numpy.typing import NDArray
+
+__version__: str
+
+def runnable_isas() -> list[str]: ...
+def active_isa() -> str: ...
+def default_threads() -> int: ...
+def pack_bits(x: NDArray[Any], element: str, out: NDArray[uint8], threads: int, isa: str) -> bool: ...
+def hamming_distance(
+    queries: NDArray[uint8], codes: NDArray[uint8], distances: NDArray[int32], threads: int, isa: str
+) -> None: ...
+def hamming_topk(
+    queries: NDArray[uint8],
+    codes: NDArray[uint8],
+    k: int,
+    mask: NDArray[uint8] | None,
+    distances: NDArray[int32],
+    ids: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> None: ...
+def hamming_radius(
+    queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
+) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...

@@ -1,0 +1,3 @@
+from fasthash.index.flat import FlatIndex
+
+__all__ = ["FlatIndex"]

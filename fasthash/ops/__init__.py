@@ -1,0 +1,1 @@
+"""Stateless functions of tensors, one room an op; see the README in each."""

@@ -1,0 +1,227 @@
+"""Hamming search on a GPU: selection by counting.
+
+Distances are small integers, so the k nearest need no heap: a first pass counts the codes at each distance, which gives
+the distance of the k-th hit; a second counts, chunk by chunk, the codes below it and at it, so that every chunk knows
+where its hits go; a third writes them, in order of id.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from fasthash.ops.hamming.op import NO_DISTANCE
+
+BLOCK = 1024  # codes compared at once
+BLOCKS_PER_CHUNK = 16  # what one program walks
+
+
+@triton.jit
+def _popcount(x):
+    # Unsigned, or the compiler does not recognise it as one instruction.
+    if x.dtype == tl.uint64:
+        x -= (x >> 1) & 0x5555555555555555
+        x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
+        x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F
+        return ((x * 0x0101010101010101) >> 56).to(tl.int32)
+    else:
+        x -= (x >> 1) & 0x55555555
+        x = (x & 0x33333333) + ((x >> 2) & 0x33333333)
+        x = (x + (x >> 4)) & 0x0F0F0F0F
+        return ((x * 0x01010101) >> 24).to(tl.int32)
+
+
+@triton.jit
+def _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK: tl.constexpr):
+    distance = tl.zeros([BLOCK], dtype=tl.int32)
+    for w in range(n_words):
+        q = tl.load(queries_ptr + query * n_words + w)
+        c = tl.load(codes_ptr + ids * n_words + w, mask=ids < n, other=0)
+        if q.dtype == tl.int64:
+            distance += _popcount((q ^ c).to(tl.uint64, bitcast=True))
+        else:
+            distance += _popcount((q ^ c).to(tl.uint32, bitcast=True))
+    return distance
+
+
+@triton.jit
+def _eligible(mask_ptr, ids, n, HAS_MASK: tl.constexpr):
+    eligible = ids < n
+    if HAS_MASK:
+        byte = tl.load(mask_ptr + (ids >> 3), mask=eligible, other=0).to(tl.int32)
+        eligible = eligible & (((byte >> (ids & 7).to(tl.int32)) & 1) != 0)
+    return eligible
+
+
+@triton.jit
+def hamming_distance_kernel(queries_ptr, codes_ptr, distances_ptr, n, n_words, BLOCK: tl.constexpr):
+    query = tl.program_id(1).to(tl.int64)
+    ids = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
+    tl.store(distances_ptr + query * n + ids, distance, mask=ids < n)
+
+
+@triton.jit
+def hamming_count_kernel(
+    queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_bits,
+    HAS_MASK: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Add to counts int64 [q, BINS] the eligible codes at each distance; the last bin takes the others."""
+    query = tl.program_id(1).to(tl.int64)
+    first = tl.program_id(0).to(tl.int64) * BLOCK * BLOCKS_PER_CHUNK
+    counts = tl.zeros([BINS], dtype=tl.int32)
+    for block in range(BLOCKS_PER_CHUNK):
+        ids = first + block * BLOCK + tl.arange(0, BLOCK)
+        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
+        distance = tl.where(_eligible(mask_ptr, ids, n, HAS_MASK), distance, BINS - 1)
+        counts += tl.histogram(distance, BINS)
+    tl.atomic_add(counts_ptr + query * BINS + tl.arange(0, BINS), counts.to(tl.int64))
+
+
+@triton.jit
+def hamming_chunk_count_kernel(
+    queries_ptr, codes_ptr, mask_ptr, last_ptr, below_ptr, at_ptr, n, n_words, n_chunks,
+    HAS_MASK: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Write how many eligible codes of each chunk are below and at the query's last distance, int32 [q, n_chunks]."""
+    query = tl.program_id(1).to(tl.int64)
+    chunk = tl.program_id(0).to(tl.int64)
+    last = tl.load(last_ptr + query)
+    below = 0
+    at = 0
+    for block in range(BLOCKS_PER_CHUNK):
+        ids = (chunk * BLOCKS_PER_CHUNK + block) * BLOCK + tl.arange(0, BLOCK)
+        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
+        eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
+        below += tl.sum((eligible & (distance < last)).to(tl.int32), axis=0)
+        at += tl.sum((eligible & (distance == last)).to(tl.int32), axis=0)
+    tl.store(below_ptr + query * n_chunks + chunk, below)
+    tl.store(at_ptr + query * n_chunks + chunk, at)
+
+
+@triton.jit
+def hamming_write_kernel(
+    queries_ptr, codes_ptr, mask_ptr, last_ptr, below_ptr, at_ptr, end_ptr, distances_ptr, ids_ptr, n, n_words, n_chunks,
+    HAS_MASK: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
+):  # fmt: skip
+    """Write each chunk's hits: those below `last` from below[chunk] on, those at it from at[chunk] to end."""
+    query = tl.program_id(1).to(tl.int64)
+    chunk = tl.program_id(0).to(tl.int64)
+    last = tl.load(last_ptr + query)
+    end = tl.load(end_ptr + query)
+    next_below = tl.load(below_ptr + query * n_chunks + chunk)
+    next_at = tl.load(at_ptr + query * n_chunks + chunk)
+    for block in range(BLOCKS_PER_CHUNK):
+        ids = (chunk * BLOCKS_PER_CHUNK + block) * BLOCK + tl.arange(0, BLOCK)
+        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
+        eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
+        is_below = eligible & (distance < last)
+        is_at = eligible & (distance == last)
+        position = tl.where(
+            is_below,
+            next_below + tl.cumsum(is_below.to(tl.int64), axis=0) - 1,
+            next_at + tl.cumsum(is_at.to(tl.int64), axis=0) - 1,
+        )
+        taken = is_below | (is_at & (position < end))
+        tl.store(distances_ptr + position, distance, mask=taken)
+        tl.store(ids_ptr + position, ids, mask=taken)
+        next_below += tl.sum(is_below.to(tl.int64), axis=0)
+        next_at += tl.sum(is_at.to(tl.int64), axis=0)
+
+
+def _words(codes: torch.Tensor) -> torch.Tensor:
+    """Return codes as int64 or int32 [n, n_words], zero-padded to whole words."""
+    n_bytes = codes.shape[1]
+    if n_bytes % 4:
+        codes = torch.nn.functional.pad(codes, (0, -n_bytes % 4))
+    codes = codes.contiguous()
+    if codes.data_ptr() % 8:
+        codes = codes.clone()
+    return codes.view(torch.int32 if codes.shape[1] % 8 else torch.int64)
+
+
+def _write_hits(
+    queries: torch.Tensor,
+    codes: torch.Tensor,
+    mask: torch.Tensor | None,
+    last: torch.Tensor,
+    hits_at_last: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Collect the codes below each query's `last` distance and the first `hits_at_last` at it.
+
+    Returns each query's offset int64 [q + 1], then its hits' distances int32 and ids int64, sorted by (distance, id).
+    """
+    n_queries, (n, n_words) = queries.shape[0], codes.shape
+    n_chunks = triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK)
+    grid = (n_chunks, n_queries)
+    options = {"HAS_MASK": mask is not None, "BLOCK": BLOCK, "BLOCKS_PER_CHUNK": BLOCKS_PER_CHUNK}
+    last = last.to(torch.int32)
+    chunk_counts = torch.empty((2, n_queries, n_chunks), dtype=torch.int32, device=codes.device)
+    if n_chunks:
+        hamming_chunk_count_kernel[grid](queries, codes, mask, last, *chunk_counts, n, n_words, n_chunks, **options)
+    totals = chunk_counts.sum(dim=2)  # int64 [2, q]
+    n_below, n_at = totals[0], torch.minimum(totals[1], hits_at_last)
+    offsets = torch.zeros(n_queries + 1, dtype=torch.int64, device=codes.device)
+    offsets[1:] = (n_below + n_at).cumsum(0)
+    starts = torch.stack([offsets[:-1], offsets[:-1] + n_below])  # of the hits below and at the last distance
+    positions = (chunk_counts.cumsum(2) - chunk_counts + starts[:, :, None]).contiguous()
+    n_hits = int(offsets[-1])
+    distances = torch.empty(n_hits, dtype=torch.int32, device=codes.device)
+    ids = torch.empty(n_hits, dtype=torch.int64, device=codes.device)
+    if n_hits:
+        hamming_write_kernel[grid](
+            queries, codes, mask, last, *positions, offsets[1:].contiguous(), distances, ids,
+            n, n_words, n_chunks, **options,
+        )  # fmt: skip
+    query = torch.repeat_interleave(torch.arange(n_queries, device=codes.device), offsets.diff(), output_size=n_hits)
+    order = (query << 13 | distances).sort(stable=True).indices  # 13 bits hold any distance
+    return offsets, distances[order], ids[order]
+
+
+def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 0) -> torch.Tensor:
+    """Return int32 [q, n]."""
+    n_queries, n = queries.shape[0], codes.shape[0]
+    distances = torch.empty((n_queries, n), dtype=torch.int32, device=codes.device)
+    if distances.numel():
+        queries, codes = _words(queries), _words(codes)
+        grid = (triton.cdiv(n, BLOCK), n_queries)
+        hamming_distance_kernel[grid](queries, codes, distances, n, codes.shape[1], BLOCK=BLOCK)
+    return distances
+
+
+def hamming_topk(
+    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None = None, threads: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return int32 and int64 [q, k]."""
+    n_queries, n, n_bits = queries.shape[0], codes.shape[0], codes.shape[1] * 8
+    out_distances = torch.full((n_queries, k), NO_DISTANCE, dtype=torch.int32, device=codes.device)
+    out_ids = torch.full((n_queries, k), -1, dtype=torch.int64, device=codes.device)
+    if n_queries == 0 or n == 0:
+        return out_distances, out_ids
+    queries, codes = _words(queries), _words(codes)
+    bins = triton.next_power_of_2(n_bits + 2)
+    counts = torch.zeros((n_queries, bins), dtype=torch.int64, device=codes.device)
+    grid = (triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK), n_queries)
+    hamming_count_kernel[grid](
+        queries, codes, mask, counts, n, codes.shape[1], n_bits,
+        HAS_MASK=mask is not None, BINS=bins, BLOCK=BLOCK, BLOCKS_PER_CHUNK=BLOCKS_PER_CHUNK,
+    )  # fmt: skip
+    up_to = counts[:, : n_bits + 1].cumsum(1)
+    wanted = up_to[:, -1:].clamp(max=k)
+    last = torch.searchsorted(up_to, wanted)[:, 0]
+    below = torch.where(last > 0, up_to.gather(1, (last - 1).clamp(min=0)[:, None])[:, 0], 0)
+    offsets, distances, ids = _write_hits(queries, codes, mask, last, wanted[:, 0] - below)
+    query = torch.repeat_interleave(torch.arange(n_queries, device=codes.device), offsets.diff(), output_size=len(ids))
+    column = torch.arange(len(ids), device=codes.device) - offsets[query]
+    out_distances[query, column] = distances
+    out_ids[query, column] = ids
+    return out_distances, out_ids
+
+
+def hamming_radius(
+    queries: torch.Tensor, codes: torch.Tensor, radius: int, mask: torch.Tensor | None = None, threads: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return int64 [q + 1], int32 [hits] and int64 [hits]."""
+    last = torch.full((queries.shape[0],), min(radius, codes.shape[1] * 8) + 1, dtype=torch.int32, device=codes.device)
+    return _write_hits(_words(queries), _words(codes), mask, last, torch.zeros_like(last, dtype=torch.int64))

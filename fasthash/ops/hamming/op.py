@@ -1,0 +1,211 @@
+"""Exact search among packed binary codes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from fasthash.errors import (
+    check_codes,
+    check_device,
+    check_integer,
+    check_same_width,
+    dtype_name,
+)
+from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.packing import pack_bits
+from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
+
+KERNELS = {
+    "reference": Kernel("fasthash.ops.hamming.reference", ("cpu", "cuda")),
+    **cpu_kernels("fasthash.ops.hamming.kernel_cpu"),
+    "numba": Kernel("fasthash.ops.hamming.kernel_numba", ("cpu",), package="numba"),
+    "triton": Kernel("fasthash.ops.hamming.kernel_triton", ("cuda",), package="triton"),
+}
+
+NO_DISTANCE = 2**31 - 1
+
+
+class Hits(NamedTuple):
+    """The nearest codes of each query.
+
+    Attributes:
+        distances: int32 [q, k], ascending; 2^31 - 1 where fewer than k codes are eligible.
+        ids: int64 [q, k], ascending among equal distances; -1 where fewer than k codes are eligible.
+    """
+
+    distances: Array
+    ids: Array
+
+
+class RadiusHits(NamedTuple):
+    """The codes within a distance of each query: those of query i are at `offsets[i]` to `offsets[i + 1]`.
+
+    Attributes:
+        offsets: int64 [q + 1].
+        distances: int32 [offsets[q]], ascending within a query.
+        ids: int64 [offsets[q]], ascending among equal distances of a query.
+    """
+
+    offsets: Array
+    distances: Array
+    ids: Array
+
+
+def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None, kernel: str | None = None) -> Array:
+    """Return the Hamming distance between every query and every code.
+
+    Args:
+        queries: packed codes, uint8 [q, n_bits / 8].
+        codes: packed codes, uint8 [n, n_bits / 8], on the same device.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
+
+    Returns:
+        int32 [q, n], a tensor if `queries` is one, else a NumPy array.
+
+    Raises:
+        TypeError: if an argument is not uint8 codes.
+        ValueError: if shapes, widths or devices do not fit.
+    """
+    where = "hamming_distance"
+    q, c, n_threads = _check_search(where, queries, codes, threads)
+    distances = dispatch(KERNELS, where, c.device, kernel)(q, c, n_threads)
+    return as_given(distances, queries)
+
+
+def hamming_topk(
+    queries: Array,
+    codes: Array,
+    k: int,
+    *,
+    mask: Array | None = None,
+    threads: int | None = None,
+    kernel: str | None = None,
+) -> Hits:
+    """Find the k nearest codes of every query, exactly.
+
+    Equal distances are ordered by the lower id, so the answer is the same on every machine, with any kernel and any
+    number of threads. NumPy arrays and CPU tensors in C order are read where they lie, memory-mapped ones too; others
+    are copied once.
+
+    Args:
+        queries: packed codes, uint8 [q, n_bits / 8].
+        codes: packed codes, uint8 [n, n_bits / 8], on the same device.
+        k: how many hits a query gets, at least 1; may exceed n.
+        mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
+
+    Returns:
+        `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k codes
+        are eligible, rows end in distance 2^31 - 1 and id -1.
+
+    Raises:
+        TypeError: if an argument has the wrong dtype.
+        ValueError: if shapes, widths, devices or k do not fit.
+    """
+    where = "hamming_topk"
+    k = check_integer(where, "k", k, 1)
+    q, c, n_threads = _check_search(where, queries, codes, threads)
+    distances, ids = dispatch(KERNELS, where, c.device, kernel)(q, c, k, _mask_bits(where, mask, c), n_threads)
+    return Hits(as_given(distances, queries), as_given(ids, queries))
+
+
+def hamming_radius(
+    queries: Array,
+    codes: Array,
+    radius: int,
+    *,
+    mask: Array | None = None,
+    threads: int | None = None,
+    kernel: str | None = None,
+) -> RadiusHits:
+    """Find every code at most `radius` bits from each query.
+
+    Args:
+        queries: packed codes, uint8 [q, n_bits / 8].
+        codes: packed codes, uint8 [n, n_bits / 8], on the same device.
+        radius: the largest distance that counts as a hit, at least 0.
+        mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
+
+    Returns:
+        `RadiusHits(offsets, distances, ids)`, each query's hits sorted by (distance, id); tensors if `queries` is one,
+        else NumPy arrays.
+
+    Raises:
+        TypeError: if an argument has the wrong dtype.
+        ValueError: if shapes, widths, devices or the radius do not fit.
+    """
+    where = "hamming_radius"
+    radius = check_integer(where, "radius", radius, 0)
+    q, c, n_threads = _check_search(where, queries, codes, threads)
+    found = dispatch(KERNELS, where, c.device, kernel)(q, c, radius, _mask_bits(where, mask, c), n_threads)
+    return RadiusHits(*(as_given(part, queries) for part in found))
+
+
+def _check_search(
+    where: str, queries: Array, codes: Array, threads: int | None
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    q, c = to_tensor(where, "queries", queries), to_tensor(where, "codes", codes)
+    check_codes(where, "queries", q)
+    check_codes(where, "codes", c)
+    check_same_width(where, "queries", q, "codes", c)
+    check_device(where, "queries", q, c.device)
+    return q, c, 0 if threads is None else check_integer(where, "threads", threads, 1, 4096)
+
+
+def _mask_bits(where: str, mask: Array | None, codes: torch.Tensor) -> torch.Tensor | None:
+    """Return the mask as bits, uint8 [ceil(n / 8)]."""
+    if mask is None:
+        return None
+    n = codes.shape[0]
+    m = to_tensor(where, "mask", mask)
+    if m.dtype not in (torch.bool, torch.uint8):
+        raise TypeError(f"{where}: expected mask of dtype bool [n] or uint8 [ceil(n / 8)], got {dtype_name(m)}")
+    expected = [n] if m.dtype == torch.bool else [(n + 7) // 8]
+    if list(m.shape) != expected:
+        raise ValueError(f"{where}: expected mask of shape {expected} for {n} codes, got {list(m.shape)}")
+    check_device(where, "mask", m, codes.device)
+    if m.dtype == torch.uint8:
+        return m
+    packed: torch.Tensor = pack_bits(m[None])[0]
+    return packed
+
+
+def _distance_fake(queries: torch.Tensor, codes: torch.Tensor, threads: int) -> torch.Tensor:
+    return queries.new_empty((queries.shape[0], codes.shape[0]), dtype=torch.int32)
+
+
+def _topk_fake(
+    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = (queries.shape[0], k)
+    return queries.new_empty(shape, dtype=torch.int32), queries.new_empty(shape, dtype=torch.int64)
+
+
+def _radius_fake(
+    queries: torch.Tensor, codes: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    n_hits: Any = torch.library.get_ctx().new_dynamic_size()
+    return (
+        queries.new_empty((queries.shape[0] + 1,), dtype=torch.int64),
+        queries.new_empty((n_hits,), dtype=torch.int32),
+        queries.new_empty((n_hits,), dtype=torch.int64),
+    )
+
+
+register("hamming_distance(Tensor queries, Tensor codes, int threads) -> Tensor", KERNELS, _distance_fake)
+register(
+    "hamming_topk(Tensor queries, Tensor codes, SymInt k, Tensor? mask, int threads) -> (Tensor, Tensor)",
+    KERNELS,
+    _topk_fake,
+)
+register(
+    "hamming_radius(Tensor queries, Tensor codes, int radius, Tensor? mask, int threads) -> (Tensor, Tensor, Tensor)",
+    KERNELS,
+    _radius_fake,
+)

@@ -1,0 +1,79 @@
+"""Real embeddings to packed bits and back."""
+
+from __future__ import annotations
+
+import torch
+
+from fasthash.errors import MAX_BITS, check_codes, check_integer, check_matrix, dtype_name
+from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
+
+KERNELS = {
+    "reference": Kernel("fasthash.ops.packing.reference", ("cpu", "cuda")),
+    **cpu_kernels("fasthash.ops.packing.kernel_cpu"),
+    "numba": Kernel("fasthash.ops.packing.kernel_numba", ("cpu",), package="numba"),
+    "triton": Kernel("fasthash.ops.packing.kernel_triton", ("cuda",), package="triton"),
+}
+
+DTYPES = (
+    torch.float32, torch.float64, torch.float16, torch.bfloat16,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+)  # fmt: skip
+
+
+def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
+    """Pack the signs of real embeddings into bits.
+
+    Bit i of a row is 1 where `x[:, i] > 0`, stored in byte `i // 8` at position `i % 8`, as NumPy's "little" order and
+    FAISS have it. The spare bits of the last byte are 0.
+
+    Args:
+        x: [n, b] of any floating-point dtype, bool, uint8 or signed integers, on a CPU or CUDA device.
+        kernel: a name from `fasthash.ops.packing.KERNELS`; by default the best one for the device.
+
+    Returns:
+        uint8 [n, ceil(b / 8)], a tensor if `x` is one, else a NumPy array.
+
+    Raises:
+        TypeError: if the dtype of `x` cannot be packed.
+        ValueError: if `x` is not two-dimensional or holds a NaN.
+    """
+    tensor = to_tensor("pack_bits", "x", x)
+    if tensor.dtype not in DTYPES:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        raise TypeError(f"pack_bits: expected x of dtype {names}, got {dtype_name(tensor)}")
+    check_matrix("pack_bits", "x", tensor, "b")
+    return as_given(dispatch(KERNELS, "pack_bits", tensor.device, kernel)(tensor), x)
+
+
+def unpack_bits(codes: Array, n_bits: int) -> Array:
+    """Unpack codes to -1 and +1.
+
+    Args:
+        codes: uint8 [n, ceil(n_bits / 8)], as `pack_bits` makes them.
+        n_bits: the number of bits a code has, 1 to 4,096.
+
+    Returns:
+        float32 [n, n_bits] of -1 and +1, a tensor if `codes` is one, else a NumPy array.
+
+    Raises:
+        TypeError: if `codes` is not uint8.
+        ValueError: if `codes` is not as wide as `n_bits` asks.
+    """
+    tensor = to_tensor("unpack_bits", "codes", codes)
+    check_codes("unpack_bits", "codes", tensor)
+    n_bits = check_integer("unpack_bits", "n_bits", n_bits, 1, MAX_BITS)
+    if tensor.shape[1] != (n_bits + 7) // 8:
+        raise ValueError(
+            f"unpack_bits: expected codes of {(n_bits + 7) // 8} bytes a row for {n_bits} bits, got {tensor.shape[1]}"
+        )
+    positions = torch.arange(8, dtype=torch.uint8, device=tensor.device)
+    bits = (tensor[:, :, None] >> positions) & 1  # [n, n_bytes, 8]
+    return as_given(bits.flatten(1)[:, :n_bits].to(torch.float32) * 2 - 1, codes)
+
+
+def _pack_bits_fake(x: torch.Tensor) -> torch.Tensor:
+    return x.new_empty((x.shape[0], (x.shape[1] + 7) // 8), dtype=torch.uint8)
+
+
+register("pack_bits(Tensor x) -> Tensor", KERNELS, _pack_bits_fake)

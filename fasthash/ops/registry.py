@@ -1,0 +1,100 @@
+"""What every room's table of kernels is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module, util
+from typing import Any
+
+import torch
+
+from fasthash import _core
+from fasthash.errors import MissingDependencyError, check_choice
+
+LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
+
+ISAS = ("baseline", "v2", "avx2", "avx512", "avx512vpopcntdq", "neon")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One implementation of a room's functions: a module, imported on first use, that has a function for each.
+
+    Attributes:
+        module: the module's dotted name.
+        devices: the device types whose tensors it takes.
+        package: the optional package it needs, which is also the name of the extra that brings it.
+        isa: for the compiled core, the processor level; "" is the best one.
+    """
+
+    module: str
+    devices: tuple[str, ...]
+    package: str | None = None
+    isa: str | None = None
+
+    def missing(self) -> str | None:
+        """Return why this machine cannot run the kernel, or None if it can."""
+        if self.package is not None and util.find_spec(self.package) is None:
+            return f"{self.package} is not installed"
+        if self.isa and self.isa not in _core.runnable_isas():
+            return f"this processor has no {self.isa}"
+        return None
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return the function `name` of the kernel's module."""
+        function: Callable[..., Any] = getattr(import_module(self.module), name)
+        if self.isa is None:
+            return function
+        return lambda *args: function(*args, isa=self.isa)
+
+
+def cpu_kernels(module: str) -> dict[str, Kernel]:
+    """Return the compiled core's kernels: "cpu", the best level here, and each level by name."""
+    levels = {f"cpu-{isa}": Kernel(module, ("cpu",), isa=isa) for isa in ISAS}
+    return {"cpu": Kernel(module, ("cpu",), isa=""), **levels}
+
+
+_DEFAULTS = {"cpu": "cpu", "cuda": "triton"}
+
+
+def default_kernel(device: torch.device) -> str:
+    """Return the name of the kernel that answers for a device when none is named, the processor level spelt out."""
+    name = _DEFAULTS[device.type]
+    return f"cpu-{_core.active_isa()}" if name == "cpu" else name
+
+
+def dispatch(kernels: Mapping[str, Kernel], where: str, device: torch.device, kernel: str | None) -> Callable[..., Any]:
+    """Return the function that answers a call: the named kernel's, or the one torch's dispatcher picks for the device.
+
+    Raises:
+        ValueError: for an unknown kernel, or one that does not run on the device or this machine.
+        MissingDependencyError: for a kernel whose package is not installed.
+    """
+    if kernel is None:
+        if device.type not in _DEFAULTS:
+            raise ValueError(f"{where}: expected tensors on a CPU or a CUDA device, got {device}")
+        chosen = kernels[_DEFAULTS[device.type]]
+    else:
+        chosen = kernels[check_choice(where, "kernel", kernel, kernels)]
+        if device.type not in chosen.devices:
+            raise ValueError(f"{where}: kernel {kernel!r} takes tensors on {' or '.join(chosen.devices)}, got {device}")
+    if reason := chosen.missing():
+        if chosen.package is not None:
+            raise MissingDependencyError(
+                f"{where} on {device.type} tensors with this kernel", chosen.package, chosen.package
+            )
+        raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
+    if kernel is not None:
+        return chosen.function(where)
+    operator: Callable[..., Any] = getattr(torch.ops.fasthash, where)
+    return operator
+
+
+def register(schema: str, kernels: Mapping[str, Kernel], fake: Callable[..., Any]) -> None:
+    """Register an op with torch: its schema, its shapes, the compiled core on a CPU and Triton on CUDA."""
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
+    LIBRARY.impl(name, lambda *args: kernels[_DEFAULTS["cpu"]].function(name)(*args), "CPU")
+    LIBRARY.impl(name, lambda *args: kernels[_DEFAULTS["cuda"]].function(name)(*args), "CUDA")
+    torch.library.register_fake(f"fasthash::{name}", fake, lib=LIBRARY)
