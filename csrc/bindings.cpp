@@ -9,17 +9,24 @@ namespace py = pybind11;
 namespace fasthash {
 void register_packing(py::module_& m);
 void register_hamming(py::module_& m);
+
+namespace {
+
+std::vector<std::string> names(const std::vector<Isa>& isas) {
+    std::vector<std::string> result;
+    for (Isa isa : isas) result.emplace_back(isa_name(isa));
+    return result;
+}
+
+}  // namespace
 }  // namespace fasthash
 
 PYBIND11_MODULE(_core, m) {
     using namespace fasthash;
     m.doc() = "Compiled kernels of fasthash: NumPy arrays in and out; see the .pyi file beside it.";
     m.attr("__version__") = FASTHASH_VERSION;
-    m.def("runnable_isas", [] {
-        std::vector<std::string> names;
-        for (Isa isa : runnable_isas()) names.emplace_back(isa_name(isa));
-        return names;
-    });
+    m.def("built_isas", [] { return names(built_isas()); });
+    m.def("runnable_isas", [] { return names(runnable_isas()); });
     m.def("active_isa", [] { return std::string(isa_name(select_isa())); });
     m.def("default_threads", &default_threads);
     register_packing(m);

@@ -7,8 +7,6 @@ namespace fasthash {
 
 namespace {
 
-constexpr Isa kAll[] = {Isa::baseline, Isa::v2, Isa::avx2, Isa::avx512, Isa::avx512vpopcntdq, Isa::neon};
-
 bool processor_can_run(Isa isa) {
 #if defined(__x86_64__)
     const bool v2 = __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("sse4.2");
@@ -24,10 +22,9 @@ bool processor_can_run(Isa isa) {
         case Isa::neon: return false;
     }
     return false;
-#elif defined(__aarch64__)
-    return isa == Isa::baseline || isa == Isa::neon;
 #else
-    return isa == Isa::baseline;
+    static_cast<void>(isa);  // every processor of the architecture has what the build uses
+    return true;
 #endif
 }
 
@@ -38,7 +35,7 @@ Isa isa_from_name(const std::string& source, const std::string& name) {
         runnable += runnable.empty() ? "" : ", ";
         runnable += isa_name(isa);
     }
-    for (Isa isa : kAll) {
+    for (Isa isa : built_isas()) {
         if (name == isa_name(isa)) {
             throw std::invalid_argument(source + ": expected a level this processor can run (" + runnable + "), got '" + name + "'");
         }
@@ -60,10 +57,21 @@ const char* isa_name(Isa isa) {
     return "unknown";
 }
 
+const std::vector<Isa>& built_isas() {
+#if defined(__x86_64__)
+    static const std::vector<Isa> isas = {Isa::baseline, Isa::v2, Isa::avx2, Isa::avx512, Isa::avx512vpopcntdq};
+#elif defined(__aarch64__)
+    static const std::vector<Isa> isas = {Isa::baseline, Isa::neon};
+#else
+    static const std::vector<Isa> isas = {Isa::baseline};
+#endif
+    return isas;
+}
+
 const std::vector<Isa>& runnable_isas() {
     static const std::vector<Isa> isas = [] {
         std::vector<Isa> found;
-        for (Isa isa : kAll) {
+        for (Isa isa : built_isas()) {
             if (processor_can_run(isa)) found.push_back(isa);
         }
         return found;

@@ -10,7 +10,8 @@ enum class Isa { baseline, v2, avx2, avx512, avx512vpopcntdq, neon };
 
 const char* isa_name(Isa isa);
 
-// The levels that this build holds and this processor can run, ascending.
+// The levels that this build holds, ascending, and those among them that this processor can run.
+const std::vector<Isa>& built_isas();
 const std::vector<Isa>& runnable_isas();
 
 // The level to run: `name` if given, else FASTHASH_ISA, else the best runnable one.

@@ -37,17 +37,16 @@ class FlatIndex:
     """An index that compares every query with every code, exactly.
 
     Args:
-        n_bits: length of the codes, a multiple of 8 from 8 to 4,096.
+        n_bits: length of the codes, 1 to 4,096.
         device: where the codes are kept and searched.
 
-    `len(index)` is the number of codes. Equal distances are ordered by insertion. Searches may run in several threads at
-    once; `add`, `remove` and `reset` may not run beside them.
+    `len(index)` is the number of codes. Equal distances are ordered by insertion. Searches may run in several threads
+    at once; `add`, `remove` and `reset` may not run beside them.
     """
 
     def __init__(self, n_bits: int, *, device: str | torch.device = "cpu") -> None:
-        self.n_bits = check_integer("FlatIndex", "n_bits", n_bits, 8, MAX_BITS)
-        if n_bits % 8:
-            raise ValueError(f"FlatIndex: expected n_bits to be a multiple of 8, got {n_bits}")
+        self.n_bits = check_integer("FlatIndex", "n_bits", n_bits, 1, MAX_BITS)
+        self._width = (self.n_bits + 7) // 8
         self.device = torch.device(device)
         self.reset()
 
@@ -60,7 +59,7 @@ class FlatIndex:
 
     @property
     def codes(self) -> torch.Tensor:
-        """The codes, uint8 [len(index), n_bits / 8], in order of insertion; a view, not to be written to."""
+        """The codes, uint8 [len(index), ceil(n_bits / 8)], in order of insertion; a view, not to be written to."""
         return self._codes.rows
 
     @property
@@ -70,7 +69,7 @@ class FlatIndex:
 
     def reset(self) -> None:
         """Remove every code."""
-        self._codes = _Rows((self.n_bits // 8,), torch.uint8, self.device)
+        self._codes = _Rows((self._width,), torch.uint8, self.device)
         self._ids: _Rows | None = None  # None while the ids are 0, 1, 2, ...
         self._next_id: int | None = 0  # None once ids were given
 
@@ -78,7 +77,7 @@ class FlatIndex:
         """Add a copy of codes.
 
         Args:
-            codes: uint8 [n, n_bits / 8].
+            codes: uint8 [n, ceil(n_bits / 8)].
             ids: int64 [n], not negative, none twice, none in the index. By default codes are numbered in order of
                 insertion, an id never being used again. An index has ids of one kind or the other.
 
@@ -130,7 +129,7 @@ class FlatIndex:
             raise ValueError(f"{where}: expected ids in the index, got {int(missing[0])}, which is not")
         keep = ~torch.isin(self.ids, i)
         kept_codes, kept_ids = self.codes[keep], self.ids[keep]
-        self._codes = _Rows((self.n_bits // 8,), torch.uint8, self.device)
+        self._codes = _Rows((self._width,), torch.uint8, self.device)
         self._ids = _Rows((), torch.int64, self.device)
         self._codes.append(kept_codes)
         self._ids.append(kept_ids)
@@ -139,7 +138,7 @@ class FlatIndex:
         """Find the k nearest codes of every query.
 
         Args:
-            queries: uint8 [q, n_bits / 8].
+            queries: uint8 [q, ceil(n_bits / 8)].
             k: how many hits a query gets, at least 1.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
             threads: as in `fasthash.hamming_topk`.
@@ -162,7 +161,7 @@ class FlatIndex:
         """Find every code at most `radius` bits from each query.
 
         Args:
-            queries: uint8 [q, n_bits / 8].
+            queries: uint8 [q, ceil(n_bits / 8)].
             radius: the largest distance that counts as a hit, at least 0.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
             threads: as in `fasthash.hamming_topk`.
@@ -181,9 +180,9 @@ class FlatIndex:
     def _check_codes(self, where: str, name: str, codes: Array) -> torch.Tensor:
         c = to_tensor(where, name, codes)
         check_codes(where, name, c)
-        if c.shape[1] != self.n_bits // 8:
+        if c.shape[1] != self._width:
             raise ValueError(
-                f"{where}: expected {name} of {self.n_bits // 8} bytes a row ({self.n_bits} bits), got {c.shape[1]}"
+                f"{where}: expected {name} of {self._width} bytes a row ({self.n_bits} bits), got {c.shape[1]}"
             )
         return c
 

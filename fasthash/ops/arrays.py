@@ -11,7 +11,7 @@ Array = Any  # torch.Tensor, numpy.ndarray, or anything with DLPack or the array
 
 
 class _Writable:
-    """Presents read-only memory as writable, so that torch wraps it without a warning; kernels only read their inputs."""
+    """Presents read-only memory as writable, so that torch wraps it without a warning. Kernels only read inputs."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.owner = array

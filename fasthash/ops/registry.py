@@ -14,8 +14,6 @@ from fasthash.errors import MissingDependencyError, check_choice
 
 LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
 
-ISAS = ("baseline", "v2", "avx2", "avx512", "avx512vpopcntdq", "neon")
-
 
 @dataclass(frozen=True)
 class Kernel:
@@ -51,7 +49,7 @@ class Kernel:
 
 def cpu_kernels(module: str) -> dict[str, Kernel]:
     """Return the compiled core's kernels: "cpu", the best level here, and each level by name."""
-    levels = {f"cpu-{isa}": Kernel(module, ("cpu",), isa=isa) for isa in ISAS}
+    levels = {f"cpu-{isa}": Kernel(module, ("cpu",), isa=isa) for isa in _core.built_isas()}
     return {"cpu": Kernel(module, ("cpu",), isa=""), **levels}
 
 

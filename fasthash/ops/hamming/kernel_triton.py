@@ -102,10 +102,11 @@ def hamming_chunk_count_kernel(
 
 @triton.jit
 def hamming_write_kernel(
-    queries_ptr, codes_ptr, mask_ptr, last_ptr, below_ptr, at_ptr, end_ptr, distances_ptr, ids_ptr, n, n_words, n_chunks,
+    queries_ptr, codes_ptr, mask_ptr, last_ptr, below_ptr, at_ptr, end_ptr, distances_ptr, ids_ptr,
+    n, n_words, n_chunks,
     HAS_MASK: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Write each chunk's hits: those below `last` from below[chunk] on, those at it from at[chunk] to end."""
+    """Write a chunk's hits: those below `last` from below[chunk] on, those at it from at[chunk] to end."""
     query = tl.program_id(1).to(tl.int64)
     chunk = tl.program_id(0).to(tl.int64)
     last = tl.load(last_ptr + query)
@@ -135,9 +136,8 @@ def _words(codes: torch.Tensor) -> torch.Tensor:
     n_bytes = codes.shape[1]
     if n_bytes % 4:
         codes = torch.nn.functional.pad(codes, (0, -n_bytes % 4))
-    codes = codes.contiguous()
-    if codes.data_ptr() % 8:
-        codes = codes.clone()
+    if not codes.is_contiguous() or codes.data_ptr() % 8 or codes.numel() == 0:  # an empty tensor may have stride 0
+        codes = codes.clone(memory_format=torch.contiguous_format)
     return codes.view(torch.int32 if codes.shape[1] % 8 else torch.int64)
 
 

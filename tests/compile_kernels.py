@@ -1,0 +1,78 @@
+"""Compiles Triton kernels to cubins without a GPU; run as a program, without the interpreter.
+
+Prints a JSON list of {"kernel", "arch", "constants", "registers", "spill_bytes", "ptx"}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from fasthash.ops.hamming import kernel_triton as hamming
+from fasthash.ops.packing import kernel_triton as packing
+
+CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+
+
+def cases():
+    """Yield (kernel, types of its run-time arguments, constants)."""
+    sizes = {"n": "i64", "n_words": "i32", "n_chunks": "i32", "n_bits": "i32"}
+    pointers = {
+        "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32", 
+        "last_ptr": "*i32", "end_ptr": "*i64", "ids_ptr": "*i64",
+    }  # fmt: skip
+    blocks = {"BLOCK": hamming.BLOCK, "BLOCKS_PER_CHUNK": hamming.BLOCKS_PER_CHUNK}
+    for word in ("*i64", "*i32"):
+        words = {"queries_ptr": word, "codes_ptr": word}
+        for kernel, counts in (
+            (hamming.hamming_distance_kernel, {}),
+            (hamming.hamming_count_kernel, {}),
+            (hamming.hamming_chunk_count_kernel, {"below_ptr": "*i32", "at_ptr": "*i32"}),
+            (hamming.hamming_write_kernel, {"below_ptr": "*i64", "at_ptr": "*i64"}),
+        ):
+            for bits in (64, 1024):
+                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": 2 * bits}
+    for word, infinity in (("*i16", 0x7F80), ("*i32", 0x7F800000), ("*i64", 0x7FF0000000000000), ("*u8", None)):
+        types = {"x_ptr": word, "codes_ptr": "*u8", "nan_ptr": "*i32", "n": "i32", "n_bits": "i32"}
+        strides = {"row_stride": "i32", "column_stride": "i32"}
+        bits = {"*i16": 15, "*i32": 31, "*i64": 63, "*u8": 8}[word]
+        constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1, "ROWS": packing.ROWS, "BYTES": packing.BYTES}
+        yield packing.pack_bits_kernel, types | strides, constants
+
+
+def compile_kernel(kernel, types: dict[str, str], constants: dict[str, object], arch: int) -> dict[str, object]:
+    names = kernel.arg_names
+    source = ASTSource(
+        fn=kernel,
+        signature={name: "constexpr" if name in constants else types[name] for name in names},
+        constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
+    )
+    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32))
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage = subprocess.run(
+            [CUOBJDUMP, "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
+        ).stdout
+    registers = re.search(r"REG:(\d+)", usage)
+    stack = re.search(r"STACK:(\d+)", usage)
+    return {
+        "kernel": kernel.fn.__name__,
+        "arch": arch,
+        "types": {name: types[name] for name in names if name not in constants},
+        "registers": int(registers[1]),
+        "spill_bytes": int(stack[1]),
+        "ptx": compiled.asm["ptx"],
+    }
+
+
+if __name__ == "__main__":
+    json.dump([compile_kernel(*case, arch) for case in cases() for arch in map(int, sys.argv[1:])], sys.stdout)

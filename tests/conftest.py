@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from sklearn.datasets import load_digits
+
+settings.register_profile("fasthash", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("fasthash")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """Fill what torch.empty returns with NaN or the largest integer, so that a cell a kernel forgot shows."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels.astype(np.float32), labels
+
+
+def runnable(kernels):
+    """Parameters for every kernel of a room, those that this machine cannot run marked as skipped."""
+    return [
+        pytest.param(kernel, id=name, marks=pytest.mark.skipif(bool(kernel.missing()), reason=str(kernel.missing())))
+        for name, kernel in kernels.items()
+    ]
+
+
+def on_kernel_device(kernel, *tensors):
+    """Move tensors to where a kernel takes them; Triton's interpreter takes them on the CPU."""
+    device = DEVICE if kernel.devices == ("cuda",) else "cpu"
+    return tuple(x if x is None else x.to(device) for x in tensors)

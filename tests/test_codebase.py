@@ -1,0 +1,131 @@
+"""Rules of the house that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fasthash
+from fasthash import _core
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "fasthash"
+
+# What each part may import; imports run downstream only.
+DOWNSTREAM = {
+    "errors": set(),
+    "ops": {"errors"},
+    "losses": {"errors", "ops"},
+    "recipes": {"errors", "ops", "losses", "data", "hashers", "index", "evaluate"},
+    "data": {"errors"},
+    "hashers": {"errors", "ops"},
+    "index": {"errors", "ops"},
+    "evaluate": {"errors", "ops", "index"},
+    "demo": {"errors", "ops", "hashers", "index", "evaluate"},
+    "cli": {"errors", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},
+}
+
+
+def imported_parts(path):
+    """The parts of the package that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module] if node.module != "fasthash" else [f"fasthash.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("fasthash."))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_downstream(path):
+    if path == PACKAGE / "__init__.py":
+        return
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    upstream = set(imported_parts(path)) - DOWNSTREAM[part] - {part, "_core"}
+    assert not upstream
+
+
+def test_importing_the_package_imports_neither_triton_nor_matplotlib():
+    script = "import sys, fasthash; print([m for m in ('triton', 'matplotlib', 'numba') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+def test_version_is_the_changelogs():
+    newest = re.search(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == fasthash.__version__
+
+
+@pytest.mark.parametrize("room", sorted(path.name for path in (PACKAGE / "ops").iterdir() if (path / "op.py").exists()))
+def test_a_room_has_everything(room):
+    for name in ("README.md", "op.py", "reference.py", "kernel_cpu.py", "kernel_numba.py", "kernel_triton.py"):
+        assert (PACKAGE / "ops" / room / name).exists()
+    assert (ROOT / "csrc" / room / "kernel.h").exists()
+    assert (ROOT / "tests" / f"test_{room}.py").exists()
+    assert (ROOT / "benchmarks" / f"bench_{room}.py").exists()
+
+
+@pytest.mark.skipif(len(_core.built_isas()) < 3 or shutil.which("objdump") is None, reason="needs objdump on x86-64")
+def test_newer_instructions_only_in_functions_that_cannot_be_shared():
+    """A shared function compiled for a newer level would crash an older processor."""
+    disassembly = subprocess.check_output(["objdump", "-dC", "--no-show-raw-insn", _core.__file__], text=True)
+    beyond_baseline = set()
+    for function in disassembly.split("\n\n"):
+        head = re.match(r"[0-9a-f]+ <(.*)>:\n", function.lstrip("\n"))
+        if head and re.search(r"%[yz]mm\d|\t(v[a-z]\w*|popcnt) ", function):
+            beyond_baseline.add(head[1])
+    assert any("anonymous" in name for name in beyond_baseline)
+    own = re.compile(r"fasthash::(\(anonymous namespace\)::|\w+_kernel_(v2|avx2|avx512\w*)\(\))")
+    assert not {name for name in beyond_baseline if not own.search(name)}
+
+
+@pytest.mark.parametrize(
+    "source", sorted((ROOT / "csrc").rglob("kernel_*.cpp")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_level_files_include_nothing_that_could_be_shared(source):
+    pending, included = [source], set()
+    while pending:
+        file = pending.pop()
+        for name in re.findall(r'#include [<"](.*?)[>"]', file.read_text()):
+            if name.startswith(("immintrin", "arm_neon", "cstdint", "cstddef")) or name in included:
+                continue
+            included.add(name)
+            local = file.parent / name
+            assert local.exists(), f"{file} includes {name}"
+            pending.append(local)
+
+
+@pytest.fixture(scope="module")
+def compiled_kernels():
+    """Every Triton kernel, compiled for two GPUs in a process without the interpreter."""
+    pytest.importorskip("triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    script = Path(__file__).with_name("compile_kernels.py")
+    return json.loads(subprocess.check_output([sys.executable, script, "80", "90"], env=environment, text=True))
+
+
+def test_triton_kernels_compile_without_spills(compiled_kernels):
+    assert {kernel["arch"] for kernel in compiled_kernels} == {80, 90}
+    assert all(kernel["spill_bytes"] == 0 for kernel in compiled_kernels)
+    assert all(kernel["registers"] <= 255 for kernel in compiled_kernels)
+    in_source = set()
+    for path in PACKAGE.rglob("kernel_triton.py"):
+        in_source |= set(re.findall(r"@triton\.jit\ndef (\w+_kernel)\(", path.read_text()))
+    assert {kernel["kernel"] for kernel in compiled_kernels} == in_source
+
+
+def test_popcounts_are_single_instructions(compiled_kernels):
+    for kernel in compiled_kernels:
+        word = kernel["types"].get("queries_ptr")
+        if word is not None:
+            assert ("popc.b64" if word == "*i64" else "popc.b32") in kernel["ptx"]

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve
+
+
+def orders(distances):
+    """Every ranking by distance, over all orders of the ties."""
+    ids = range(len(distances))
+    return [order for order in permutations(ids) if all(distances[a] <= distances[b] for a, b in pairwise(order))]
+
+
+def average_precision(relevance):
+    found, total = 0, Fraction(0)
+    for place, relevant in enumerate(relevance, start=1):
+        found += relevant
+        total += Fraction(relevant * found, place)
+    return total / found if found else Fraction(0)
+
+
+@st.composite
+def small_retrieval(draw):
+    """Up to six items, so that all 720 orders of the ties can be tried."""
+    n, q = draw(st.integers(1, 6)), draw(st.integers(1, 2))
+    bits = st.integers(0, 3)  # two bits: many ties
+    codes = draw(st.lists(bits, min_size=n, max_size=n)), draw(st.lists(bits, min_size=q, max_size=q))
+    labels = st.integers(0, 2)
+    return (
+        np.array(codes[1], np.uint8)[:, None],
+        np.array(draw(st.lists(labels, min_size=q, max_size=q))),
+        np.array(codes[0], np.uint8)[:, None],
+        np.array(draw(st.lists(labels, min_size=n, max_size=n))),
+    )
+
+
+@given(small_retrieval())
+def test_ties_are_averaged_over_exactly(retrieval):
+    query_codes, query_labels, codes, labels = retrieval
+    n = len(codes)
+    average, precisions = Fraction(0), np.zeros(n)
+    for code, label in zip(query_codes, query_labels, strict=True):
+        distances = [bin(int(code[0] ^ other[0])).count("1") for other in codes]
+        relevances = [[int(labels[i] == label) for i in order] for order in orders(distances)]
+        average += Fraction(sum(map(average_precision, relevances)), len(relevances) * len(query_codes))
+        for k in range(1, n + 1):
+            precisions[k - 1] += np.mean([np.mean(relevance[:k]) for relevance in relevances]) / len(query_codes)
+    assert mean_average_precision(*retrieval) == pytest.approx(float(average), abs=1e-12)
+    for k in range(1, n + 1):
+        assert precision_at(k, *retrieval) == pytest.approx(precisions[k - 1], abs=1e-12)
+
+
+@given(small_retrieval())
+def test_curve_counts_what_is_within_each_radius(retrieval):
+    query_codes, query_labels, codes, labels = retrieval
+    distances = fh.hamming_distance(query_codes, codes)
+    relevant = query_labels[:, None] == labels
+    if not relevant.any():
+        with pytest.raises(ValueError, match="expected at least one query with a relevant item, got none"):
+            precision_recall_curve(*retrieval)
+        return
+    precision, recall = precision_recall_curve(*retrieval)
+    for radius in range(9):
+        within = distances <= radius
+        precisions = [relevant[i][within[i]].mean() for i in range(len(within)) if within[i].any()]
+        recalls = [within[i][relevant[i]].mean() for i in range(len(within)) if relevant[i].any()]
+        assert precision[radius] == pytest.approx(np.mean(precisions) if precisions else np.nan, nan_ok=True)
+        assert recall[radius] == pytest.approx(np.mean(recalls))
+
+
+def test_many_queries_come_in_parts(monkeypatch, rng):
+    from fasthash.evaluate import metrics
+
+    retrieval = [rng.integers(0, 256, (30, 2), dtype=np.uint8), rng.integers(0, 3, 30)] * 2
+    whole = mean_average_precision(*retrieval)
+    monkeypatch.setattr(metrics, "_DISTANCES_AT_ONCE", 100)
+    assert mean_average_precision(*retrieval) == whole
+
+
+def test_labels_one_or_several(rng):
+    codes, query_codes = (rng.integers(0, 256, (n, 2), dtype=np.uint8) for n in (40, 6))
+    labels, query_labels = rng.integers(0, 4, 40), rng.integers(0, 4, 6)
+    one_hot = np.eye(4, dtype=int)
+    single = mean_average_precision(query_codes, query_labels, codes, labels)
+    assert mean_average_precision(query_codes, one_hot[query_labels], codes, one_hot[labels]) == single
+    several = rng.random((40, 4)) < 0.4
+    expected = np.mean(
+        [
+            mean_average_precision(query_codes[[i]], np.ones(1, int), codes, several[:, label].astype(int))
+            for i, label in enumerate(query_labels)
+        ]
+    )
+    assert mean_average_precision(query_codes, one_hot[query_labels], codes, several) == pytest.approx(expected)
+    tensors = map(torch.from_numpy, (query_codes, query_labels, codes, labels))
+    assert mean_average_precision(*tensors) == single
+
+
+def test_extremes():
+    codes = np.array([[0], [0], [255], [255]], np.uint8)
+    labels = np.array([0, 0, 1, 1])
+    assert mean_average_precision(codes, labels, codes, labels) == 1
+    assert precision_at(2, codes, labels, codes, labels) == 1
+    assert mean_average_precision(codes, labels, codes, labels + 5) == 0
+    reversed_codes = mean_average_precision(~codes, labels, codes, labels)
+    assert reversed_codes == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
+CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            (CODES, LABELS[:2], CODES, LABELS),
+            ValueError,
+            r"expected query_labels of shape \[3\] or \[3, c\], got \[2\]",
+        ),
+        (
+            (CODES, LABELS, CODES, np.zeros((3, 2), int)),
+            ValueError,
+            r"expected query_labels and labels alike, got \[3\] and \[3, 2\]",
+        ),
+        (
+            (CODES, LABELS.astype(float), CODES, LABELS),
+            TypeError,
+            "expected query_labels of an integer dtype or bool, got float64",
+        ),
+        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8"),
+        ((CODES, LABELS, CODES[:0], LABELS[:0]), ValueError, "expected at least one query and one code, got 3 and 0"),
+    ],
+    ids=str,
+)
+def test_bad_input(arguments, error, message):
+    with pytest.raises(error, match=message):
+        mean_average_precision(*arguments)
+
+
+def test_bad_k():
+    with pytest.raises(ValueError, match="precision_at: expected k from 1 to 3, got 4"):
+        precision_at(4, CODES, LABELS, CODES, LABELS)
+
+
+def test_pictures_can_be_saved(tmp_path, rng):
+    from fasthash.evaluate.plots import precision_recall_figure, retrieval_grid
+
+    codes, labels = rng.integers(0, 256, (40, 2), dtype=np.uint8), rng.integers(0, 4, 40)
+    curve = precision_recall_curve(codes, labels, codes, labels)
+    figure = precision_recall_figure({"a": curve, "b": curve})
+    assert [line.get_label() for line in figure.axes[0].lines] == ["a", "b"]
+    figure.savefig(tmp_path / "curve.png")
+    right = rng.random((2, 3)) < 0.5
+    grid = retrieval_grid(rng.random((2, 8, 8)), rng.random((2, 3, 8, 8)), right)
+    greens = [axes.spines["top"].get_edgecolor()[1] > 0.5 for axes in grid.axes]
+    assert [greens[1:4], greens[5:8]] == right.tolist()
+    grid.savefig(tmp_path / "grid.png")
+    assert (tmp_path / "grid.png").stat().st_size > 1000

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fasthash as fh
+from fasthash import _core
+from fasthash.ops.hamming import KERNELS, NO_DISTANCE
+
+from .conftest import on_kernel_device, runnable
+
+WIDTHS = [1, 3, 8, 9, 16, 24, 32, 64, 72, 128]  # bytes
+SIZES = [0, 1, 7, 31, 33, 300]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks that Triton's interpreter gets through, several a chunk and several chunks a search."""
+    pytest.importorskip("triton")
+    from fasthash.ops.hamming import kernel_triton
+
+    if os.environ.get("TRITON_INTERPRET"):
+        monkeypatch.setattr(kernel_triton, "BLOCK", 128)
+        monkeypatch.setattr(kernel_triton, "BLOCKS_PER_CHUNK", 2)
+
+
+def random_codes(n, width, seed=0, alphabet=256):
+    """Random bytes; a small alphabet makes many codes equal and most distances ties."""
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, alphabet, (n, width), dtype=np.uint8))
+
+
+def oracle(queries, codes):
+    """All distances, by NumPy."""
+    return np.bitwise_count(queries.numpy()[:, None] ^ codes.numpy()[None]).sum(-1, dtype=np.int32)
+
+
+def oracle_topk(distances, k):
+    """The k nearest by (distance, id), padded."""
+    n = distances.shape[1]
+    order = np.lexsort((np.broadcast_to(np.arange(n), distances.shape), distances), axis=1)[:, :k]
+    pad = ((0, 0), (0, k - order.shape[1]))
+    nearest = np.take_along_axis(distances, order, 1)
+    return np.pad(nearest, pad, constant_values=NO_DISTANCE), np.pad(order, pad, constant_values=-1)
+
+
+def assert_hits(hits, expected):
+    np.testing.assert_array_equal(np.asarray(hits[0].cpu()), expected[0])
+    np.testing.assert_array_equal(np.asarray(hits[1].cpu()), expected[1])
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("n", SIZES)
+def test_kernels_agree_with_numpy(kernel, width, n):
+    for alphabet in (256, 2):
+        queries, codes = random_codes(2, width, seed=1, alphabet=alphabet), random_codes(n, width, alphabet=alphabet)
+        q, c = on_kernel_device(kernel, queries, codes)
+        expected = oracle(queries, codes)
+        np.testing.assert_array_equal(kernel.function("hamming_distance")(q, c, 1).cpu().numpy(), expected)
+        for k in (1, 10, n + 3):
+            assert_hits(kernel.function("hamming_topk")(q, c, k, None, 1), oracle_topk(expected, k))
+        radius = int(np.median(expected)) if n else 0
+        offsets, *hits = kernel.function("hamming_radius")(q, c, radius, None, 1)
+        for i, row in enumerate(expected):
+            order = np.lexsort((np.arange(n), row))
+            within = order[row[order] <= radius]
+            part = slice(int(offsets[i]), int(offsets[i + 1]))
+            assert_hits([x[part] for x in hits], (row[within], within))
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_no_queries(kernel):
+    q, c = on_kernel_device(kernel, random_codes(0, 8), random_codes(20, 8))
+    assert kernel.function("hamming_distance")(q, c, 1).shape == (0, 20)
+    assert [x.shape for x in kernel.function("hamming_topk")(q, c, 3, None, 1)] == [(0, 3), (0, 3)]
+    assert [x.shape for x in kernel.function("hamming_radius")(q, c, 3, None, 1)] == [(1,), (0,), (0,)]
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.5, 1.0])
+def test_a_masked_search_is_a_search_of_the_subset(kernel, density):
+    queries, codes = random_codes(4, 9, seed=1, alphabet=3), random_codes(301, 9, alphabet=3)
+    eligible = np.random.default_rng(2).random(301) < density
+    ids = np.flatnonzero(eligible)
+    mask = torch.from_numpy(np.packbits(eligible, bitorder="little"))
+    mask[-1] |= 0b11000000  # bits past the last code mean nothing
+    q, c, m = on_kernel_device(kernel, queries, codes, mask)
+    distances = oracle(queries, codes[eligible])
+    for k in (1, 7, 400):
+        nearest, positions = oracle_topk(distances, k)
+        expected_ids = np.where(positions < 0, -1, np.append(ids, -1)[positions])
+        assert_hits(kernel.function("hamming_topk")(q, c, k, m, 1), (nearest, expected_ids))
+    offsets, found, found_ids = kernel.function("hamming_radius")(q, c, 20, m, 1)
+    assert offsets.tolist() == [0, *np.cumsum((distances <= 20).sum(1))]
+    nearest, positions = oracle_topk(distances, len(ids))
+    first = slice(int(offsets[1]))
+    assert_hits((found[first], found_ids[first]), (nearest[0][first], ids[positions[0][first]]))
+
+
+@pytest.mark.parametrize(
+    "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
+)
+@pytest.mark.parametrize("width", [5, 8, 16, 40, 512])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_large_searches_at_every_level_and_thread_count(kernel, width, threads):
+    """Enough codes for many tiles, full candidate buffers and ranges of codes that are merged."""
+    n = 150_000 if width <= 8 else 20_000
+    queries, codes = random_codes(3, width, seed=1), random_codes(n, width)
+    codes[n // 2 :] = codes[: n - n // 2]  # every distance is at least a tie
+    expected = KERNELS["numba"].function("hamming_topk")(queries, codes, n, None, 0)
+    for k in (1, 10, 1500, n):
+        hits = kernel.function("hamming_topk")(queries, codes, k, None, threads)
+        assert_hits(hits, [x[:, :k] for x in expected])
+    mask = torch.from_numpy(np.packbits(np.arange(n) % 3 == 0, bitorder="little"))
+    masked = kernel.function("hamming_topk")(queries, codes, 100, mask, threads)
+    assert_hits(masked, KERNELS["numba"].function("hamming_topk")(queries, codes, 100, mask, 0))
+    radius = int(expected[0][0, 2000])
+    for found, wanted in zip(
+        kernel.function("hamming_radius")(queries, codes, radius, mask, threads),
+        KERNELS["numba"].function("hamming_radius")(queries, codes, radius, mask, 0),
+        strict=True,
+    ):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
+)
+def test_nearer_codes_arriving_last_displace_all_before(kernel):
+    """Descending distances make every code a candidate and cut the buffer back again and again."""
+    codes = np.zeros((40_000, 32), np.uint8)
+    distance = np.repeat(np.arange(256, 0, -1), 40_000 // 256 + 1)[:40_000]
+    codes[:] = np.packbits(np.arange(256) < distance[:, None], axis=1)
+    query = torch.zeros((1, 32), dtype=torch.uint8)
+    expected = oracle_topk(distance[None].astype(np.int32), 3000)
+    assert_hits(kernel.function("hamming_topk")(query, torch.from_numpy(codes), 3000, None, 2), expected)
+
+
+@given(st.data())
+def test_metric_axioms_and_invariances(data):
+    width = data.draw(st.integers(1, 20))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    codes, queries = random_codes(40, width, seed), random_codes(6, width, seed + 1)
+    d = fh.hamming_distance(codes, codes)
+    assert torch.equal(d, d.T)
+    assert not d.diagonal().any()
+    assert ((d[:, :, None] + d[None, :, :]) >= d[:, None, :]).all()
+    base = fh.hamming_topk(queries, codes, 7)
+    flip = random_codes(1, width, seed + 2)
+    for x, y in zip(base, fh.hamming_topk(queries ^ flip, codes ^ flip, 7), strict=True):
+        assert torch.equal(x, y)
+    shuffled = torch.from_numpy(np.random.default_rng(seed).permutation(40))
+    assert torch.equal(base.distances, fh.hamming_topk(queries, codes[shuffled], 7).distances)
+    radius = int(base.distances.max())
+    found = fh.hamming_radius(queries, codes, radius)
+    assert found.offsets.diff().tolist() == (fh.hamming_distance(queries, codes) <= radius).sum(1).tolist()
+
+
+def test_faiss_agrees(rng):
+    faiss = pytest.importorskip("faiss")
+    for n_bits in (8, 24, 64, 128, 200, 512):
+        for alphabet in (256, 2):
+            codes = random_codes(5000, n_bits // 8, seed=n_bits, alphabet=alphabet)
+            queries = random_codes(20, n_bits // 8, seed=1, alphabet=alphabet)
+            index = faiss.IndexBinaryFlat(n_bits)
+            index.add(codes.numpy())
+            for k in (1, 10, 300):
+                distances, ids = index.search(queries.numpy(), k)
+                assert_hits(fh.hamming_topk(queries, codes, k), (distances, ids))
+
+
+def test_numpy_torch_and_memory_maps(tmp_path):
+    codes, queries = random_codes(100, 8), random_codes(3, 8, seed=1)
+    expected = fh.hamming_topk(queries, codes, 4)
+    assert all(isinstance(x, torch.Tensor) for x in expected)
+    np.save(tmp_path / "codes.npy", codes.numpy())
+    mapped = np.load(tmp_path / "codes.npy", mmap_mode="r")
+    strided = np.repeat(codes.numpy(), 2, axis=0)[::2]
+    for given_codes in (codes.numpy(), mapped, strided, codes, np.asfortranarray(codes.numpy())):
+        hits = fh.hamming_topk(queries.numpy(), given_codes, 4)
+        assert all(isinstance(x, np.ndarray) for x in hits)
+        assert_hits([torch.from_numpy(x) for x in hits], [x.numpy() for x in expected])
+    assert hits.distances.dtype == np.int32
+    assert hits.ids.dtype == np.int64
+    unaligned = torch.cat([torch.zeros(1, dtype=torch.uint8), codes.flatten()])[1:].view(100, 8)
+    assert torch.equal(fh.hamming_topk(queries, unaligned, 4).ids, expected.ids)
+    as_bool = torch.arange(100) % 2 == 0
+    masked = fh.hamming_topk(queries, codes, 4, mask=as_bool)
+    assert torch.equal(masked.ids, fh.hamming_topk(queries, codes, 4, mask=fh.pack_bits(as_bool[None])[0]).ids)
+    assert (masked.ids % 2 == 0).all()
+
+
+def test_ops_are_registered_as_torch_wants_them():
+    queries, codes = random_codes(5, 9, seed=1), random_codes(50, 9)
+    mask = random_codes(1, 7)[0]
+    torch.library.opcheck(torch.ops.fasthash.hamming_distance, (queries, codes, 0))
+    for m in (None, mask):
+        torch.library.opcheck(torch.ops.fasthash.hamming_topk, (queries, codes, 3, m, 0))
+        torch.library.opcheck(torch.ops.fasthash.hamming_radius, (queries, codes, 30, m, 0))
+
+
+def test_compiles_without_a_graph_break():
+    torch.compiler.reset()
+    queries, codes = random_codes(5, 9, seed=1), random_codes(50, 9)
+    compiled = torch.compile(lambda q, c: fh.hamming_topk(q, c, 3).ids + 1, backend="aot_eager", fullgraph=True)
+    assert torch.equal(compiled(queries, codes), fh.hamming_topk(queries, codes, 3).ids + 1)
+
+
+def test_many_python_threads_at_once():
+    queries, codes = random_codes(40, 8, seed=1), random_codes(200_000, 8)
+    expected = fh.hamming_topk(queries, codes, 5).ids
+    wrong = []
+
+    def search():
+        for threads in (1, 2, 3):
+            if not torch.equal(fh.hamming_topk(queries, codes, 5, threads=threads).ids, expected):
+                wrong.append(threads)
+
+    workers = [threading.Thread(target=search) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_search_after_a_fork():
+    script = """
+import os, torch, fasthash as fh
+codes = torch.arange(400_000, dtype=torch.uint8).view(-1, 2)
+expected = fh.hamming_topk(codes[:2], codes, 3, threads=2).ids
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(fh.hamming_topk(codes[:2], codes, 3, threads=2).ids, expected) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interrupt_stops_a_long_search(threads):
+    """The search would take minutes at the baseline level."""
+    codes = torch.zeros((2_000_000, 64), dtype=torch.uint8)
+    queries = torch.full((5_000, 64), 255, dtype=torch.uint8)
+    interrupt = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fh.hamming_topk(queries, codes, 5, threads=threads, kernel="cpu-baseline")
+    interrupt.join()
+    assert time.monotonic() - start < 30
+    assert fh.hamming_topk(queries[:1], codes[:10], 1).ids.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("isa", _core.runnable_isas())
+def test_the_environment_forces_a_level(isa):
+    script = """
+import torch, fasthash as fh
+g = torch.Generator().manual_seed(0)
+codes = fh.pack_bits(torch.randn((3000, 100), generator=g))
+d, i = fh.hamming_topk(codes[:9], codes, 20)
+print(fh._core.active_isa(), int(d.sum()), int((i * torch.arange(180).view(9, 20)).sum()))
+"""
+    environment = {**os.environ, "FASTHASH_ISA": isa}
+    output = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    generator = torch.Generator().manual_seed(0)
+    codes = fh.pack_bits(torch.randn((3000, 100), generator=generator), kernel="reference")
+    d, i = fh.hamming_topk(codes[:9], codes, 20, kernel="reference")
+    assert output.split() == [isa, str(int(d.sum())), str(int((i * torch.arange(180).view(9, 20)).sum()))]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("FASTHASH_ISA", "sse9", "FASTHASH_ISA: expected one of baseline.* got 'sse9'"),
+        ("FASTHASH_THREADS", "many", "FASTHASH_THREADS: expected an integer from 1 to 4096, got 'many'"),
+        ("FASTHASH_THREADS", "0", "FASTHASH_THREADS: expected an integer from 1 to 4096, got '0'"),
+    ],
+)
+def test_bad_environment(variable, value, message):
+    script = "import torch, fasthash as fh; c = torch.zeros((2, 8), dtype=torch.uint8); fh.hamming_topk(c, c, 1)"
+    run = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, variable: value}, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert re.search(message, run.stderr), run.stderr
+
+
+CODES = torch.zeros((4, 8), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(queries=CODES.float()), TypeError, r"expected queries of dtype uint8 \(packed codes, .*\), got float32"),
+        (dict(codes=CODES.int()), TypeError, r"expected codes of dtype uint8 .* got int32"),
+        (
+            dict(queries=CODES[0]),
+            ValueError,
+            r"expected queries of shape .* got \[8\]; pass queries\[None\] for a single row",
+        ),
+        (dict(queries=CODES[:, :7]), ValueError, r"expected queries as wide as codes \(8 bytes\), got 7 bytes"),
+        (
+            dict(queries=CODES[:, :0], codes=CODES[:, :0]),
+            ValueError,
+            r"expected queries of 1 to 512 bytes a row, got 0",
+        ),
+        (dict(k=0), ValueError, r"expected k at least 1, got 0"),
+        (dict(k=2.0), TypeError, r"expected k to be an integer, got float"),
+        (
+            dict(mask=torch.ones(3, dtype=torch.bool)),
+            ValueError,
+            r"expected mask of shape \[4\] for 4 codes, got \[3\]",
+        ),
+        (
+            dict(mask=torch.ones(4, dtype=torch.uint8)),
+            ValueError,
+            r"expected mask of shape \[1\] for 4 codes, got \[4\]",
+        ),
+        (dict(mask=torch.ones(4)), TypeError, r"expected mask of dtype bool \[n\] or uint8 .* got float32"),
+        (dict(threads=0), ValueError, r"expected threads from 1 to 4096, got 0"),
+        (dict(codes=CODES.to("meta")), ValueError, r"expected queries on meta, where the other tensors are, got cpu"),
+        (dict(kernel="gpu"), ValueError, r"expected kernel to be one of .* got 'gpu'"),
+        (dict(codes="words"), TypeError, r"expected codes to be a numeric array"),
+    ],
+    ids=str,
+)
+def test_bad_input(arguments, error, message):
+    with pytest.raises(error, match="hamming_topk: " + message):
+        fh.hamming_topk(**{"queries": CODES, "codes": CODES, "k": 1, **arguments})
+
+
+def test_bad_radius():
+    with pytest.raises(ValueError, match="hamming_radius: expected radius at least 0, got -1"):
+        fh.hamming_radius(CODES, CODES, -1)
+
+
+def test_a_kernel_this_processor_lacks_is_refused(monkeypatch):
+    monkeypatch.setattr(_core, "runnable_isas", lambda: ["baseline"])
+    absent = f"cpu-{_core.built_isas()[-1]}"
+    with pytest.raises(ValueError, match=f"kernel '{absent}' cannot run: this processor has no"):
+        fh.hamming_topk(CODES, CODES, 1, kernel=absent)
+
+
+def test_a_gpu_without_triton_is_told_what_to_install(monkeypatch):
+    from importlib import util
+
+    from fasthash.errors import MissingDependencyError
+    from fasthash.ops.registry import dispatch
+
+    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    with pytest.raises(
+        MissingDependencyError, match=r"hamming_topk on cuda .* needs triton, .* pip install 'torch-fasthash\[triton\]'"
+    ):
+        dispatch(KERNELS, "hamming_topk", torch.device("cuda"), None)
