@@ -28,7 +28,8 @@ clean:
 
 # An editable install that rebuilds the compiled core on import, so it builds with what is in .venv.
 .venv/%.installed: .venv/built-with.installed pyproject.toml CMakeLists.txt constraints.txt
-	$(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true --editable '.[$*]'
+	$(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true \
+		--config-settings=build-dir=build/editable --editable '.[$*]'
 	touch $@
 
 .venv/built-with.installed: constraints.txt
