@@ -7,8 +7,6 @@ namespace fasthash {
 
 namespace {
 
-constexpr int64_t kTileBytes = 16384;
-
 int64_t tile_codes(int n_words) {
     const int64_t fitting = kTileBytes / (8 * n_words) / kTileGroup * kTileGroup;
     return std::max<int64_t>(fitting, 2 * kTileGroup);
@@ -55,9 +53,12 @@ void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t st
     }
 }
 
-TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end)
+TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes)
     : set_(set),
+      rows_bytes_(set.n_bytes % 8 == 0 && !set.mask ? rows_bytes : 0),
       tile_codes_(tile_codes(set.n_words())),
+      last_word_mask_(set.n_bytes % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << 8 * (set.n_bytes % 8)) - 1),
+      n_overreadable_(std::max<int64_t>(0, (set.n_codes * set.n_bytes - 8 * set.n_words()) / set.n_bytes + 1)),
       at_(begin),
       end_(end),
       rank_(set.mask ? set.mask->eligible_before_block(begin / Mask::kBlock) : begin),
@@ -67,29 +68,63 @@ TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end)
 
 bool TileReader::next(CodeTile& tile) {
     if (set_.mask) return gathered(tile);
-    if (set_.n_bytes == 8 && end_ - at_ >= kTileGroup) return in_place(tile);
+    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) return rows(tile);
     return copied(tile);
 }
 
-bool TileReader::emit(CodeTile& tile, int64_t count) {
-    tile = {planes_.get(), tile_codes_, count, rank_};
-    rank_ += count;
-    return count > 0;
-}
-
-bool TileReader::in_place(CodeTile& tile) {
-    const int64_t count = std::min(tile_codes_, (end_ - at_) / kTileGroup * kTileGroup);
-    tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * 8), 0, count, rank_};
+bool TileReader::rows(CodeTile& tile) {
+    const int64_t fitting = std::max(kTileGroup, rows_bytes_ / set_.n_bytes);
+    const int64_t count = std::min(fitting, end_ - at_) / kTileGroup * kTileGroup;
+    tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * set_.n_bytes), set_.n_words(), 1, count, rank_};
     at_ += count;
     rank_ += count;
     return true;
 }
 
+bool TileReader::planes(CodeTile& tile, int64_t count) {
+    tile = {planes_.get(), 1, tile_codes_, count, rank_};
+    rank_ += count;
+    return count > 0;
+}
+
+void TileReader::place(int64_t id, int64_t column) {
+    const uint8_t* code = set_.codes + id * set_.n_bytes;
+    uint64_t* words = planes_.get() + column;
+    if (id >= n_overreadable_) return code_to_words(code, set_.n_bytes, words, tile_codes_);
+    const int n_words = set_.n_words();
+    for (int w = 0; w < n_words; ++w) std::memcpy(words + w * tile_codes_, code + 8 * w, 8);
+    words[(n_words - 1) * tile_codes_] &= last_word_mask_;
+}
+
+// Copies codes [at_, at_ + count), all of which can be read beyond their end.
+template <int kWords>
+void TileReader::copy(int64_t count) {
+    const uint8_t* code = set_.codes + at_ * set_.n_bytes;
+    uint64_t* words = planes_.get();
+    const int64_t n_bytes = set_.n_bytes, stride = tile_codes_;
+    const uint64_t mask = last_word_mask_;
+    for (int64_t j = 0; j < count; ++j, code += n_bytes) {
+        uint64_t word[kWords];
+        std::memcpy(word, code, sizeof word);
+        word[kWords - 1] &= mask;
+        for (int w = 0; w < kWords; ++w) words[w * stride + j] = word[w];
+    }
+}
+
 bool TileReader::copied(CodeTile& tile) {
     const int64_t count = std::min(tile_codes_, end_ - at_);
-    for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
+    if (at_ + count <= n_overreadable_ && set_.n_words() <= 4) {
+        switch (set_.n_words()) {
+            case 1: copy<1>(count); break;
+            case 2: copy<2>(count); break;
+            case 3: copy<3>(count); break;
+            default: copy<4>(count); break;
+        }
+    } else {
+        for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
+    }
     at_ += count;
-    return emit(tile, count);
+    return planes(tile, count);
 }
 
 bool TileReader::gathered(CodeTile& tile) {
@@ -100,7 +135,7 @@ bool TileReader::gathered(CodeTile& tile) {
         at_ += 64;
         if (at_ < end_) pending_ = set_.mask->word(at_ / 64);
     }
-    return emit(tile, count);
+    return planes(tile, count);
 }
 
 }  // namespace fasthash

@@ -41,24 +41,30 @@ struct CodeSet {
 // Copies one code into words a `stride` apart, the rest of the last word zero.
 void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t stride);
 
-// Walks the eligible codes with ids in [begin, end) as tiles that fit the first-level cache. `begin` is a multiple of
-// Mask::kBlock. A tile is valid until the next call.
+constexpr int64_t kTileBytes = 16384;  // half of a first-level cache
+
+// Walks the eligible codes with ids in [begin, end) as tiles: rows of `rows_bytes` in all, where they lie, if that is not
+// 0 and the width allows it, else planes of kTileBytes. `begin` is a multiple of Mask::kBlock. A tile is valid until the
+// next call.
 class TileReader {
 public:
-    TileReader(const CodeSet& set, int64_t begin, int64_t end);
+    TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes);
     bool next(CodeTile& tile);
 
 private:
-    bool in_place(CodeTile& tile);
+    bool rows(CodeTile& tile);
     bool copied(CodeTile& tile);
     bool gathered(CodeTile& tile);
-    bool emit(CodeTile& tile, int64_t count);
-    void place(int64_t id, int64_t column) {
-        code_to_words(set_.codes + id * set_.n_bytes, set_.n_bytes, planes_.get() + column, tile_codes_);
-    }
+    bool planes(CodeTile& tile, int64_t count);
+    template <int kWords>
+    void copy(int64_t count);
+    void place(int64_t id, int64_t column);
 
     const CodeSet set_;
-    const int64_t tile_codes_;
+    const int64_t rows_bytes_;
+    const int64_t tile_codes_;  // of planes
+    const uint64_t last_word_mask_;
+    const int64_t n_overreadable_;  // codes from whose last word eight bytes can be read
     int64_t at_;
     const int64_t end_;
     int64_t rank_;

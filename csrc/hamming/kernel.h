@@ -7,12 +7,14 @@
 
 namespace fasthash {
 
-// A run of codes as planes of 64-bit words: word w of code j is planes[w * stride + j].
-// A width that is no multiple of 64 bits has zeros in the rest of its last word.
+// A run of codes as 64-bit words: word w of code j is words[j * code_stride + w * word_stride].
+// A tile is either planes (code_stride 1: the same word of all codes lies together) or rows (word_stride 1: codes lie
+// as the user has them). A width that is no multiple of 64 bits is in planes, with zeros in the rest of its last word.
 struct CodeTile {
-    const uint64_t* planes;
-    int64_t stride;
-    int64_t count;  // a multiple of kTileGroup may be read from each plane, codes past `count` being padding
+    const uint64_t* words;
+    int64_t code_stride;
+    int64_t word_stride;
+    int64_t count;  // a multiple of kTileGroup codes may be read, those past `count` being padding
     int64_t base;   // the rank of code 0
 };
 
@@ -35,6 +37,8 @@ struct HammingKernel {
     void (*scan)(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list);
     // Writes the distance of every code of the tile.
     void (*distances)(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out);
+    // For how many queries at most it is faster to read rows than to make planes first; 0 where only planes are read.
+    int64_t (*rows_up_to)(int n_words);
 };
 
 HammingKernel hamming_kernel_baseline();

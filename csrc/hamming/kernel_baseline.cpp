@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_baseline() { return {scan, distances}; }
+HammingKernel hamming_kernel_baseline() { return {scan, distances, rows_up_to}; }
 
 }  // namespace fasthash

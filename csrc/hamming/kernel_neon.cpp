@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernel.h"
+
 namespace fasthash {
 namespace {
 
@@ -15,9 +17,14 @@ struct Lanes {
     static Words load(const uint64_t* p) { return vld1q_u64(p); }
     static Words broadcast(uint64_t word) { return vdupq_n_u64(word); }
     static Partial partial_popcount(Words a, Words b) { return vcntq_u8(vreinterpretq_u8_u64(veorq_u64(a, b))); }
+    template <int>
+    static Words repeat(const uint64_t* words) { return load(words); }
+    static Partial zero() { return vdupq_n_u8(0); }
     static Partial add(Partial a, Partial b) { return vaddq_u8(a, b); }
     static Counts finish(Partial a) { return vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(a))); }
+    static Counts zero_counts() { return vdupq_n_u64(0); }
     static Counts add_counts(Counts a, Counts b) { return vaddq_u64(a, b); }
+    static Counts pairwise(Counts a, Counts b) { return vpaddq_u64(a, b); }
     static Counts minimum(Counts a, Counts b) {
         return vreinterpretq_u64_u32(vminq_u32(vreinterpretq_u32_u64(a), vreinterpretq_u32_u64(b)));
     }
@@ -27,7 +34,17 @@ struct Lanes {
         const uint64x2_t less = vcltq_u64(a, limit);
         return static_cast<uint32_t>((vgetq_lane_u64(less, 0) & 1) | (vgetq_lane_u64(less, 1) & 2));
     }
-    static void store(Counts a, uint64_t* out) { vst1q_u64(out, a); }
+    static int64_t take(Counts counts, Counts limit, int64_t rank, int64_t left, uint64_t* items) {
+        uint64_t distances[kLanes];
+        vst1q_u64(distances, counts);
+        int64_t taken = 0;
+        for (uint32_t lanes = below(counts, limit); lanes != 0; lanes &= lanes - 1) {
+            const int lane = __builtin_ctz(lanes);
+            if (lane >= left) break;
+            items[taken++] = distances[lane] << kRankBits | static_cast<uint64_t>(rank + lane);
+        }
+        return taken;
+    }
     static void store32(Counts a, int32_t* out) { vst1_s32(out, vreinterpret_s32_u32(vmovn_u64(a))); }
 };
 
@@ -38,6 +55,6 @@ struct Lanes {
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_neon() { return {scan, distances}; }
+HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to}; }
 
 }  // namespace fasthash

@@ -1,5 +1,5 @@
 // One code at a time, for the levels without vector popcounts.
-#include <cstdint>
+#include "kernel.h"
 
 namespace fasthash {
 namespace {
@@ -18,15 +18,25 @@ struct Lanes {
     }
     static Words broadcast(uint64_t word) { return word; }
     static Partial partial_popcount(Words a, Words b) { return popcount(a ^ b); }
+    static Partial zero() { return 0; }
     static Partial add(Partial a, Partial b) { return a + b; }
     static Counts finish(Partial a) { return a; }
+    static Counts zero_counts() { return 0; }
     static Counts add_counts(Counts a, Counts b) { return a + b; }
     static Counts minimum(Counts a, Counts b) { return a < b ? a : b; }
     static Counts limit(uint64_t value) { return value; }
     static bool any_below(Counts a, Counts limit) { return a < limit; }
-    static uint32_t below(Counts a, Counts limit) { return a < limit; }
-    static void store(Counts a, uint64_t* out) { *out = a; }
     static void store32(Counts a, int32_t* out) { *out = static_cast<int32_t>(a); }
+    static int64_t take(Counts a, Counts limit, int64_t rank, int64_t left, uint64_t* item) {
+        if (a >= limit || left <= 0) return 0;
+        *item = a << kRankBits | static_cast<uint64_t>(rank);
+        return 1;
+    }
+
+    // A register of one word is never summed with another.
+    template <int>
+    static Words repeat(const uint64_t* words) { return *words; }
+    static Counts pairwise(Counts a, Counts) { return a; }
 
 private:
     static uint64_t popcount(uint64_t x) {

@@ -1,94 +1,136 @@
 // The scan, written once over a struct `Lanes` that each level's file defines before it includes this one:
-//   kLanes            64-bit lanes in a register
+//   kLanes                   64-bit lanes in a register
 //   Words, Partial, Counts   registers of code words, of unfinished counts, of one distance per lane
-//   load, broadcast, partial_popcount(a ^ b), add, kMaxPartials (sums before they must be finished), finish, add_counts,
-//   minimum, any_below(counts, limit), below (bit per lane), limit(uint64_t), store(uint64_t*), store32(int32_t*)
+//   load, broadcast, repeat (the query's words, over and over), partial_popcount(a ^ b), zero, add,
+//   kMaxPartials (additions before the sum must be finished), finish, zero_counts, add_counts,
+//   pairwise (sums of neighbouring lanes of one register, then of another), minimum, limit(uint64_t),
+//   any_below(counts, limit), store32(int32_t*), take (see there)
 // Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
 #include "kernel.h"
 
 namespace fasthash {
 namespace {
 
-// kWords = 0 means a width known only at run time.
-template <int kWords>
-inline Lanes::Counts distance(const uint64_t* plane, int64_t stride, int n_words, const uint64_t* query) {
-    const int words = kWords > 0 ? kWords : n_words;
-    Lanes::Partial partial = Lanes::partial_popcount(Lanes::load(plane), Lanes::broadcast(query[0]));
-    if (words <= Lanes::kMaxPartials) {
-        for (int w = 1; w < words; ++w) {
-            partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(plane + w * stride), Lanes::broadcast(query[w])));
-        }
-        return Lanes::finish(partial);
-    }
-    Lanes::Counts total = Lanes::finish(partial);
-    for (int w = 1; w < words;) {
-        const int stop = words - w < Lanes::kMaxPartials ? words : w + Lanes::kMaxPartials;
-        partial = Lanes::partial_popcount(Lanes::load(plane + w * stride), Lanes::broadcast(query[w]));
-        for (++w; w < stop; ++w) {
-            partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(plane + w * stride), Lanes::broadcast(query[w])));
-        }
-        total = Lanes::add_counts(total, Lanes::finish(partial));
-    }
-    return total;
-}
-
-constexpr int kVectors = Lanes::kLanes >= 4 ? 4 : 2;
+constexpr int kVectors = 4;
 constexpr int kGroup = kVectors * Lanes::kLanes;
 static_assert(kTileGroup % kGroup == 0, "a tile is padded to whole groups");
 
-inline void append(const Lanes::Counts* counts, int64_t first, int64_t count, CandidateList& list) {
-    uint64_t distances[Lanes::kLanes];
-    for (int v = 0; v < kVectors; ++v) {
-        uint32_t taken = Lanes::below(counts[v], Lanes::limit(list.limit));
-        if (taken == 0) continue;
-        Lanes::store(counts[v], distances);
-        do {
-            const int lane = __builtin_ctz(taken);
-            const int64_t rank = first + v * Lanes::kLanes + lane;
-            if (rank >= count) break;
-            list.items[list.size++] = distances[lane] << kRankBits | static_cast<uint64_t>(rank);
-            taken &= taken - 1;
-        } while (taken != 0);
-    }
-    if (list.capacity - list.size < kTileGroup) list.full(list);
-}
-
+// The distances of kGroup codes in planes. kWords = 0 is a width known only at run time.
 template <int kWords>
-void scan_words(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
+struct Planes {
+    int n_words;
+    const uint64_t* query;
+    Lanes::Words query_words[kWords > 0 ? kWords : 1];
+
+    Planes(int words, const uint64_t* q) : n_words(words), query(q) {
+        for (int w = 0; w < kWords; ++w) query_words[w] = Lanes::broadcast(q[w]);
+    }
+
+    void distances(const CodeTile& tile, int64_t j, Lanes::Counts* counts) const {
+        const uint64_t* first = tile.words + j * (Lanes::kLanes > 1 ? 1 : tile.code_stride);
+        const int64_t vector_stride = Lanes::kLanes > 1 ? Lanes::kLanes : tile.code_stride;
+        const int words = kWords > 0 ? kWords : n_words;
+        for (int v = 0; v < kVectors; ++v) counts[v] = Lanes::zero_counts();
+        for (int w = 0; w < words;) {
+            const int stop = words - w > Lanes::kMaxPartials ? w + Lanes::kMaxPartials : words;
+            Lanes::Partial partial[kVectors] = {Lanes::zero(), Lanes::zero(), Lanes::zero(), Lanes::zero()};
+            for (; w < stop; ++w) {
+                const Lanes::Words q = kWords > 0 ? query_words[w] : Lanes::broadcast(query[w]);
+                for (int v = 0; v < kVectors; ++v) {
+                    const Lanes::Words codes = Lanes::load(first + w * tile.word_stride + v * vector_stride);
+                    partial[v] = Lanes::add(partial[v], Lanes::partial_popcount(codes, q));
+                }
+            }
+            for (int v = 0; v < kVectors; ++v) counts[v] = Lanes::add_counts(counts[v], Lanes::finish(partial[v]));
+        }
+    }
+};
+
+// The distances of kGroup codes in rows of kWords words, kWords a power of two.
+template <int kWords>
+struct Rows {
+    static constexpr int kPerCode = kWords > Lanes::kLanes ? kWords / Lanes::kLanes : 1;  // registers a code fills
+    static constexpr int kLeaves = kWords > Lanes::kLanes ? Lanes::kLanes : kWords;       // registers summed to one
+    Lanes::Words query_words[kPerCode];
+
+    Rows(int, const uint64_t* q) {
+        for (int i = 0; i < kPerCode; ++i) query_words[i] = Lanes::template repeat<kLeaves>(q + i * Lanes::kLanes);
+    }
+
+    void distances(const CodeTile& tile, int64_t j, Lanes::Counts* counts) const {
+        for (int v = 0; v < kVectors; ++v) counts[v] = sum<kLeaves>(tile.words + (j + v * Lanes::kLanes) * kWords);
+    }
+
+    template <int kCount>
+    Lanes::Counts sum(const uint64_t* words) const {
+        if constexpr (kCount == 1) {
+            Lanes::Partial partial = Lanes::partial_popcount(Lanes::load(words), query_words[0]);
+            for (int i = 1; i < kPerCode; ++i) {
+                partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(words + i * Lanes::kLanes), query_words[i]));
+            }
+            return Lanes::finish(partial);
+        } else {
+            constexpr int kHalf = kCount / 2 * kPerCode * Lanes::kLanes;
+            return Lanes::pairwise(sum<kCount / 2>(words), sum<kCount / 2>(words + kHalf));
+        }
+    }
+};
+
+template <class Layout>
+void scan_layout(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
+    const Layout layout(n_words, query);
     Lanes::Counts limit = Lanes::limit(list.limit);
     for (int64_t j = 0; j < tile.count; j += kGroup) {
         Lanes::Counts counts[kVectors];
-        for (int v = 0; v < kVectors; ++v) {
-            counts[v] = distance<kWords>(tile.planes + j + v * Lanes::kLanes, tile.stride, n_words, query);
-        }
-        Lanes::Counts nearest = counts[0];
-        for (int v = 1; v < kVectors; ++v) nearest = Lanes::minimum(nearest, counts[v]);
+        layout.distances(tile, j, counts);
+        const Lanes::Counts nearest = Lanes::minimum(Lanes::minimum(counts[0], counts[1]), Lanes::minimum(counts[2], counts[3]));
         if (__builtin_expect(Lanes::any_below(nearest, limit), 0)) {
-            append(counts, tile.base + j, tile.base + tile.count, list);
+            for (int v = 0; v < kVectors; ++v) {
+                const int64_t first = j + v * Lanes::kLanes;
+                // Writes the items of the lanes below the limit, of at most `count - first` lanes, and returns how many.
+                list.size += Lanes::take(counts[v], limit, tile.base + first, tile.count - first, list.items + list.size);
+            }
+            if (list.capacity - list.size < kTileGroup) list.full(list);
             limit = Lanes::limit(list.limit);
         }
     }
 }
 
 void scan(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
+    if (tile.code_stride > 1 && Lanes::kLanes > 1) {
+        switch (n_words) {
+            case 2: return scan_layout<Rows<2>>(tile, n_words, query, list);
+            case 4: return scan_layout<Rows<4>>(tile, n_words, query, list);
+            default: return scan_layout<Rows<8>>(tile, n_words, query, list);
+        }
+    }
     switch (n_words) {
-        case 1: return scan_words<1>(tile, n_words, query, list);
-        case 2: return scan_words<2>(tile, n_words, query, list);
-        case 4: return scan_words<4>(tile, n_words, query, list);
-        case 8: return scan_words<8>(tile, n_words, query, list);
-        default: return scan_words<0>(tile, n_words, query, list);
+        case 1: return scan_layout<Planes<1>>(tile, n_words, query, list);
+        case 2: return scan_layout<Planes<2>>(tile, n_words, query, list);
+        case 3: return scan_layout<Planes<3>>(tile, n_words, query, list);
+        case 4: return scan_layout<Planes<4>>(tile, n_words, query, list);
+        case 8: return scan_layout<Planes<8>>(tile, n_words, query, list);
+        default: return scan_layout<Planes<0>>(tile, n_words, query, list);
     }
 }
 
+int64_t rows_up_to(int n_words) {
+    if (Lanes::kLanes == 1 || n_words == 1) return INT64_MAX;
+    return n_words == 2 || n_words == 4 || n_words == 8 ? 2 : 0;
+}
+
 void distances(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out) {
-    int64_t j = 0;
-    for (; j + Lanes::kLanes <= tile.count; j += Lanes::kLanes) {
-        Lanes::store32(distance<0>(tile.planes + j, tile.stride, n_words, query), out + j);
-    }
-    if (j < tile.count) {
-        int32_t rest[Lanes::kLanes];
-        Lanes::store32(distance<0>(tile.planes + j, tile.stride, n_words, query), rest);
-        for (int lane = 0; j < tile.count; ++j, ++lane) out[j] = rest[lane];
+    const Planes<0> layout(n_words, query);
+    for (int64_t j = 0; j < tile.count; j += kGroup) {
+        Lanes::Counts counts[kVectors];
+        layout.distances(tile, j, counts);
+        if (tile.count - j >= kGroup) {
+            for (int v = 0; v < kVectors; ++v) Lanes::store32(counts[v], out + j + v * Lanes::kLanes);
+        } else {
+            int32_t rest[kGroup];
+            for (int v = 0; v < kVectors; ++v) Lanes::store32(counts[v], rest + v * Lanes::kLanes);
+            for (int64_t i = 0; j + i < tile.count; ++i) out[j + i] = rest[i];
+        }
     }
 }
 

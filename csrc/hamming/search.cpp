@@ -49,17 +49,23 @@ struct Share {
 
 // Calls visit(tile, i, words of query first_query + i) for every tile of the share and every one of its queries.
 template <class Visit>
-void visit_tiles(const CodeSet& set, const QuerySet& queries, const Share& share, Job& job, const Visit& visit) {
+void visit_tiles(const CodeSet& set, const QuerySet& queries, const Share& share, int64_t rows_bytes, Job& job, const Visit& visit) {
     const int n_words = set.n_words();
     std::vector<uint64_t> words(static_cast<size_t>(share.n_queries() * n_words));
     for (int64_t i = 0; i < share.n_queries(); ++i) {
         code_to_words(queries.codes + (share.first_query + i) * set.n_bytes, set.n_bytes, words.data() + i * n_words, 1);
     }
-    TileReader reader(set, share.first_code, share.last_code);
+    TileReader reader(set, share.first_code, share.last_code, rows_bytes);
     for (CodeTile tile; reader.next(tile);) {
         for (int64_t i = 0; i < share.n_queries(); ++i) visit(tile, i, words.data() + i * n_words);
         job.checkpoint(share.n_queries() * tile.count * n_words / 4 + 1);
     }
+}
+
+// How to read codes for a scan (see TileReader): a tile that is scanned for few queries need not stay in the cache.
+int64_t rows_bytes(const CodeSet& set, const Share& share, const HammingKernel& kernel) {
+    if (share.n_queries() > kernel.rows_up_to(set.n_words())) return 0;
+    return share.n_queries() <= 2 ? 8 * kTileBytes : kTileBytes;
 }
 
 int64_t list_capacity(int64_t k, int64_t n_codes) { return std::min(k + std::max<int64_t>(k, 1024), n_codes) + kTileGroup; }
@@ -86,7 +92,7 @@ void search_topk(const CodeSet& set, const QuerySet& queries, int64_t k, const S
         for (size_t i = 0; i < lists.size(); ++i) {
             lists[i] = {items.get() + static_cast<int64_t>(i) * capacity, 0, capacity, static_cast<uint64_t>(set.n_bytes) * 8 + 1, k_found, keep_nearest};
         }
-        visit_tiles(set, queries, share, job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
+        visit_tiles(set, queries, share, rows_bytes(set, share, options.kernel), job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
             CandidateList& list = lists[static_cast<size_t>(i)];
             if (list.limit > 0) options.kernel.scan(tile, set.n_words(), words, list);
         });
@@ -145,7 +151,7 @@ RadiusSearch::RadiusSearch(const CodeSet& set, const QuerySet& queries, int64_t 
         std::vector<GrowingList> lists;
         lists.reserve(static_cast<size_t>(share.n_queries()));
         for (int64_t i = 0; i < share.n_queries(); ++i) lists.emplace_back(limit);
-        visit_tiles(set, queries, share, job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
+        visit_tiles(set, queries, share, rows_bytes(set, share, options.kernel), job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
             options.kernel.scan(tile, set.n_words(), words, lists[static_cast<size_t>(i)]);
         });
         for (int64_t i = 0; i < share.n_queries(); ++i) {
@@ -186,7 +192,7 @@ void all_distances(const CodeSet& set, const QuerySet& queries, const SearchOpti
     const Plan plan(queries.n_queries, set.n_codes, kMaxQueryBlock, options.threads);
     parallel_for(plan.n_blocks * plan.n_ranges, options.threads, [&](Job& job, int64_t task) {
         const Share share(plan, task, queries.n_queries, set.n_codes);
-        visit_tiles(set, queries, share, job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
+        visit_tiles(set, queries, share, set.n_words() == 1 ? kTileBytes : 0, job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
             options.kernel.distances(tile, set.n_words(), words, distances + (share.first_query + i) * set.n_codes + tile.base);
         });
     }, options.interrupted);
