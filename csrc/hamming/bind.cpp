@@ -66,10 +66,10 @@ py::tuple radius(const Codes& queries, const Codes& codes, int64_t bound, const 
     Arguments arguments(queries, codes, mask, threads, isa);
     Array<int64_t> offsets(arguments.queries.n_queries + 1);
     int64_t* out_offsets = offsets.mutable_data();
-    std::unique_ptr<const RadiusSearch> search;
+    std::unique_ptr<RadiusSearch> search;
     run_interruptible([&](const std::function<bool()>& interrupted) {
         arguments.options.interrupted = interrupted;
-        search = std::make_unique<const RadiusSearch>(arguments.set, arguments.queries, bound, arguments.options);
+        search = std::make_unique<RadiusSearch>(arguments.set, arguments.queries, bound, arguments.options);
         search->write_offsets(out_offsets);
     });
     Array<int32_t> distances(out_offsets[arguments.queries.n_queries]);

@@ -1,6 +1,7 @@
 #include "search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "../thread_pool.h"
@@ -22,11 +23,11 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Plan {
     int64_t query_block, n_blocks, codes_per_range, n_ranges;
 
-    Plan(int64_t n_queries, int64_t n_codes, int64_t max_query_block, int threads) {
+    Plan(int64_t n_queries, int64_t n_codes, int64_t max_query_block, int threads, int64_t max_ranges = INT64_MAX) {
         const int64_t wanted_tasks = threads == 1 ? 1 : threads * kTasksPerThread;
         query_block = std::clamp<int64_t>(ceil_div(n_queries, wanted_tasks), std::min<int64_t>(8, max_query_block), max_query_block);
         n_blocks = ceil_div(n_queries, query_block);
-        const int64_t most_ranges = std::max<int64_t>(1, n_codes / kMinCodesPerTask);
+        const int64_t most_ranges = std::min(max_ranges, std::max<int64_t>(1, n_codes / kMinCodesPerTask));
         n_ranges = std::clamp<int64_t>(ceil_div(wanted_tasks, std::max<int64_t>(1, n_blocks)), 1, most_ranges);
         codes_per_range = ceil_div(ceil_div(n_codes, n_ranges), Mask::kBlock) * Mask::kBlock;
         n_ranges = std::max<int64_t>(1, ceil_div(n_codes, std::max<int64_t>(1, codes_per_range)));
@@ -68,7 +69,137 @@ int64_t rows_bytes(const CodeSet& set, const Share& share, const HammingKernel& 
     return share.n_queries() <= 2 ? 8 * kTileBytes : kTileBytes;
 }
 
-int64_t list_capacity(int64_t k, int64_t n_codes) { return std::min(k + std::max<int64_t>(k, 1024), n_codes) + kTileGroup; }
+uint64_t no_limit(const CodeSet& set) { return static_cast<uint64_t>(set.n_bytes) * 8 + 1; }
+
+// A sample of the codes that tells, before the search, about how near the k-th hit of a query will be. Without it a search
+// for many hits among few codes spends most of its time on candidates that nearer ones displace later.
+struct Sample {
+    int64_t n_codes = 0;  // 0: no sample is worth its cost
+    int64_t k = 0;        // as near as the sample's k-th is, the set almost surely has the k that are wanted
+
+    Sample(int64_t k_wanted, int64_t n, int n_words, int64_t n_queries) {
+        // One or two queries wait for memory, not for the comparison.
+        const double candidate_cost = kCandidateCost / n_words / (n_queries <= 2 ? 4 : 1);
+        double least = 0.9 * (static_cast<double>(n) + candidate_cost * expected_candidates(k_wanted, n));
+        for (int64_t size = Mask::kBlock; size <= n / 4; size *= 2) {
+            const double share = static_cast<double>(k_wanted) * static_cast<double>(size) / static_cast<double>(n);
+            const int64_t rank = static_cast<int64_t>(share + 4 * std::sqrt(share) + 4);
+            const double passing = 1.5 * static_cast<double>(rank) * static_cast<double>(n) / static_cast<double>(size);
+            const double cost = static_cast<double>(n + size) + candidate_cost * (expected_candidates(rank, size) + passing);
+            if (cost < least) {
+                least = cost;
+                n_codes = size;
+                k = rank;
+            }
+        }
+    }
+
+private:
+    static constexpr double kCandidateCost = 150;  // in comparisons of 64 bits
+
+    // Of n codes in random order, those below the limit when their turn comes; it falls once for every k of them.
+    static double expected_candidates(int64_t k, int64_t n) {
+        return static_cast<double>(k) * std::log2(2.0 * static_cast<double>(n) / static_cast<double>(k));
+    }
+};
+
+int64_t list_capacity(int64_t k, int64_t n_codes) { return std::min(k + std::max<int64_t>(k, 64), n_codes) + kTileGroup; }
+
+// The candidate lists of a share's queries in one piece of memory, query i starting from limit(i).
+class CandidateLists {
+public:
+    template <class Limit>
+    CandidateLists(int64_t n_queries, int64_t k, int64_t capacity, const Limit& limit)
+        : items_(new uint64_t[static_cast<size_t>(n_queries * capacity)]), lists_(static_cast<size_t>(n_queries)) {
+        for (int64_t i = 0; i < n_queries; ++i) (*this)[i] = {items_.get() + i * capacity, 0, capacity, limit(i), k, keep_nearest};
+    }
+    CandidateList& operator[](int64_t i) { return lists_[static_cast<size_t>(i)]; }
+
+private:
+    std::unique_ptr<uint64_t[]> items_;
+    std::vector<CandidateList> lists_;
+};
+
+// Scans a share's codes, with `list(i)` the candidate list of query first_query + i.
+template <class List>
+void scan_share(const CodeSet& set, const QuerySet& queries, const Share& share, const HammingKernel& kernel, Job& job, const List& list) {
+    visit_tiles(set, queries, share, rows_bytes(set, share, kernel), job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
+        if (list(i).limit > 0) kernel.scan(tile, set.n_words(), words, list(i));
+    });
+}
+
+// Per query, a limit that almost surely at least k_wanted eligible codes are below.
+std::vector<uint64_t> sampled_limits(const CodeSet& set, const QuerySet& queries, int64_t k_wanted, const SearchOptions& options) {
+    std::vector<uint64_t> limits(static_cast<size_t>(queries.n_queries), no_limit(set));
+    const Sample sample(k_wanted, set.n_codes, set.n_words(), queries.n_queries);
+    if (sample.n_codes == 0) return limits;
+    const int64_t n_blocks = set.n_codes / Mask::kBlock, n_sampled = sample.n_codes / Mask::kBlock;
+    const int64_t capacity = list_capacity(sample.k, sample.n_codes);
+    const Plan plan(queries.n_queries, sample.n_codes, kMaxQueryBlock, options.threads, 1);
+    parallel_for(plan.n_blocks, options.threads, [&](Job& job, int64_t task) {
+        Share share(plan, task, queries.n_queries, sample.n_codes);
+        CandidateLists lists(share.n_queries(), sample.k, capacity, [&](int64_t) { return no_limit(set); });
+        for (int64_t i = 0; i < n_sampled; ++i) {
+            share.first_code = n_blocks * i / n_sampled * Mask::kBlock;
+            share.last_code = share.first_code + Mask::kBlock;
+            scan_share(set, queries, share, options.kernel, job, [&](int64_t q) -> CandidateList& { return lists[q]; });
+        }
+        for (int64_t i = 0; i < share.n_queries(); ++i) {
+            keep_nearest(lists[i]);
+            if (lists[i].size == sample.k) limits[static_cast<size_t>(share.first_query + i)] = lists[i].limit + 1;
+        }
+    }, options.interrupted);
+    return limits;
+}
+
+// Searches below each query's limit, and returns the queries that had fewer than k_found codes below it; their rows of
+// the result mean nothing.
+std::vector<int64_t> search_below(const CodeSet& set, const QuerySet& queries, int64_t k, int64_t k_found, const std::vector<uint64_t>& limits,
+                                  const SearchOptions& options, int32_t* distances, int64_t* ids) {
+    const int64_t capacity = list_capacity(k_found, set.n_eligible());
+    const int64_t affordable = std::max<int64_t>(1, kMaxListBytes / (capacity * 8));
+    const Plan plan(queries.n_queries, set.n_codes, std::min(kMaxQueryBlock, affordable), options.threads);
+    const bool merged = plan.n_ranges > 1;
+    std::vector<std::vector<uint64_t>> parts(merged ? static_cast<size_t>(plan.n_ranges * queries.n_queries) : 0);
+    std::vector<char> complete(static_cast<size_t>(queries.n_queries));
+    const auto finish = [&](int64_t query, uint64_t* items, int64_t size) {
+        complete[static_cast<size_t>(query)] = size >= k_found;
+        write_nearest(items, size, k, set, distances + query * k, ids + query * k);
+    };
+
+    parallel_for(plan.n_blocks * plan.n_ranges, options.threads, [&](Job& job, int64_t task) {
+        const Share share(plan, task, queries.n_queries, set.n_codes);
+        CandidateLists lists(share.n_queries(), k_found, capacity, [&](int64_t i) { return limits[static_cast<size_t>(share.first_query + i)]; });
+        scan_share(set, queries, share, options.kernel, job, [&](int64_t i) -> CandidateList& { return lists[i]; });
+        for (int64_t i = 0; i < share.n_queries(); ++i) {
+            const int64_t query = share.first_query + i;
+            if (merged) {
+                keep_nearest(lists[i]);
+                parts[static_cast<size_t>(query * plan.n_ranges + share.range)].assign(lists[i].items, lists[i].items + lists[i].size);
+            } else {
+                finish(query, lists[i].items, lists[i].size);
+            }
+        }
+    }, options.interrupted);
+
+    if (merged) {
+        parallel_for(queries.n_queries, options.threads, [&](Job& job, int64_t query) {
+            std::vector<uint64_t> items;
+            for (int64_t range = 0; range < plan.n_ranges; ++range) {
+                const std::vector<uint64_t>& part = parts[static_cast<size_t>(query * plan.n_ranges + range)];
+                items.insert(items.end(), part.begin(), part.end());
+            }
+            finish(query, items.data(), static_cast<int64_t>(items.size()));
+            job.checkpoint(static_cast<int64_t>(items.size()));
+        }, options.interrupted);
+    }
+
+    std::vector<int64_t> incomplete;
+    for (int64_t query = 0; query < queries.n_queries; ++query) {
+        if (!complete[static_cast<size_t>(query)]) incomplete.push_back(query);
+    }
+    return incomplete;
+}
 
 }  // namespace
 
@@ -79,45 +210,24 @@ void search_topk(const CodeSet& set, const QuerySet& queries, int64_t k, const S
         std::fill(ids, ids + queries.n_queries * k, int64_t{-1});
         return;
     }
-    const int64_t capacity = list_capacity(k_found, set.n_eligible());
-    const int64_t affordable = std::max<int64_t>(1, kMaxListBytes / (capacity * 8));
-    const Plan plan(queries.n_queries, set.n_codes, std::min(kMaxQueryBlock, affordable), options.threads);
-    const bool merged = plan.n_ranges > 1;
-    std::vector<std::vector<uint64_t>> parts(merged ? static_cast<size_t>(plan.n_ranges * queries.n_queries) : 0);
+    const std::vector<uint64_t> limits = sampled_limits(set, queries, k_found, options);
+    const std::vector<int64_t> misled = search_below(set, queries, k, k_found, limits, options, distances, ids);
+    if (misled.empty()) return;
 
-    parallel_for(plan.n_blocks * plan.n_ranges, options.threads, [&](Job& job, int64_t task) {
-        const Share share(plan, task, queries.n_queries, set.n_codes);
-        const std::unique_ptr<uint64_t[]> items(new uint64_t[static_cast<size_t>(share.n_queries() * capacity)]);
-        std::vector<CandidateList> lists(static_cast<size_t>(share.n_queries()));
-        for (size_t i = 0; i < lists.size(); ++i) {
-            lists[i] = {items.get() + static_cast<int64_t>(i) * capacity, 0, capacity, static_cast<uint64_t>(set.n_bytes) * 8 + 1, k_found, keep_nearest};
-        }
-        visit_tiles(set, queries, share, rows_bytes(set, share, options.kernel), job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
-            CandidateList& list = lists[static_cast<size_t>(i)];
-            if (list.limit > 0) options.kernel.scan(tile, set.n_words(), words, list);
-        });
-        for (int64_t i = 0; i < share.n_queries(); ++i) {
-            CandidateList& list = lists[static_cast<size_t>(i)];
-            const int64_t query = share.first_query + i;
-            if (merged) {
-                keep_nearest(list);
-                parts[static_cast<size_t>(query * plan.n_ranges + share.range)].assign(list.items, list.items + list.size);
-            } else {
-                write_nearest(list.items, list.size, k, set, distances + query * k, ids + query * k);
-            }
-        }
-    }, options.interrupted);
-
-    if (!merged) return;
-    parallel_for(queries.n_queries, options.threads, [&](Job& job, int64_t query) {
-        std::vector<uint64_t> items;
-        for (int64_t range = 0; range < plan.n_ranges; ++range) {
-            const std::vector<uint64_t>& part = parts[static_cast<size_t>(query * plan.n_ranges + range)];
-            items.insert(items.end(), part.begin(), part.end());
-        }
-        write_nearest(items.data(), static_cast<int64_t>(items.size()), k, set, distances + query * k, ids + query * k);
-        job.checkpoint(static_cast<int64_t>(items.size()));
-    }, options.interrupted);
+    // The sample was no fair one for these queries; without a limit they are complete.
+    const int64_t n_misled = static_cast<int64_t>(misled.size());
+    std::vector<uint8_t> codes(static_cast<size_t>(n_misled * set.n_bytes));
+    std::vector<int32_t> found_distances(static_cast<size_t>(n_misled * k));
+    std::vector<int64_t> found_ids(static_cast<size_t>(n_misled * k));
+    for (int64_t i = 0; i < n_misled; ++i) {
+        std::copy_n(queries.codes + misled[static_cast<size_t>(i)] * set.n_bytes, set.n_bytes, codes.data() + i * set.n_bytes);
+    }
+    const std::vector<uint64_t> unlimited(misled.size(), no_limit(set));
+    search_below(set, {codes.data(), n_misled}, k, k_found, unlimited, options, found_distances.data(), found_ids.data());
+    for (int64_t i = 0; i < n_misled; ++i) {
+        std::copy_n(found_distances.data() + i * k, k, distances + misled[static_cast<size_t>(i)] * k);
+        std::copy_n(found_ids.data() + i * k, k, ids + misled[static_cast<size_t>(i)] * k);
+    }
 }
 
 namespace {
@@ -179,8 +289,8 @@ void RadiusSearch::write_offsets(int64_t* offsets) const {
     }
 }
 
-void RadiusSearch::write_hits(int32_t* distances, int64_t* ids) const {
-    for (const std::vector<uint64_t>& hits : hits_) {
+void RadiusSearch::write_hits(int32_t* distances, int64_t* ids) {
+    for (std::vector<uint64_t>& hits : hits_) {
         const int64_t n_hits = static_cast<int64_t>(hits.size());
         write_nearest(hits.data(), n_hits, n_hits, set_, distances, ids);
         distances += n_hits;

@@ -30,7 +30,7 @@ class RadiusSearch {
 public:
     RadiusSearch(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options);
     void write_offsets(int64_t* offsets) const;  // [n_queries + 1]
-    void write_hits(int32_t* distances, int64_t* ids) const;
+    void write_hits(int32_t* distances, int64_t* ids);
 
 private:
     CodeSet set_;

@@ -6,62 +6,79 @@ namespace fasthash {
 
 namespace {
 
-// The counts of items per distance, then the split that k items make: all below `last`, and `ties` of those at it.
+// The counts of items per distance.
 class DistanceCounts {
 public:
     DistanceCounts(const uint64_t* items, int64_t size, int64_t max_distance) : n_distances_(max_distance + 1) {
-        std::fill(counts_, counts_ + n_distances_, 0);
-        for (int64_t i = 0; i < size; ++i) ++counts_[item_distance(items[i])];
+        // Distances cluster: separate counts for every fourth item keep one increment from waiting for the last.
+        uint32_t counts[4][kMaxBits + 2];
+        for (auto& part : counts) std::fill(part, part + n_distances_, 0);
+        int64_t i = 0;
+        for (; i + 4 <= size; i += 4) {
+            for (int part = 0; part < 4; ++part) ++counts[part][item_distance(items[i + part])];
+        }
+        for (; i < size; ++i) ++counts[0][item_distance(items[i])];
+        for (int64_t d = 0; d < n_distances_; ++d) counts_[d] = int64_t{counts[0][d]} + counts[1][d] + counts[2][d] + counts[3][d];
     }
 
-    void split(int64_t k) {
-        ties = k;
-        for (last = 0; ties > counts_[last]; ++last) ties -= counts_[last];
+    // The distance of the k-th item, and in `ties` how many of the k are at it.
+    uint64_t kth(int64_t k, int64_t& ties) const {
+        uint64_t distance = 0;
+        for (ties = k; ties > counts_[distance]; ++distance) ties -= counts_[distance];
+        return distance;
     }
 
     // Turns the counts into the position of the first item of each distance.
     int64_t* positions() {
         int64_t before = 0;
-        for (int64_t distance = 0; distance < n_distances_; ++distance) {
-            const int64_t here = counts_[distance];
-            counts_[distance] = before;
+        for (int64_t d = 0; d < n_distances_; ++d) {
+            const int64_t here = counts_[d];
+            counts_[d] = before;
             before += here;
         }
         return counts_;
     }
-
-    uint64_t last = 0;
-    int64_t ties = 0;
 
 private:
     const int64_t n_distances_;
     int64_t counts_[kMaxBits + 2];
 };
 
+// Moves the items below `last` and the first `ties` of those at it to the front. No branch: which items stay is random.
+int64_t compact(uint64_t* items, int64_t size, uint64_t last, int64_t ties) {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < size; ++i) {
+        const uint64_t item = items[i];
+        const bool tie = item_distance(item) == last;
+        items[kept] = item;
+        kept += (item_distance(item) < last) | (tie & (ties > 0));
+        ties -= tie;
+    }
+    return kept;
+}
+
 }  // namespace
 
 void keep_nearest(CandidateList& list) {
     if (list.size < list.k) return;
-    DistanceCounts counts(list.items, list.size, static_cast<int64_t>(list.limit));
-    counts.split(list.k);
-    int64_t kept = 0;
-    for (int64_t i = 0; i < list.size; ++i) {
-        const uint64_t distance = item_distance(list.items[i]);
-        if (distance < counts.last || (distance == counts.last && counts.ties-- > 0)) list.items[kept++] = list.items[i];
-    }
-    list.size = kept;
-    list.limit = counts.last;
+    int64_t ties;
+    const uint64_t last = DistanceCounts(list.items, list.size, static_cast<int64_t>(list.limit)).kth(list.k, ties);
+    list.size = compact(list.items, list.size, last, ties);
+    list.limit = last;
 }
 
-void write_nearest(const uint64_t* items, int64_t size, int64_t k, const CodeSet& set, int32_t* distances, int64_t* ids) {
+void write_nearest(uint64_t* items, int64_t size, int64_t k, const CodeSet& set, int32_t* distances, int64_t* ids) {
     const int64_t n_hits = std::min(k, size);
     if (n_hits > 0) {
         DistanceCounts counts(items, size, set.n_bytes * 8);
-        counts.split(n_hits);
+        if (size > k) {
+            int64_t ties;
+            const uint64_t last = counts.kth(k, ties);
+            compact(items, size, last, ties);
+        }
         int64_t* next = counts.positions();
-        for (int64_t i = 0; i < size; ++i) {
+        for (int64_t i = 0; i < n_hits; ++i) {
             const uint64_t distance = item_distance(items[i]);
-            if (distance > counts.last || (distance == counts.last && counts.ties-- <= 0)) continue;
             const int64_t at = next[distance]++;
             distances[at] = static_cast<int32_t>(distance);
             ids[at] = set.id(item_rank(items[i]));

@@ -17,7 +17,7 @@ inline int64_t item_rank(uint64_t item) { return static_cast<int64_t>(item & ((u
 // at that distance would lose the tie. Does nothing below k items.
 void keep_nearest(CandidateList& list);
 
-// Writes the nearest min(k, size) of items in ascending rank, sorted by (distance, rank), and pads up to k.
-void write_nearest(const uint64_t* items, int64_t size, int64_t k, const CodeSet& set, int32_t* distances, int64_t* ids);
+// Writes the nearest min(k, size) of items in ascending rank, sorted by (distance, rank), and pads up to k. Reorders items.
+void write_nearest(uint64_t* items, int64_t size, int64_t k, const CodeSet& set, int32_t* distances, int64_t* ids);
 
 }  // namespace fasthash
