@@ -7,6 +7,8 @@ namespace fasthash {
 
 namespace {
 
+constexpr int64_t kCacheLine = 8;  // in words
+
 int64_t tile_codes(int n_words) {
     const int64_t fitting = kTileBytes / (8 * n_words) / kTileGroup * kTileGroup;
     return std::max<int64_t>(fitting, 2 * kTileGroup);
@@ -57,22 +59,24 @@ TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t r
     : set_(set),
       rows_bytes_(set.n_bytes % 8 == 0 && !set.mask ? rows_bytes : 0),
       tile_codes_(tile_codes(set.n_words())),
+      stride_(tile_codes_ + kCacheLine),  // a power of two would make the planes compete for the same cache sets
       last_word_mask_(set.n_bytes % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << 8 * (set.n_bytes % 8)) - 1),
       n_overreadable_(std::max<int64_t>(0, (set.n_codes * set.n_bytes - 8 * set.n_words()) / set.n_bytes + 1)),
       at_(begin),
       end_(end),
       rank_(set.mask ? set.mask->eligible_before_block(begin / Mask::kBlock) : begin),
-      planes_(new uint64_t[static_cast<size_t>(tile_codes_ * set.n_words())]()) {
+      memory_(static_cast<size_t>(stride_ * set.n_words() + kCacheLine)),
+      planes_(memory_.data() + (-(reinterpret_cast<uintptr_t>(memory_.data()) / 8) & (kCacheLine - 1))) {
     if (set_.mask && at_ < end_) pending_ = set_.mask->word(at_ / 64);
 }
 
 bool TileReader::next(CodeTile& tile) {
     if (set_.mask) return gathered(tile);
-    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) return rows(tile);
+    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) return emit_rows(tile);
     return copied(tile);
 }
 
-bool TileReader::rows(CodeTile& tile) {
+bool TileReader::emit_rows(CodeTile& tile) {
     const int64_t fitting = std::max(kTileGroup, rows_bytes_ / set_.n_bytes);
     const int64_t count = std::min(fitting, end_ - at_) / kTileGroup * kTileGroup;
     tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * set_.n_bytes), set_.n_words(), 1, count, rank_};
@@ -81,27 +85,27 @@ bool TileReader::rows(CodeTile& tile) {
     return true;
 }
 
-bool TileReader::planes(CodeTile& tile, int64_t count) {
-    tile = {planes_.get(), 1, tile_codes_, count, rank_};
+bool TileReader::emit_planes(CodeTile& tile, int64_t count) {
+    tile = {planes_, 1, stride_, count, rank_};
     rank_ += count;
     return count > 0;
 }
 
 void TileReader::place(int64_t id, int64_t column) {
     const uint8_t* code = set_.codes + id * set_.n_bytes;
-    uint64_t* words = planes_.get() + column;
-    if (id >= n_overreadable_) return code_to_words(code, set_.n_bytes, words, tile_codes_);
+    uint64_t* words = planes_ + column;
+    if (id >= n_overreadable_) return code_to_words(code, set_.n_bytes, words, stride_);
     const int n_words = set_.n_words();
-    for (int w = 0; w < n_words; ++w) std::memcpy(words + w * tile_codes_, code + 8 * w, 8);
-    words[(n_words - 1) * tile_codes_] &= last_word_mask_;
+    for (int w = 0; w < n_words; ++w) std::memcpy(words + w * stride_, code + 8 * w, 8);
+    words[(n_words - 1) * stride_] &= last_word_mask_;
 }
 
 // Copies codes [at_, at_ + count), all of which can be read beyond their end.
 template <int kWords>
 void TileReader::copy(int64_t count) {
     const uint8_t* code = set_.codes + at_ * set_.n_bytes;
-    uint64_t* words = planes_.get();
-    const int64_t n_bytes = set_.n_bytes, stride = tile_codes_;
+    uint64_t* words = planes_;
+    const int64_t n_bytes = set_.n_bytes, stride = stride_;
     const uint64_t mask = last_word_mask_;
     for (int64_t j = 0; j < count; ++j, code += n_bytes) {
         uint64_t word[kWords];
@@ -124,7 +128,7 @@ bool TileReader::copied(CodeTile& tile) {
         for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
     }
     at_ += count;
-    return planes(tile, count);
+    return emit_planes(tile, count);
 }
 
 bool TileReader::gathered(CodeTile& tile) {
@@ -135,7 +139,7 @@ bool TileReader::gathered(CodeTile& tile) {
         at_ += 64;
         if (at_ < end_) pending_ = set_.mask->word(at_ / 64);
     }
-    return planes(tile, count);
+    return emit_planes(tile, count);
 }
 
 }  // namespace fasthash

@@ -52,10 +52,10 @@ public:
     bool next(CodeTile& tile);
 
 private:
-    bool rows(CodeTile& tile);
+    bool emit_rows(CodeTile& tile);
     bool copied(CodeTile& tile);
     bool gathered(CodeTile& tile);
-    bool planes(CodeTile& tile, int64_t count);
+    bool emit_planes(CodeTile& tile, int64_t count);
     template <int kWords>
     void copy(int64_t count);
     void place(int64_t id, int64_t column);
@@ -63,13 +63,15 @@ private:
     const CodeSet set_;
     const int64_t rows_bytes_;
     const int64_t tile_codes_;  // of planes
+    const int64_t stride_;      // words from a plane to the next
     const uint64_t last_word_mask_;
     const int64_t n_overreadable_;  // codes from whose last word eight bytes can be read
     int64_t at_;
     const int64_t end_;
     int64_t rank_;
     uint64_t pending_ = 0;  // bits of the mask word at `at_` not gathered yet
-    std::unique_ptr<uint64_t[]> planes_;
+    std::vector<uint64_t> memory_;
+    uint64_t* const planes_;  // in memory_, aligned to a cache line
 };
 
 }  // namespace fasthash

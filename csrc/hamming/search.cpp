@@ -1,6 +1,7 @@
 #include "search.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 
@@ -11,6 +12,7 @@ namespace fasthash {
 
 namespace {
 
+constexpr int64_t kMinQueryBlock = 64;  // below, making a tile costs as much as scanning it
 constexpr int64_t kMaxQueryBlock = 256;
 constexpr int64_t kMinCodesPerTask = 65536;
 constexpr int64_t kTasksPerThread = 4;
@@ -18,14 +20,15 @@ constexpr int64_t kMaxListBytes = int64_t{64} << 20;  // of one task's candidate
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How a search is cut into tasks: blocks of queries times ranges of codes. Ranges are cut only where there are too few
-// blocks to keep every thread busy, since each range costs a partial result per query.
+// How a search is cut into tasks: blocks of queries times ranges of codes, ranges where there are too few blocks to keep
+// every thread busy. Tasks of one block follow each other, so that a later range profits from what an earlier one found.
 struct Plan {
     int64_t query_block, n_blocks, codes_per_range, n_ranges;
 
     Plan(int64_t n_queries, int64_t n_codes, int64_t max_query_block, int threads, int64_t max_ranges = INT64_MAX) {
         const int64_t wanted_tasks = threads == 1 ? 1 : threads * kTasksPerThread;
-        query_block = std::clamp<int64_t>(ceil_div(n_queries, wanted_tasks), std::min<int64_t>(8, max_query_block), max_query_block);
+        const int64_t even_block = std::max(ceil_div(n_queries, threads), kMinQueryBlock);
+        query_block = std::max<int64_t>(1, std::min({even_block, max_query_block, n_queries}));
         n_blocks = ceil_div(n_queries, query_block);
         const int64_t most_ranges = std::min(max_ranges, std::max<int64_t>(1, n_codes / kMinCodesPerTask));
         n_ranges = std::clamp<int64_t>(ceil_div(wanted_tasks, std::max<int64_t>(1, n_blocks)), 1, most_ranges);
@@ -152,15 +155,24 @@ std::vector<uint64_t> sampled_limits(const CodeSet& set, const QuerySet& queries
     return limits;
 }
 
+void lower(std::atomic<uint64_t>& limit, uint64_t value) {
+    uint64_t known = limit;
+    while (value < known && !limit.compare_exchange_weak(known, value)) {
+    }
+}
+
 // Searches below each query's limit, and returns the queries that had fewer than k_found codes below it; their rows of
 // the result mean nothing.
-std::vector<int64_t> search_below(const CodeSet& set, const QuerySet& queries, int64_t k, int64_t k_found, const std::vector<uint64_t>& limits,
-                                  const SearchOptions& options, int32_t* distances, int64_t* ids) {
+std::vector<int64_t> search_below(const CodeSet& set, const QuerySet& queries, int64_t k, int64_t k_found,
+                                  const std::vector<uint64_t>& first_limits, const SearchOptions& options, int32_t* distances, int64_t* ids) {
     const int64_t capacity = list_capacity(k_found, set.n_eligible());
     const int64_t affordable = std::max<int64_t>(1, kMaxListBytes / (capacity * 8));
     const Plan plan(queries.n_queries, set.n_codes, std::min(kMaxQueryBlock, affordable), options.threads);
     const bool merged = plan.n_ranges > 1;
     std::vector<std::vector<uint64_t>> parts(merged ? static_cast<size_t>(plan.n_ranges * queries.n_queries) : 0);
+    // What the ranges finished so far know of each query: k codes are below this limit.
+    std::vector<std::atomic<uint64_t>> limits(first_limits.size());
+    for (size_t i = 0; i < limits.size(); ++i) limits[i] = first_limits[i];
     std::vector<char> complete(static_cast<size_t>(queries.n_queries));
     const auto finish = [&](int64_t query, uint64_t* items, int64_t size) {
         complete[static_cast<size_t>(query)] = size >= k_found;
@@ -169,12 +181,14 @@ std::vector<int64_t> search_below(const CodeSet& set, const QuerySet& queries, i
 
     parallel_for(plan.n_blocks * plan.n_ranges, options.threads, [&](Job& job, int64_t task) {
         const Share share(plan, task, queries.n_queries, set.n_codes);
-        CandidateLists lists(share.n_queries(), k_found, capacity, [&](int64_t i) { return limits[static_cast<size_t>(share.first_query + i)]; });
+        const auto limit = [&](int64_t i) -> std::atomic<uint64_t>& { return limits[static_cast<size_t>(share.first_query + i)]; };
+        CandidateLists lists(share.n_queries(), k_found, capacity, limit);
         scan_share(set, queries, share, options.kernel, job, [&](int64_t i) -> CandidateList& { return lists[i]; });
         for (int64_t i = 0; i < share.n_queries(); ++i) {
             const int64_t query = share.first_query + i;
             if (merged) {
                 keep_nearest(lists[i]);
+                if (lists[i].size == k_found) lower(limit(i), lists[i].limit + 1);  // a tie in an earlier range may still win
                 parts[static_cast<size_t>(query * plan.n_ranges + share.range)].assign(lists[i].items, lists[i].items + lists[i].size);
             } else {
                 finish(query, lists[i].items, lists[i].size);
