@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test bench lint format sanitize clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -11,8 +11,10 @@ demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pi
 test: .venv/test.installed  ## the whole test suite
 	$(BIN)/python -m pytest
 
-bench: .venv/test.installed  ## every benchmark, on one quiet machine
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-columns=min,median,rounds --benchmark-sort=min
+bench: .venv/test.installed  ## every benchmark; tables and plots in benchmarks/results
+	mkdir -p out
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
+	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
 
 lint: .venv/test.installed
 	$(BIN)/ruff check .
@@ -22,6 +24,19 @@ lint: .venv/test.installed
 format: .venv/test.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The compiled core with the address and undefined-behaviour sanitizers, in an environment that sees .venv's packages but
+# not its editable install.
+SANITIZE := build/sanitize
+sanitize: .venv/test.installed  ## the tests of the compiled core under sanitizers
+	$(PYTHON) -m venv --without-pip $(SANITIZE)/venv
+	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(SANITIZE)/venv/lib/python3*/site-packages)/packages.pth"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(SANITIZE)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --ignore-installed --config-settings=cmake.define.FASTHASH_SANITIZE=ON \
+		--config-settings=build-dir=$(SANITIZE)/cmake .
+	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest -k "not triton and not numba" \
+		../../tests/test_packing.py ../../tests/test_hamming.py ../../tests/test_index.py
 
 clean:
 	rm -rf .venv build dist out

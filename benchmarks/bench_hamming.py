@@ -1,6 +1,15 @@
-"""Exact Hamming top-k on one thread: every kernel beside FAISS and NumPy."""
+"""Exact Hamming top-k: every kernel beside FAISS, USearch, NumPy, torch and the hardware's floors.
+
+`group` says the question. Rows called floor-* are no search: they are what a search cannot beat.
+"""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -9,41 +18,182 @@ import torch
 from fasthash.ops.hamming import KERNELS
 
 from .conftest import runnable
-
-CASES = [(bits, 10**6, queries, k) for bits in (64, 128, 256) for queries, k in ((1, 10), (100, 10), (100, 100))]
-
-
-@pytest.fixture(params=CASES, ids=lambda case: "{}-bits n={} q={} k={}".format(*case))
-def work(request, rng, scale, benchmark):
-    n_bits, n, n_queries, k = request.param
-    n = scale(n, 3000)
-    codes = rng.integers(0, 256, (n, n_bits // 8), dtype=np.uint8)
-    queries = rng.integers(0, 256, (n_queries, n_bits // 8), dtype=np.uint8)
-    benchmark.group = f"{n_bits} bits, n={n}, q={n_queries}, k={k}"
-    benchmark.extra_info.update(comparisons=n * n_queries, bytes=codes.nbytes)
-    return queries, codes, k
+from .floors import popcount_only, read
 
 
-def distances_of_hits(queries, codes, k):
-    """The k smallest distances of each query, by NumPy."""
-    words = codes.view(np.uint64)
-    distances = [np.bitwise_count(query ^ words).sum(1, dtype=np.int32) for query in queries.view(np.uint64)]
-    return np.sort(distances, axis=1)[:, :k]
+@dataclass(frozen=True)
+class Case:
+    bits: int
+    n: int
+    q: int
+    k: int
+    data: str = "uniform"
+    threads: int = 1
+    busy: bool = False  # whether another process keeps one processor busy
+    everyone: bool = False  # whether the slow contenders take part
+
+    def __str__(self) -> str:
+        data = "" if self.data == "uniform" else f" {self.data}"
+        threads = "" if self.threads == 1 else f" {self.threads} threads"
+        busy = " beside a busy process" if self.busy else ""
+        return f"{self.bits} bits n={self.n:.0e} q={self.q} k={self.k}{data}{threads}{busy}".replace("e+0", "e")
 
 
-@pytest.mark.parametrize("kernel", runnable(KERNELS, "reference"))
-def bench_topk(benchmark, work, kernel):
-    queries, codes, k = work
-    q, c = torch.from_numpy(queries), torch.from_numpy(codes)
-    distances, _ = benchmark(kernel.function("hamming_topk"), q, c, k, None, 1)
-    np.testing.assert_array_equal(distances[:3].numpy(), distances_of_hits(queries[:3], codes, k))
+CASES = [
+    *(Case(bits, 10**6, 100, 10, everyone=True) for bits in (64, 128, 256)),
+    *(Case(bits, 10**6, 200, k) for bits in (64, 128, 256) for k in (10, 100, 1000)),
+    *(Case(bits, 10**7, 100, k) for bits in (64, 128, 256) for k in (10, 100, 1000)),
+    *(Case(bits, 10**7, 100, k, "clustered") for bits in (64, 128, 256) for k in (10, 1000)),
+    *(Case(bits, 10**6, 100, k) for bits in (512, 1024) for k in (10, 1000)),
+    *(Case(bits, 10**7, 1, k) for bits in (64, 128, 256) for k in (10, 1000)),
+    *(Case(bits, 10**7, 1, 10, threads=2) for bits in (64, 128, 256)),
+    *(Case(bits, 10**6, 500, 10, threads=2) for bits in (64, 128, 256)),
+    Case(64, 10**6, 500, 10, threads=2, busy=True),
+    *(Case(bits, 10**6, 100, 10) for bits in (8, 16, 24, 32, 40, 48, 72, 80, 96, 120)),
+    *(Case(bits, 10**6, 1, 10) for bits in (8, 24, 48, 72, 120)),
+]
 
 
-def bench_topk_faiss(benchmark, work):
-    faiss = pytest.importorskip("faiss")
-    queries, codes, k = work
-    faiss.omp_set_num_threads(1)
-    index = faiss.IndexBinaryFlat(codes.shape[1] * 8)
-    index.add(codes)
-    distances, _ = benchmark(index.search, queries, k)
-    np.testing.assert_array_equal(distances[:3], distances_of_hits(queries[:3], codes, k))
+def kernel_search(kernel):
+    def prepare(case, codes, queries):
+        c, q, search = torch.from_numpy(codes), torch.from_numpy(queries), kernel.function("hamming_topk")
+        return lambda: search(q, c, case.k, None, case.threads)[0].numpy()
+
+    return prepare
+
+
+def faiss_search(use_heap):
+    def prepare(case, codes, queries):
+        faiss = pytest.importorskip("faiss")
+        faiss.omp_set_num_threads(case.threads)
+        index = faiss.IndexBinaryFlat(case.bits)
+        index.use_heap = use_heap
+        index.add(codes)
+        return lambda: index.search(queries, case.k)[0]
+
+    return prepare
+
+
+def usearch_search(case, codes, queries):
+    usearch = pytest.importorskip("usearch.index")
+    options = {
+        "metric": usearch.MetricKind.Hamming,
+        "exact": True,
+        "threads": case.threads,
+        "dtype": usearch.ScalarKind.B1,
+    }
+    return lambda: usearch.search(codes, queries, case.k, **options).distances.astype(np.int32)
+
+
+def numpy_search(case, codes, queries):
+    words, query_words = codes.view(np.uint64), queries.view(np.uint64)
+
+    def search():
+        hits = np.empty((len(queries), case.k), np.int32)
+        for i, query in enumerate(query_words):
+            distances = np.bitwise_count(query ^ words).sum(1, dtype=np.int32)
+            hits[i] = np.sort(np.partition(distances, case.k - 1)[: case.k])
+        return hits
+
+    return search
+
+
+def torch_search(case, codes, queries):
+    """The usual idiom: codes unpacked to +-1 floats beforehand, a matrix product and topk for a block of queries."""
+    from fasthash import unpack_bits
+
+    c, q = unpack_bits(torch.from_numpy(codes), case.bits), unpack_bits(torch.from_numpy(queries), case.bits)
+
+    def search():
+        parts = [(part @ c.T).topk(case.k, dim=1).values for part in q.split(50)]
+        return ((case.bits - torch.cat(parts)) / 2).int().numpy()
+
+    def on_threads():
+        before = torch.get_num_threads()
+        torch.set_num_threads(case.threads)
+        try:
+            return search()
+        finally:
+            torch.set_num_threads(before)
+
+    return on_threads
+
+
+KERNEL_ROWS = {f"fasthash {name}": kernel_search(kernel) for name, kernel in runnable(KERNELS, "reference").items()}
+BEST = {"fasthash": kernel_search(KERNELS["cpu"])}
+FAISS = {"faiss heap": faiss_search(True), "faiss counting": faiss_search(False)}
+SLOW = {"usearch": usearch_search, "numpy": numpy_search, "torch": torch_search}
+SEARCHES = [
+    pytest.param(case, prepare, id=f"{case}-{name}")
+    for case in CASES
+    for name, prepare in ({**KERNEL_ROWS, **FAISS, **SLOW} if case.everyone else {**BEST, **FAISS}).items()
+]
+
+
+@contextmanager
+def busy_process():
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@lru_cache(maxsize=1)
+def codes_and_queries(case, n):
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        if case.data == "uniform":
+            return rng.integers(0, 256, (count, case.bits // 8), dtype=np.uint8)
+        codes = centres[rng.integers(0, len(centres), count)]
+        for part in np.array_split(codes, max(1, count // 100_000)):
+            part ^= np.packbits(rng.random((len(part), case.bits), dtype=np.float32) < 0.1, axis=1)
+        return codes
+
+    centres = rng.integers(0, 256, (10_000, case.bits // 8), dtype=np.uint8)
+    return draw(n), draw(case.q)
+
+
+@lru_cache(maxsize=1)
+def expected_ends(case, n):
+    """The k smallest distances of the first and the last query, by NumPy."""
+    codes, queries = codes_and_queries(case, n)
+    word = np.uint64 if case.bits % 64 == 0 else np.uint8
+    distances = [
+        np.bitwise_count(codes.view(word) ^ query).sum(1, dtype=np.int32) for query in queries.view(word)[[0, -1]]
+    ]
+    return np.sort(np.partition(distances, case.k - 1)[:, : case.k])
+
+
+def measure(benchmark, case, name, function):
+    benchmark.group = str(case)
+    benchmark.extra_info.update(
+        row=name, comparisons=case.n * case.q, bytes=case.n * case.bits // 8, threads=case.threads
+    )
+    return benchmark.pedantic(function, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize(("case", "prepare"), SEARCHES)
+def bench_topk(benchmark, case, prepare, scale, request):
+    codes, queries = codes_and_queries(case, scale(case.n, 3000))
+    search = prepare(case, codes, queries)
+    name = request.node.callspec.id.removeprefix(f"{case}-")
+    with busy_process() if case.busy else nullcontext():
+        hits = measure(benchmark, case, name, search)
+    np.testing.assert_array_equal(hits[[0, -1]], expected_ends(case, len(codes)))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.q == 1 and case.n == 10**7], ids=str)
+def bench_floor_read(benchmark, case, scale):
+    codes, _ = codes_and_queries(case, scale(case.n, 3000))
+    measure(benchmark, case, "floor read", lambda: read(codes, case.threads))
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.q > 1 and case.bits % 64 == 0 and case.threads == 1], ids=str
+)
+def bench_floor_popcount(benchmark, case, rng, scale):
+    queries = rng.integers(0, 256, (case.q, case.bits // 8), dtype=np.uint8)
+    measure(benchmark, case, "floor popcount", lambda: popcount_only(queries, scale(case.n, 3000)))

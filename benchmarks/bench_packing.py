@@ -1,4 +1,4 @@
-"""Packing float32 embeddings, every kernel beside NumPy, in bytes read a second."""
+"""Packing float32 embeddings, every kernel beside NumPy and one read of the same bytes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ import torch
 from fasthash.ops.packing import KERNELS
 
 from .conftest import runnable
+from .floors import read
+
+
+def numpy_pack(x):
+    return np.packbits(x > 0, axis=1, bitorder="little")
+
+
+def kernel_pack(kernel):
+    pack = kernel.function("pack_bits")
+    return lambda x: pack(torch.from_numpy(x)).numpy()
+
+
+ROWS = {f"fasthash {name}": kernel_pack(kernel) for name, kernel in runnable(KERNELS).items()} | {"numpy": numpy_pack}
 
 
 @pytest.fixture
-def x(rng, scale, benchmark):
-    x = rng.standard_normal((scale(10**6, 1000), 64), dtype=np.float32)
-    benchmark.group = f"pack float32 {list(x.shape)}"
-    benchmark.extra_info.update(bytes=x.nbytes)
-    return x
+def x(rng, scale):
+    return rng.standard_normal((scale(10**6, 1000), 64), dtype=np.float32)
 
 
-@pytest.mark.parametrize("kernel", runnable(KERNELS, "reference"))
-def bench_pack(benchmark, x, kernel):
-    codes = benchmark(kernel.function("pack_bits"), torch.from_numpy(x))
-    np.testing.assert_array_equal(codes.numpy(), np.packbits(x > 0, axis=1, bitorder="little"))
+def measure(benchmark, name, function):
+    benchmark.group = "pack 1e6 x 64 float32"
+    benchmark.extra_info.update(row=name, bytes=10**6 * 64 * 4)
+    return benchmark.pedantic(function, rounds=5, warmup_rounds=1)
 
 
-def bench_pack_numpy(benchmark, x):
-    codes = benchmark(lambda: np.packbits(x > 0, axis=1, bitorder="little"))
-    assert codes.shape == (len(x), 8)
+@pytest.mark.parametrize("name", ROWS)
+def bench_pack(benchmark, x, name):
+    np.testing.assert_array_equal(measure(benchmark, name, lambda: ROWS[name](x)), numpy_pack(x))
 
 
-def bench_read(benchmark, x):
-    """The floor: one read of the same bytes."""
-    words = x.view(np.int64)
-    assert benchmark(words.max) == words.max()
+def bench_floor_read(benchmark, x):
+    measure(benchmark, "floor read", lambda: read(x.view(np.uint8), 1))

@@ -16,9 +16,9 @@ def scale(benchmark):
 
 
 def runnable(kernels, *left_out):
-    """Parameters for the kernels of a room that this machine can run on a CPU."""
-    return [
-        pytest.param(kernel, id=name)
+    """The kernels of a room that this machine can run on a CPU, by name; "cpu" is one of its levels and left out."""
+    return {
+        name: kernel
         for name, kernel in kernels.items()
         if "cpu" in kernel.devices and not kernel.missing() and name not in ("cpu", *left_out)
-    ]
+    }

@@ -105,6 +105,16 @@ def test_level_files_include_nothing_that_could_be_shared(source):
             pending.append(local)
 
 
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")
+def test_the_neon_level_agrees_with_counting(tmp_path):
+    sources = [ROOT / "tests" / "check_neon.cpp", ROOT / "csrc" / "hamming" / "kernel_neon.cpp"]
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-static"]
+    subprocess.run(["aarch64-linux-gnu-g++", *flags, *sources, "-o", tmp_path / "check"], check=True)
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("compiled, but there is no emulator to run it")
+    subprocess.run(["qemu-aarch64", tmp_path / "check"], check=True)
+
+
 @pytest.fixture(scope="module")
 def compiled_kernels():
     """Every Triton kernel, compiled for two GPUs in a process without the interpreter."""

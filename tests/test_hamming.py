@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash import _core
+from fasthash.ops.arrays import to_tensor
 from fasthash.ops.hamming import KERNELS, NO_DISTANCE
 
 from .conftest import on_kernel_device, runnable
@@ -147,6 +148,71 @@ def test_nearer_codes_arriving_last_displace_all_before(kernel):
     assert_hits(kernel.function("hamming_topk")(query, torch.from_numpy(codes), 3000, None, 2), expected)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_sample_that_misleads_costs_only_time(threads):
+    """The near codes are where the sample looks, fewer than are wanted, so the limit it gives is too low."""
+    n, near = 400_000, 2_000
+    codes = np.full((n, 8), 255, np.uint8)
+    codes[:near] = 0
+    codes[:near, 0] = np.arange(near) % 2
+    queries = torch.zeros((70, 8), dtype=torch.uint8)
+    for k in (1_500, 3_000):
+        distances, ids = fh.hamming_topk(queries, codes, k, threads=threads)
+        even, odd = np.arange(0, near, 2), np.arange(1, near, 2)
+        expected = np.concatenate([even, odd, np.arange(near, n)])[:k]
+        assert (ids == torch.from_numpy(expected)).all()
+        assert distances.sum(1).tolist() == [min(k - 1000, 1000) + 64 * max(0, k - near)] * 70
+
+
+def test_more_than_four_billion_codes():
+    n = 2**32 + 1000
+    codes = np.zeros((n, 1), np.uint8)  # pages never written to take no memory
+    near = np.array([2**32 - 1, 2**32, n - 1])
+    codes[near] = 255
+    query = np.full((1, 1), 255, np.uint8)
+    hits = fh.hamming_topk(query, codes, 4)
+    assert hits.ids.tolist() == [[*near, 0]]
+    assert hits.distances.tolist() == [[0, 0, 0, 8]]
+    assert fh.hamming_radius(query, codes, 7).ids.tolist() == near.tolist()
+
+
+def test_memory_is_of_the_results_not_of_the_distances():
+    """All distances would take 4 GB even as bytes."""
+    script = """
+import resource, torch, fasthash as fh
+codes = torch.randint(0, 256, (1_000_000, 8), dtype=torch.uint8)
+fh.hamming_topk(codes[:10], codes, 10)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+fh.hamming_topk(codes[:4000], codes, 10)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    grown_kib = int(subprocess.check_output([sys.executable, "-c", script], text=True))
+    assert grown_kib < 64 * 1024
+
+
+@given(st.data())
+def test_faiss_agrees_on_random_shapes(data):
+    faiss = pytest.importorskip("faiss")
+    width, n, q = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 400)), data.draw(st.integers(1, 9))
+    k, alphabet = data.draw(st.integers(1, n)), data.draw(st.sampled_from([2, 3, 256]))
+    codes, queries = (random_codes(m, width, seed=m, alphabet=alphabet) for m in (n, q))
+    index = faiss.IndexBinaryFlat(width * 8)
+    index.add(codes.numpy())
+    distances, ids = index.search(queries.numpy(), k)
+    assert_hits(fh.hamming_topk(queries, codes, k), (distances, ids))
+
+
+@given(st.data())
+def test_permuting_the_codes_permutes_the_ids(data):
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    codes, queries = random_codes(60, 5, seed), random_codes(4, 5, seed + 1)
+    order = np.random.default_rng(seed).permutation(60)
+    hits, permuted = fh.hamming_topk(queries, codes, 9), fh.hamming_topk(queries, codes[torch.from_numpy(order)], 9)
+    for i in range(4):
+        sure = hits.distances[i] < hits.distances[i, -1]  # ties at the last place may be others
+        assert set(order[permuted.ids[i][sure].numpy()].tolist()) == set(hits.ids[i][sure].tolist())
+
+
 @given(st.data())
 def test_metric_axioms_and_invariances(data):
     width = data.draw(st.integers(1, 20))
@@ -193,6 +259,39 @@ def test_numpy_torch_and_memory_maps(tmp_path):
         assert_hits([torch.from_numpy(x) for x in hits], [x.numpy() for x in expected])
     assert hits.distances.dtype == np.int32
     assert hits.ids.dtype == np.int64
+
+
+class OnlyDLPack:
+    """Another library's array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class OnlyInterface:
+    def __init__(self, array):
+        self.array = array
+        self.__array_interface__ = array.__array_interface__
+
+
+@pytest.mark.parametrize("wrapper", [OnlyDLPack, OnlyInterface])
+def test_other_libraries_arrays_are_read_where_they_lie(wrapper):
+    codes = random_codes(50, 8).numpy()
+    assert to_tensor("test", "codes", wrapper(codes)).data_ptr() == codes.ctypes.data
+    assert to_tensor("test", "codes", codes).data_ptr() == codes.ctypes.data
+    hits = fh.hamming_topk(codes[:2], wrapper(codes), 3)
+    np.testing.assert_array_equal(hits.ids, fh.hamming_topk(codes[:2], codes, 3).ids)
+
+
+def test_unaligned_codes_and_masks():
+    codes, queries = random_codes(100, 8), random_codes(3, 8, seed=1)
+    expected = fh.hamming_topk(queries, codes, 4)
     unaligned = torch.cat([torch.zeros(1, dtype=torch.uint8), codes.flatten()])[1:].view(100, 8)
     assert torch.equal(fh.hamming_topk(queries, unaligned, 4).ids, expected.ids)
     as_bool = torch.arange(100) % 2 == 0

@@ -14,6 +14,12 @@ int64_t tile_codes(int n_words) {
     return std::max<int64_t>(fitting, 2 * kTileGroup);
 }
 
+// How many codes can be read as whole words without leaving the set's memory.
+int64_t overreadable(const CodeSet& set) {
+    const int64_t first_of_last = set.n_codes * set.n_bytes - 8 * set.n_words();
+    return first_of_last < 0 ? 0 : first_of_last / set.n_bytes + 1;
+}
+
 int popcount(uint64_t x) { return __builtin_popcountll(x); }
 
 }  // namespace
@@ -61,7 +67,7 @@ TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t r
       tile_codes_(tile_codes(set.n_words())),
       stride_(tile_codes_ + kCacheLine),  // a power of two would make the planes compete for the same cache sets
       last_word_mask_(set.n_bytes % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << 8 * (set.n_bytes % 8)) - 1),
-      n_overreadable_(std::max<int64_t>(0, (set.n_codes * set.n_bytes - 8 * set.n_words()) / set.n_bytes + 1)),
+      n_overreadable_(overreadable(set)),
       at_(begin),
       end_(end),
       rank_(set.mask ? set.mask->eligible_before_block(begin / Mask::kBlock) : begin),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
@@ -10,11 +11,18 @@ from fasthash.ops.hamming import Hits, RadiusHits, hamming_radius, hamming_topk
 from fasthash.ops.registry import default_kernel
 
 
+def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    # NumPy asks the kernel for huge pages, without which a search that waits for memory waits longer.
+    return torch.from_numpy(np.empty(shape, dtype=str(dtype).removeprefix("torch.")))
+
+
 class _Rows:
     """Rows that are appended in place, their memory doubling as it fills."""
 
     def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-        self._memory = torch.empty((0, *row_shape), dtype=dtype, device=device)
+        self._memory = _memory((0, *row_shape), dtype, device)
         self._n = 0
 
     @property
@@ -24,9 +32,8 @@ class _Rows:
     def append(self, rows: torch.Tensor) -> None:
         n = self._n + len(rows)
         if n > len(self._memory):
-            larger = torch.empty(
-                (max(n, 2 * len(self._memory)), *rows.shape[1:]), dtype=rows.dtype, device=self._memory.device
-            )
+            capacity = max(n, 2 * len(self._memory))
+            larger = _memory((capacity, *rows.shape[1:]), rows.dtype, self._memory.device)
             larger[: self._n] = self.rows
             self._memory = larger
         self._memory[self._n : n] = rows

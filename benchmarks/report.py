@@ -1,0 +1,133 @@
+"""Turns pytest-benchmark's JSON into the tables and plots that are committed: one CSV, Markdown and PNG a room."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+from matplotlib.figure import Figure
+
+from fasthash import _core
+
+COLUMNS = ("group", "row", "threads", "min_ms", "median_ms", "rounds", "gcomparisons_per_s", "gb_per_s", "times_faiss")
+
+
+def rows_of(benchmarks: Iterable[dict]) -> list[dict[str, object]]:
+    """One row a benchmark, grouped by question in the order they ran, the fastest first within one."""
+    groups = defaultdict(list)
+    for entry in benchmarks:
+        groups[entry["group"]].append(entry)
+    rows = []
+    for group, entries in groups.items():
+        rivals = [entry["stats"]["min"] for entry in entries if entry["extra_info"]["row"].startswith("faiss")]
+        for entry in sorted(entries, key=lambda entry: entry["stats"]["min"]):
+            info, fastest = entry["extra_info"], entry["stats"]["min"]
+            rows.append(
+                {
+                    "group": group,
+                    "row": info["row"],
+                    "threads": info.get("threads", 1),
+                    "min_ms": f"{fastest * 1e3:.3f}",
+                    "median_ms": f"{entry['stats']['median'] * 1e3:.3f}",
+                    "rounds": entry["stats"]["rounds"],
+                    "gcomparisons_per_s": f"{info['comparisons'] / fastest / 1e9:.2f}" if "comparisons" in info else "",
+                    "gb_per_s": f"{info['bytes'] / fastest / 1e9:.1f}",
+                    "times_faiss": f"{min(rivals) / fastest:.1f}" if rivals else "",
+                }
+            )
+    return rows
+
+
+def facts(machine: dict) -> str:
+    cpu = machine.get("cpu", {})
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "numba", "faiss-cpu", "usearch"))
+    return (
+        f"{cpu.get('brand_raw', machine.get('processor'))}, {cpu.get('count')} processors; "
+        f"fasthash level {_core.active_isa()}; Python {machine['python_version']}, {packages}"
+    )
+
+
+def markdown(title: str, machine_facts: str, rows: list[dict[str, object]]) -> str:
+    lines = [
+        f"# {title}",
+        "",
+        "Written by `make bench`. One run on one machine, every row after a warm-up; ratios are of minima.",
+        "10^9 codes/s counts comparisons of a query with a code; GB/s is the size of the data over the time.",
+        "",
+        machine_facts,
+        "",
+    ]
+    group = None
+    for row in rows:
+        if row["group"] != group:
+            group = row["group"]
+            lines += [
+                "",
+                f"## {group}",
+                "",
+                "| | min ms | median ms | 10^9 codes/s | GB/s | x FAISS |",
+                "| --- " * 6 + "|",
+            ]
+        cells = (row[name] for name in ("row", "min_ms", "median_ms", "gcomparisons_per_s", "gb_per_s", "times_faiss"))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(title: str, rows: list[dict[str, object]]) -> Figure:
+    """The fastest row of fasthash, of FAISS and of the floor, for every question."""
+    unit = "gcomparisons_per_s" if rows[0]["gcomparisons_per_s"] else "gb_per_s"
+    families = {"fasthash": "#1f6fb4", "faiss": "#d98a2b", "numpy": "#7a7a7a", "floor": "#c9c9c9"}
+    groups = list(dict.fromkeys(str(row["group"]) for row in rows))
+    figure = Figure(figsize=(10, 0.36 * len(groups) + 1.5), layout="constrained")
+    axes = figure.add_subplot(
+        title=f"{title}: the fastest row of each, log scale",
+        xlabel="10^9 comparisons a second" if unit[1] == "c" else "GB a second",
+    )
+    height = 0.8 / len(families)
+    for i, (family, colour) in enumerate(families.items()):
+        best = [
+            max(
+                (float(row[unit]) for row in rows if row["group"] == group and str(row["row"]).startswith(family)),
+                default=0,
+            )
+            for group in groups
+        ]
+        if any(best):
+            axes.barh([y + i * height for y in range(len(groups))], best, height, label=family, color=colour)
+    axes.set_xscale("log")
+    axes.margins(y=0.005)
+    axes.set_yticks([y + 0.4 - height / 2 for y in range(len(groups))], groups, fontsize=8)
+    axes.invert_yaxis()
+    axes.legend(loc="upper left")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+@click.command()
+@click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+def main(results: Path, out: Path) -> None:
+    """Write the tables and plots of RESULTS, a pytest-benchmark JSON file, to OUT."""
+    report = json.loads(results.read_text())
+    out.mkdir(parents=True, exist_ok=True)
+    rooms = defaultdict(list)
+    for entry in report["benchmarks"]:
+        rooms[Path(entry["fullname"].partition("::")[0]).stem.removeprefix("bench_")].append(entry)
+    for room, entries in rooms.items():
+        rows = rows_of(entries)
+        with (out / f"{room}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        (out / f"{room}.md").write_text(markdown(f"Benchmark: {room}", facts(report["machine_info"]), rows))
+        plot(room, rows).savefig(out / f"{room}.png", dpi=110)
+        click.echo(f"written: {out / room}.csv, .md, .png")
+
+
+if __name__ == "__main__":
+    main()
