@@ -9,6 +9,7 @@ namespace py = pybind11;
 namespace fasthash {
 void register_packing(py::module_& m);
 void register_hamming(py::module_& m);
+void register_wasserstein(py::module_& m);
 
 namespace {
 
@@ -31,4 +32,5 @@ PYBIND11_MODULE(_core, m) {
     m.def("default_threads", &default_threads);
     register_packing(m);
     register_hamming(m);
+    register_wasserstein(m);
 }

@@ -5,6 +5,7 @@ from fasthash._core import __version__
 from fasthash.index import FlatIndex
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
 from fasthash.ops.packing import pack_bits, unpack_bits
+from fasthash.ops.wasserstein import hswd
 
 __all__ = [
     "FlatIndex",
@@ -16,6 +17,7 @@ __all__ = [
     "hamming_radius",
     "hamming_topk",
     "hashers",
+    "hswd",
     "pack_bits",
     "unpack_bits",
 ]

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from fasthash import _core
-from fasthash.ops import hamming, packing
+from fasthash.ops import hamming, packing, wasserstein
 from fasthash.ops.registry import default_kernel
 
-ROOMS = {"packing": packing.KERNELS, "hamming": hamming.KERNELS}
+ROOMS = {"packing": packing.KERNELS, "hamming": hamming.KERNELS, "wasserstein": wasserstein.KERNELS}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

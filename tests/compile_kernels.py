@@ -18,12 +18,13 @@ from triton.compiler import ASTSource
 
 from fasthash.ops.hamming import kernel_triton as hamming
 from fasthash.ops.packing import kernel_triton as packing
+from fasthash.ops.wasserstein import kernel_triton as wasserstein
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
 def cases():
-    """Yield (kernel, types of its run-time arguments, constants)."""
+    """Yield (kernel, types of its run-time arguments, constants, warps)."""
     sizes = {"n": "i64", "n_words": "i32", "n_chunks": "i32", "n_bits": "i32"}
     pointers = {
         "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32", 
@@ -39,23 +40,34 @@ def cases():
             (hamming.hamming_write_kernel, {"below_ptr": "*i64", "at_ptr": "*i64"}),
         ):
             for bits in (64, 1024):
-                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": 2 * bits}
+                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": 2 * bits}, 4
     for word, infinity in (("*i16", 0x7F80), ("*i32", 0x7F800000), ("*i64", 0x7FF0000000000000), ("*u8", None)):
         types = {"x_ptr": word, "codes_ptr": "*u8", "nan_ptr": "*i32", "n": "i32", "n_bits": "i32"}
         strides = {"row_stride": "i32", "column_stride": "i32"}
         bits = {"*i16": 15, "*i32": 31, "*i64": 63, "*u8": 8}[word]
         constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1, "ROWS": packing.ROWS, "BYTES": packing.BYTES}
-        yield packing.pack_bits_kernel, types | strides, constants
+        yield packing.pack_bits_kernel, types | strides, constants, 4
+    for element in ("*fp32", "*fp64", "*bf16"):
+        pointers = {"x_ptr": element, "n_low_ptr": "*i64", "gradient_ptr": element}
+        pointers["cost_ptr"] = "*fp64" if element == "*fp64" else "*fp32"
+        scalars = dict.fromkeys(("n", "m", "row_stride", "column_stride"), "i32")
+        scalars |= dict.fromkeys(("split", "low", "high", "p", "scale"), "fp32")
+        most = wasserstein.MAX_ROWS[8 if element == "*fp64" else 4]
+        for rows, p in ((128, 2), (most, 2), (256, -1)):
+            constants = {"P": p, "ROWS": rows, "WITH_GRADIENT": True}
+            yield wasserstein.two_point_kernel, pointers | scalars, constants, wasserstein.warps(rows)
 
 
-def compile_kernel(kernel, types: dict[str, str], constants: dict[str, object], arch: int) -> dict[str, object]:
+def compile_kernel(
+    kernel, types: dict[str, str], constants: dict[str, object], warps: int, arch: int
+) -> dict[str, object]:
     names = kernel.arg_names
     source = ASTSource(
         fn=kernel,
         signature={name: "constexpr" if name in constants else types[name] for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
     )
-    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32))
+    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps})
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()

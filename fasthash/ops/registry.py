@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import import_module, util
 from typing import Any
 
@@ -41,10 +42,13 @@ class Kernel:
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return the function `name` of the kernel's module."""
-        function: Callable[..., Any] = getattr(import_module(self.module), name)
-        if self.isa is None:
-            return function
-        return lambda *args: function(*args, isa=self.isa)
+        return _function(self, name)
+
+
+@cache
+def _function(kernel: Kernel, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(import_module(kernel.module), name)
+    return function if kernel.isa is None else partial(function, isa=kernel.isa)
 
 
 def cpu_kernels(module: str) -> dict[str, Kernel]:
@@ -54,6 +58,7 @@ def cpu_kernels(module: str) -> dict[str, Kernel]:
 
 
 _DEFAULTS = {"cpu": "cpu", "cuda": "triton"}
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
 
 
 def default_kernel(device: torch.device) -> str:
@@ -62,13 +67,17 @@ def default_kernel(device: torch.device) -> str:
     return f"cpu-{_core.active_isa()}" if name == "cpu" else name
 
 
-def dispatch(kernels: Mapping[str, Kernel], where: str, device: torch.device, kernel: str | None) -> Callable[..., Any]:
-    """Return the function that answers a call: the named kernel's, or the one torch's dispatcher picks for the device.
+def dispatch(kernels: Mapping[str, Kernel], where: str, x: torch.Tensor, kernel: str | None) -> Callable[..., Any]:
+    """Return the function that answers a call on `x`: the named kernel's, or the device's default one.
+
+    While torch traces, or for a subclass of tensors, that is the registered op. Otherwise it is the kernel itself,
+    which the op would come to by a way through Python that takes longer than a small kernel.
 
     Raises:
         ValueError: for an unknown kernel, or one that does not run on the device or this machine.
         MissingDependencyError: for a kernel whose package is not installed.
     """
+    device = x.device
     if kernel is None:
         if device.type not in _DEFAULTS:
             raise ValueError(f"{where}: expected tensors on a CPU or a CUDA device, got {device}")
@@ -83,10 +92,10 @@ def dispatch(kernels: Mapping[str, Kernel], where: str, device: torch.device, ke
                 f"{where} on {device.type} tensors with this kernel", chosen.package, chosen.package
             )
         raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
-    if kernel is not None:
-        return chosen.function(where)
-    operator: Callable[..., Any] = getattr(torch.ops.fasthash, where)
-    return operator
+    if kernel is None and (torch.compiler.is_compiling() or type(x) not in _PLAIN_TENSORS):
+        operator: Callable[..., Any] = getattr(torch.ops.fasthash, where)
+        return operator
+    return chosen.function(where)
 
 
 def register(schema: str, kernels: Mapping[str, Kernel], fake: Callable[..., Any]) -> None:

@@ -71,7 +71,7 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
     """
     where = "hamming_distance"
     q, c, n_threads = _check_search(where, queries, codes, threads)
-    distances = dispatch(KERNELS, where, c.device, kernel)(q, c, n_threads)
+    distances = dispatch(KERNELS, where, c, kernel)(q, c, n_threads)
     return as_given(distances, queries)
 
 
@@ -109,7 +109,7 @@ def hamming_topk(
     where = "hamming_topk"
     k = check_integer(where, "k", k, 1)
     q, c, n_threads = _check_search(where, queries, codes, threads)
-    distances, ids = dispatch(KERNELS, where, c.device, kernel)(q, c, k, _mask_bits(where, mask, c), n_threads)
+    distances, ids = dispatch(KERNELS, where, c, kernel)(q, c, k, _mask_bits(where, mask, c), n_threads)
     return Hits(as_given(distances, queries), as_given(ids, queries))
 
 
@@ -143,7 +143,7 @@ def hamming_radius(
     where = "hamming_radius"
     radius = check_integer(where, "radius", radius, 0)
     q, c, n_threads = _check_search(where, queries, codes, threads)
-    found = dispatch(KERNELS, where, c.device, kernel)(q, c, radius, _mask_bits(where, mask, c), n_threads)
+    found = dispatch(KERNELS, where, c, kernel)(q, c, radius, _mask_bits(where, mask, c), n_threads)
     return RadiusHits(*(as_given(part, queries) for part in found))
 
 

@@ -43,7 +43,7 @@ def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         raise TypeError(f"pack_bits: expected x of dtype {names}, got {dtype_name(tensor)}")
     check_matrix("pack_bits", "x", tensor, "b")
-    return as_given(dispatch(KERNELS, "pack_bits", tensor.device, kernel)(tensor), x)
+    return as_given(dispatch(KERNELS, "pack_bits", tensor, kernel)(tensor), x)
 
 
 def unpack_bits(codes: Array, n_bits: int) -> Array:

@@ -1,0 +1,38 @@
+#pragma once
+
+// Included by files compiled for one processor level each: see csrc/hamming/kernel.h.
+#include <cstddef>
+#include <cstdint>
+
+namespace fasthash {
+
+constexpr int kMaxRowBytes = 64;
+
+// A block of as many columns as a register holds, and for each the two-point law that it is compared with: the n_low smallest values go to `low`, the
+// next one gives the share `split` of its mass to `low` and the rest to `high`, all others go to `high`. Equal values are
+// taken in the order of their rows.
+template <class T>
+struct TwoPointBlock {
+    const T* x;            // [n, lanes], aligned to kMaxRowBytes
+    int64_t n;             // at least 1
+    const int64_t* n_low;  // [lanes], from 0 to n
+    double split;          // from 0 to 1; 0 where an n_low is n
+    T low, high;
+    double p;              // at least 1
+    double* cost;          // [lanes], out: the sum over rows of |x - target|^p
+    T* gradient;           // [n, lanes], out: the derivative of the cost times `scale`; null if not wanted
+    int64_t gradient_stride;
+    T scale;
+};
+
+struct WassersteinKernel {
+    int row_bytes;  // of a register: lanes times the size of an element
+    void (*two_point_float)(const TwoPointBlock<float>& block);
+    void (*two_point_double)(const TwoPointBlock<double>& block);
+};
+
+WassersteinKernel wasserstein_kernel_baseline();
+WassersteinKernel wasserstein_kernel_avx2();
+WassersteinKernel wasserstein_kernel_avx512();
+
+}  // namespace fasthash

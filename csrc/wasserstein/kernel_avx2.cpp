@@ -1,0 +1,7 @@
+#include "two_point.h"
+
+namespace fasthash {
+
+WassersteinKernel wasserstein_kernel_avx2() { return {FASTHASH_ROW_BYTES, two_point<float>, two_point<double>}; }
+
+}  // namespace fasthash

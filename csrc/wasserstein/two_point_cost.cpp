@@ -1,0 +1,74 @@
+#include "two_point_cost.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "../thread_pool.h"
+
+namespace fasthash {
+
+namespace {
+
+constexpr int64_t kElementsPerThread = 1 << 17;
+constexpr std::align_val_t kAlignment{kMaxRowBytes};
+
+template <class T>
+class AlignedArray {
+public:
+    explicit AlignedArray(int64_t n) : elements_(static_cast<T*>(::operator new(static_cast<size_t>(n) * sizeof(T), kAlignment))) {}
+    ~AlignedArray() { ::operator delete(elements_, kAlignment); }
+    AlignedArray(const AlignedArray&) = delete;
+    AlignedArray& operator=(const AlignedArray&) = delete;
+    T* get() { return elements_; }
+
+private:
+    T* elements_;
+};
+
+}  // namespace
+
+template <class T>
+double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel& kernel, int threads,
+                      const std::function<bool()>& interrupted) {
+    const int64_t lanes = kernel.row_bytes / static_cast<int64_t>(sizeof(T)), n = columns.n, m = columns.m, n_blocks = (m + lanes - 1) / lanes;
+    void (*const two_point)(const TwoPointBlock<T>&) = [&] {
+        if constexpr (sizeof(T) == sizeof(float)) return kernel.two_point_float;
+        else return kernel.two_point_double;
+    }();
+    std::vector<double> costs(static_cast<size_t>(n_blocks * lanes));
+    threads = static_cast<int>(std::clamp<int64_t>(n * m / kElementsPerThread, 1, threads));
+    parallel_for(n_blocks, threads, [&](Job& job, int64_t task) {
+        const int64_t first = task * lanes, width = std::min<int64_t>(lanes, m - first);
+        AlignedArray<T> x(n * lanes);
+        for (int64_t i = 0; i < n; ++i) {
+            const T* from = columns.x + i * columns.row_stride + first * columns.column_stride;
+            T* to = x.get() + i * lanes;
+            if (width == lanes && columns.column_stride == 1) {
+                std::memcpy(to, from, static_cast<size_t>(kernel.row_bytes));
+            } else {
+                for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = lane < width ? from[lane * columns.column_stride] : T{0};
+            }
+        }
+        int64_t n_low[kMaxRowBytes / sizeof(T)] = {};
+        std::copy_n(columns.n_low + first, width, n_low);
+        const bool direct = width == lanes;
+        AlignedArray<T> spare(columns.gradient && !direct ? n * lanes : 0);
+        T* gradient = columns.gradient ? (direct ? columns.gradient + first : spare.get()) : nullptr;
+        two_point({x.get(), n, n_low, columns.split, static_cast<T>(columns.low), static_cast<T>(columns.high), columns.p,
+                costs.data() + task * lanes, gradient, direct ? m : lanes, static_cast<T>(columns.scale)});
+        if (gradient && !direct) {
+            for (int64_t i = 0; i < n; ++i) std::copy_n(gradient + i * lanes, width, columns.gradient + i * m + first);
+        }
+        job.checkpoint(n * lanes);
+    }, interrupted);
+    double sum = 0;
+    for (int64_t column = 0; column < m; ++column) sum += costs[static_cast<size_t>(column)];
+    return sum;
+}
+
+template double two_point_cost(const TwoPointColumns<float>&, const WassersteinKernel&, int, const std::function<bool()>&);
+template double two_point_cost(const TwoPointColumns<double>&, const WassersteinKernel&, int, const std::function<bool()>&);
+
+}  // namespace fasthash
