@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernel.h"
+#include "take_lanes.h"
 
 namespace fasthash {
 namespace {
@@ -48,13 +48,7 @@ struct Lanes {
     static int64_t take(Counts counts, Counts limit, int64_t rank, int64_t left, uint64_t* items) {
         uint64_t distances[kLanes];
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances), counts);
-        int64_t taken = 0;
-        for (uint32_t lanes = below(counts, limit); lanes != 0; lanes &= lanes - 1) {
-            const int lane = __builtin_ctz(lanes);
-            if (lane >= left) break;
-            items[taken++] = distances[lane] << kRankBits | static_cast<uint64_t>(rank + lane);
-        }
-        return taken;
+        return take_lanes(below(counts, limit), distances, rank, left, items);
     }
     static void store32(Counts a, int32_t* out) {
         const __m256i even = _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernel.h"
+#include "take_lanes.h"
 
 namespace fasthash {
 namespace {
@@ -37,13 +37,7 @@ struct Lanes {
     static int64_t take(Counts counts, Counts limit, int64_t rank, int64_t left, uint64_t* items) {
         uint64_t distances[kLanes];
         vst1q_u64(distances, counts);
-        int64_t taken = 0;
-        for (uint32_t lanes = below(counts, limit); lanes != 0; lanes &= lanes - 1) {
-            const int lane = __builtin_ctz(lanes);
-            if (lane >= left) break;
-            items[taken++] = distances[lane] << kRankBits | static_cast<uint64_t>(rank + lane);
-        }
-        return taken;
+        return take_lanes(below(counts, limit), distances, rank, left, items);
     }
     static void store32(Counts a, int32_t* out) { vst1_s32(out, vreinterpret_s32_u32(vmovn_u64(a))); }
 };
