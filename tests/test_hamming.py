@@ -456,14 +456,13 @@ def test_a_kernel_this_processor_lacks_is_refused(monkeypatch):
 
 
 def test_a_gpu_without_triton_is_told_what_to_install(monkeypatch):
-    from importlib import util
     from types import SimpleNamespace
 
     from fasthash.errors import MissingDependencyError
-    from fasthash.ops.registry import dispatch
+    from fasthash.ops import registry
 
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "_installed", lambda package: False)
     with pytest.raises(
         MissingDependencyError, match=r"hamming_topk on cuda .* needs triton, .* pip install 'torch-fasthash\[triton\]'"
     ):
-        dispatch(KERNELS, "hamming_topk", SimpleNamespace(device=torch.device("cuda")), None)
+        registry.dispatch(KERNELS, "hamming_topk", SimpleNamespace(device=torch.device("cuda")), None)

@@ -251,6 +251,11 @@ def test_bad_input(arguments, error, message):
         fh.hswd(*arguments)
 
 
+def test_a_bad_kernel_is_named_by_the_public_function():
+    with pytest.raises(ValueError, match="hswd: expected kernel to be one of .* got 'fast'"):
+        fh.hswd(torch.zeros(2, 3), kernel="fast")
+
+
 def test_bad_values():
     with pytest.raises(ValueError, match=r"hswd: expected values in ascending order, got \(1, 0\)"):
         fh.hswd(torch.zeros(2, 3), values=(1, 0))

@@ -123,15 +123,15 @@ void TileReader::copy(int64_t count) {
 
 bool TileReader::copied(CodeTile& tile) {
     const int64_t count = std::min(tile_codes_, end_ - at_);
-    if (at_ + count <= n_overreadable_ && set_.n_words() <= 4) {
-        switch (set_.n_words()) {
-            case 1: copy<1>(count); break;
-            case 2: copy<2>(count); break;
-            case 3: copy<3>(count); break;
-            default: copy<4>(count); break;
-        }
-    } else {
-        for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
+    switch (at_ + count <= n_overreadable_ ? set_.n_words() : 0) {
+        case 1: copy<1>(count); break;
+        case 2: copy<2>(count); break;
+        case 3: copy<3>(count); break;
+        case 4: copy<4>(count); break;
+        case 8: copy<8>(count); break;
+        case 16: copy<16>(count); break;
+        default:
+            for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
     }
     at_ += count;
     return emit_planes(tile, count);

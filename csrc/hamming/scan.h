@@ -29,13 +29,26 @@ struct Planes {
     void distances(const CodeTile& tile, int64_t j, Lanes::Counts* counts) const {
         const uint64_t* first = tile.words + j * (Lanes::kLanes > 1 ? 1 : tile.code_stride);
         const int64_t vector_stride = Lanes::kLanes > 1 ? Lanes::kLanes : tile.code_stride;
-        const int words = kWords > 0 ? kWords : n_words;
+        if constexpr (kWords > 0) {
+            // The query stays in registers; one vector after the other leaves room for them.
+            static_assert(kWords <= Lanes::kMaxPartials);
+            for (int v = 0; v < kVectors; ++v) {
+                Lanes::Partial partial = Lanes::partial_popcount(Lanes::load(first + v * vector_stride), query_words[0]);
+                for (int w = 1; w < kWords; ++w) {
+                    const Lanes::Words codes = Lanes::load(first + w * tile.word_stride + v * vector_stride);
+                    partial = Lanes::add(partial, Lanes::partial_popcount(codes, query_words[w]));
+                }
+                counts[v] = Lanes::finish(partial);
+            }
+            return;
+        }
+        // Each word of the query is fetched for all vectors at once.
         for (int v = 0; v < kVectors; ++v) counts[v] = Lanes::zero_counts();
-        for (int w = 0; w < words;) {
-            const int stop = words - w > Lanes::kMaxPartials ? w + Lanes::kMaxPartials : words;
+        for (int w = 0; w < n_words;) {
+            const int stop = n_words - w > Lanes::kMaxPartials ? w + Lanes::kMaxPartials : n_words;
             Lanes::Partial partial[kVectors] = {Lanes::zero(), Lanes::zero(), Lanes::zero(), Lanes::zero()};
             for (; w < stop; ++w) {
-                const Lanes::Words q = kWords > 0 ? query_words[w] : Lanes::broadcast(query[w]);
+                const Lanes::Words q = Lanes::broadcast(query[w]);
                 for (int v = 0; v < kVectors; ++v) {
                     const Lanes::Words codes = Lanes::load(first + w * tile.word_stride + v * vector_stride);
                     partial[v] = Lanes::add(partial[v], Lanes::partial_popcount(codes, q));

@@ -34,7 +34,7 @@ class Kernel:
 
     def missing(self) -> str | None:
         """Return why this machine cannot run the kernel, or None if it can."""
-        if self.package is not None and util.find_spec(self.package) is None:
+        if self.package is not None and not _installed(self.package):
             return f"{self.package} is not installed"
         if self.isa and self.isa not in _core.runnable_isas():
             return f"this processor has no {self.isa}"
@@ -43,6 +43,11 @@ class Kernel:
     def function(self, name: str) -> Callable[..., Any]:
         """Return the function `name` of the kernel's module."""
         return _function(self, name)
+
+
+@cache
+def _installed(package: str) -> bool:
+    return util.find_spec(package) is not None
 
 
 @cache
@@ -67,17 +72,20 @@ def default_kernel(device: torch.device) -> str:
     return f"cpu-{_core.active_isa()}" if name == "cpu" else name
 
 
-def dispatch(kernels: Mapping[str, Kernel], where: str, x: torch.Tensor, kernel: str | None) -> Callable[..., Any]:
-    """Return the function that answers a call on `x`: the named kernel's, or the device's default one.
+def dispatch(
+    kernels: Mapping[str, Kernel], op: str, x: torch.Tensor, kernel: str | None, where: str = ""
+) -> Callable[..., Any]:
+    """Return the function for `op` that answers a call on `x`: the named kernel's, or the device's default one.
 
     While torch traces, or for a subclass of tensors, that is the registered op. Otherwise it is the kernel itself,
-    which the op would come to by a way through Python that takes longer than a small kernel.
+    which the op would come to by a way through Python that takes longer than a small kernel. Errors begin with
+    `where`, or else with the op.
 
     Raises:
         ValueError: for an unknown kernel, or one that does not run on the device or this machine.
         MissingDependencyError: for a kernel whose package is not installed.
     """
-    device = x.device
+    device, where = x.device, where or op
     if kernel is None:
         if device.type not in _DEFAULTS:
             raise ValueError(f"{where}: expected tensors on a CPU or a CUDA device, got {device}")
@@ -93,9 +101,9 @@ def dispatch(kernels: Mapping[str, Kernel], where: str, x: torch.Tensor, kernel:
             )
         raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
     if kernel is None and (torch.compiler.is_compiling() or type(x) not in _PLAIN_TENSORS):
-        operator: Callable[..., Any] = getattr(torch.ops.fasthash, where)
+        operator: Callable[..., Any] = getattr(torch.ops.fasthash, op)
         return operator
-    return chosen.function(where)
+    return chosen.function(op)
 
 
 def register(schema: str, kernels: Mapping[str, Kernel], fake: Callable[..., Any]) -> None:

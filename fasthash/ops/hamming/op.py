@@ -88,7 +88,8 @@ def hamming_topk(
 
     Equal distances are ordered by the lower id, so the answer is the same on every machine, with any kernel and any
     number of threads. NumPy arrays and CPU tensors in C order are read where they lie, memory-mapped ones too; others
-    are copied once.
+    are copied once. Memory beside the codes is O(q k), never O(q n). A search on a CPU releases the GIL, may run in
+    several Python threads at once, and stops at Ctrl-C.
 
     Args:
         queries: packed codes, uint8 [q, n_bits / 8].

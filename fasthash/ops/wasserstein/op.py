@@ -77,7 +77,7 @@ def hswd(
 
 
 def _loss(u: torch.Tensor, kernel: str | None, *law: Any) -> torch.Tensor:
-    function = dispatch(KERNELS, "two_point_wasserstein", u, kernel)
+    function = dispatch(KERNELS, "two_point_wasserstein", u, kernel, where="hswd")
     wanted = u.requires_grad and torch.is_grad_enabled()
     differentiates_itself = function is torch.ops.fasthash.two_point_wasserstein
     if wanted and not differentiates_itself:
