@@ -103,7 +103,7 @@ def plot(title: str, rows: list[dict[str, object]]) -> Figure:
     axes.margins(y=0.005)
     axes.set_yticks([y + 0.4 - height / 2 for y in range(len(groups))], groups, fontsize=8)
     axes.invert_yaxis()
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=len(families))
     axes.grid(axis="x", alpha=0.3)
     return figure
 
