@@ -1,12 +1,14 @@
-"""HSWD forward and backward on one thread, beside the authors' formulation and the bare compiled kernel."""
+"""Wasserstein distances forward and backward on one thread, beside the usual formulations and the bare kernels."""
 
 from __future__ import annotations
 
 import numpy as np
+import ot
 import pytest
 import torch
 
 import fasthash as fh
+from fasthash import losses
 from fasthash.ops.wasserstein import KERNELS
 
 from .conftest import runnable
@@ -18,6 +20,15 @@ def authors(x):
     """Two sorts, the target drawn anew, as the code published with the paper does it."""
     target = torch.randn_like(x).sign()
     loss = (target.sort(dim=0).values - x.sort(dim=0).values).square().mean()
+    loss.backward()
+    return loss
+
+
+def pot(x):
+    """POT's sliced distance on the axes as directions."""
+    target = torch.ones_like(x)
+    target[: len(x) // 2] = -1
+    loss = ot.sliced_wasserstein_distance(x, target, projections=torch.eye(x.shape[1])) ** 2
     loss.backward()
     return loss
 
@@ -40,7 +51,8 @@ def bare(kernel):
 
 
 ROWS = {
-    "sorting (authors)": authors,
+    "torch.sort (authors)": authors,
+    "POT": pot,
     "fasthash": hswd("balanced"),
     "fasthash bernoulli": hswd("bernoulli"),
     "fasthash reference, with autograd": hswd("balanced", "reference"),
@@ -77,3 +89,76 @@ def bench_hswd(benchmark, shape, name, rng, scale):
         assert abs(loss.item() - expected.item()) < 0.5  # another target in every call
     else:
         torch.testing.assert_close(loss.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def sorting(x, y):
+    """The distance as it is usually written."""
+    return (x.sort(dim=0).values - y.sort(dim=0).values).square().mean()
+
+
+def sorting_projections(x, y, n_projections):
+    """The published code's sliced distance: all projections at once."""
+    directions = torch.randn(x.shape[1], n_projections)
+    directions /= directions.norm(dim=0)
+    return sorting(x @ directions, y @ directions)
+
+
+def measure(benchmark, group, row, loss, samples, rounds):
+    benchmark.group = group
+    benchmark.extra_info.update(row=row, bytes=sum(x.nbytes for x in samples))
+
+    def run():
+        for x in samples:
+            x.grad = None
+        result = loss(*samples)
+        result.backward()
+        return result
+
+    return benchmark.pedantic(run, rounds=rounds, iterations=1, warmup_rounds=2)
+
+
+def two_samples(rng, n, m):
+    return [torch.from_numpy(rng.standard_normal((n, m), dtype=np.float32)).requires_grad_() for _ in range(2)]
+
+
+SORTED_ROWS = {
+    "torch.sort": sorting,
+    "fasthash": fh.wasserstein_1d,
+    "fasthash numba": lambda x, y: fh.wasserstein_1d(x, y, kernel="numba"),
+}
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", SORTED_ROWS)
+@pytest.mark.parametrize("shape", [(16, 64), *SHAPES], ids=str)
+def bench_wasserstein_1d(benchmark, shape, name, rng, scale):
+    samples = two_samples(rng, scale(shape[0], 64), shape[1])
+    group = f"wasserstein_1d forward and backward, {shape[0]} x {shape[1]} float32"
+    loss = measure(benchmark, group, name, SORTED_ROWS[name], samples, 3 if shape[0] > 10_000 else 30)
+    torch.testing.assert_close(loss, sorting(*samples), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["torch.sort", "fasthash"])
+@pytest.mark.parametrize("n_projections", [1000, 10_000])
+def bench_sliced_wasserstein(benchmark, n_projections, name, rng, scale):
+    projections = scale(n_projections, 1000)
+    distance = sorting_projections if name == "torch.sort" else fh.sliced_wasserstein
+    samples = two_samples(rng, 128, 64)
+    group = f"sliced distance forward and backward, 128 x 64, {n_projections:,} projections"
+    loss = measure(benchmark, group, name, lambda x, y: distance(x, y, projections), samples, 5)
+    torch.testing.assert_close(loss, sorting_projections(*samples, 20_000), rtol=0.2, atol=0)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", ["optimal transport", "sliced, 1,000 projections", "hswd"])
+@pytest.mark.parametrize("n", [128, 512])
+def bench_losses(benchmark, n, name, rng, scale):
+    loss = {
+        "optimal transport": losses.OptimalTransport(),
+        "sliced, 1,000 projections": losses.SlicedWasserstein(1000),
+        "hswd": losses.HSWD(),
+    }[name]
+    samples = two_samples(rng, scale(n, 64), 64)[:1]
+    group = f"the papers' distances of a batch to bits, forward and backward, {n} x 64"
+    assert torch.isfinite(measure(benchmark, group, f"fasthash {name}", loss, samples, 10))

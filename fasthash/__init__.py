@@ -1,11 +1,11 @@
 """Compiled kernels for learning to hash, under a thin PyTorch layer."""
 
-from fasthash import evaluate, hashers
+from fasthash import evaluate, hashers, losses
 from fasthash._core import __version__
 from fasthash.index import FlatIndex
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
 from fasthash.ops.packing import pack_bits, unpack_bits
-from fasthash.ops.wasserstein import hswd
+from fasthash.ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
 
 __all__ = [
     "FlatIndex",
@@ -18,6 +18,9 @@ __all__ = [
     "hamming_topk",
     "hashers",
     "hswd",
+    "losses",
     "pack_bits",
+    "sliced_wasserstein",
     "unpack_bits",
+    "wasserstein_1d",
 ]

@@ -22,6 +22,15 @@ def two_point_cost(
     threads: int,
     isa: str,
 ) -> float: ...
+def sorted_cost(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    p: float,
+    gradient_x: NDArray[Any] | None,
+    gradient_y: NDArray[Any] | None,
+    scale: float,
+    threads: int,
+) -> float: ...
 def hamming_distance(
     queries: NDArray[uint8], codes: NDArray[uint8], distances: NDArray[int32], threads: int, isa: str
 ) -> None: ...

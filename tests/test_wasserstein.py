@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
+import ot
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.ops.wasserstein import KERNELS
-from fasthash.ops.wasserstein.reference import two_point_cost
+from fasthash.ops.wasserstein import KERNELS, op
+from fasthash.ops.wasserstein.reference import sorted_cost, two_point_cost
 
 from .conftest import on_kernel_device, runnable
 
@@ -172,7 +177,7 @@ def test_the_gradient_can_be_taken_again_and_not_differentiated():
     assert torch.equal(torch.autograd.grad(loss, x, retain_graph=True)[0], first)
     (gradient,) = torch.autograd.grad(fh.hswd(x), x, create_graph=True)
     assert torch.equal(gradient, first)
-    with pytest.raises(RuntimeError, match="hswd: expected one derivative to be taken, got a second"):
+    with pytest.raises(RuntimeError, match="expected one derivative to be taken, got a second"):
         (gradient.sum() + x.sum()).backward()
 
 
@@ -259,3 +264,227 @@ def test_a_bad_kernel_is_named_by_the_public_function():
 def test_bad_values():
     with pytest.raises(ValueError, match=r"hswd: expected values in ascending order, got \(1, 0\)"):
         fh.hswd(torch.zeros(2, 3), values=(1, 0))
+
+
+def as_torch_users_write_it(x, y, p):
+    """Loss and gradients for as many rows in both, in float64."""
+    leaves = [u.double().clone().requires_grad_() for u in (x, y)]
+    cost = (leaves[0].sort(dim=0, stable=True).values - leaves[1].sort(dim=0, stable=True).values).abs().pow(p).mean()
+    return cost.detach(), *torch.autograd.grad(cost, leaves)
+
+
+def assert_parts_close(result, expected, dtype):
+    assert all(part.dtype == dtype for part in result)
+    for gradient, wanted in zip(result[1:], expected[1:], strict=True):
+        assert_close((result[0], gradient), (expected[0], wanted), dtype)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("shape", [*SHAPES, (300, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_sorted_distance_agrees_with_torch(kernel, shape, dtype):
+    generator = torch.Generator().manual_seed(0)
+    noise = [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2)]
+    for name, make in VALUES.items():
+        x, y = make(noise[0]), noise[1] if name == "denormal" else make(noise[1])
+        for p in (2.0, 1.0, 3.0):
+            result = kernel.function("sorted_wasserstein")(*on_kernel_device(kernel, x, y), p, True)
+            assert_parts_close(result, as_torch_users_write_it(x, y, p), dtype)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("counts", [(1, 7), (4, 6), (5, 3), (40, 100), (101, 64)], ids=str)
+@pytest.mark.parametrize("p", [1.0, 2.0, 2.5])
+def test_sorted_distance_between_samples_of_other_sizes(kernel, counts, p):
+    """A sample in which every value stands k times is the same sample."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(n, 3, generator=generator, dtype=torch.float64) for n in counts)
+    alike = x.repeat_interleave(counts[1], dim=0), y.repeat_interleave(counts[0], dim=0)
+    cost, gradient_x, gradient_y = as_torch_users_write_it(*alike, p)
+    expected = (
+        cost,
+        gradient_x.unflatten(0, (counts[0], counts[1])).sum(dim=1),
+        gradient_y.unflatten(0, (counts[1], counts[0])).sum(dim=1),
+    )
+    result = kernel.function("sorted_wasserstein")(*on_kernel_device(kernel, x, y), p, True)
+    assert_parts_close(result, expected, torch.float64)
+    for column in range(3):
+        other = ot.wasserstein_1d(x[:, column].numpy(), y[:, column].numpy(), p=p)
+        ours = sorted_cost(x[:, [column]], y[:, [column]], p)
+        np.testing.assert_allclose(ours, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_sorted_distance_of_half_precisions(kernel, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(50, 7, generator=generator).to(dtype) for _ in range(2))
+    result = kernel.function("sorted_wasserstein")(*on_kernel_device(kernel, x, y), 2.0, True)
+    assert result[0].dtype == result[1].dtype == dtype
+    if KERNELS["reference"] != kernel:
+        assert_parts_close(result, as_torch_users_write_it(x, y, 2.0), dtype)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_sorted_distance_of_any_strides(kernel):
+    x = torch.randn(40, 60, generator=torch.Generator().manual_seed(0))
+    y = torch.randn(60, 60, generator=torch.Generator().manual_seed(1))
+    for view, other in ((x.T[:40], x[:, :40]), (x[::2, ::3], y[:20, ::3]), (x[5:6].expand(9, 60), y[:9])):
+        result = kernel.function("sorted_wasserstein")(*on_kernel_device(kernel, view, other), 2.0, True)
+        assert_parts_close(result, as_torch_users_write_it(view, other, 2.0), torch.float32)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_a_nan_shows_in_the_sorted_distance(kernel):
+    x, y = torch.randn(70, 3), torch.randn(70, 3)
+    for value in (torch.nan, -torch.nan, torch.inf):
+        x[3, 1] = value
+        cost, gradient, _ = kernel.function("sorted_wasserstein")(*on_kernel_device(kernel, x, y), 2.0, True)
+        assert not torch.isfinite(cost)
+        expected = as_torch_users_write_it(x[:, ::2], y[:, ::2], 2.0)[1] * 2 / 3
+        np.testing.assert_allclose(gradient.cpu()[:, ::2], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, 2, 3])
+def test_gradients_of_wasserstein_1d(p):
+    generator = torch.Generator().manual_seed(1)
+    x, y, z = (torch.randn(n, 3, generator=generator, dtype=torch.float64, requires_grad=True) for n in (6, 6, 4))
+    assert torch.autograd.gradcheck(lambda x, y: fh.wasserstein_1d(x, y, p, root=True), (x, y))
+    assert torch.autograd.gradcheck(lambda x, y: fh.wasserstein_1d(x, y, p), (x, z))
+    assert torch.autograd.gradcheck(lambda y: fh.wasserstein_1d(x.detach(), y, p), (y,))
+    (gradient,) = torch.autograd.grad(fh.wasserstein_1d(x, y, p), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="expected one derivative to be taken, got a second"):
+        (gradient.sum() + x.sum()).backward()
+
+
+def test_the_registered_sorting_op_and_its_compilation():
+    for x, y in (
+        (torch.randn(6, 3), torch.randn(9, 3)),
+        (torch.randn(4, 7, dtype=torch.float64).T[:5], torch.ones(2, 4)),
+    ):
+        for wanted in (False, True):
+            leaves = [u.to(x.dtype).clone().requires_grad_(wanted) for u in (x, y)]
+            torch.library.opcheck(torch.ops.fasthash.sorted_wasserstein, (*leaves, 2.0, wanted))
+    torch.compiler.reset()
+    x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
+    loss = torch.compile(lambda x, y: fh.wasserstein_1d(x * 2, y), backend="aot_eager", fullgraph=True)(x, y)
+    expected = fh.wasserstein_1d(x * 2, y)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, (x, y)), torch.autograd.grad(expected, (x, y)))
+
+
+def test_sliced_distance_is_that_of_projections(monkeypatch):
+    monkeypatch.setattr(op, "ELEMENTS_AT_ONCE", 1)
+    generator = torch.Generator().manual_seed(1)
+    x, y = (torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True) for n in (20, 30))
+
+    def sliced(x, y, **settings):
+        return fh.sliced_wasserstein(x, y, 50, generator=torch.Generator().manual_seed(2), **settings)
+
+    directions = torch.randn(6, 50, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    directions /= directions.norm(dim=0)
+    expected = fh.wasserstein_1d(x @ directions, y @ directions, kernel="reference")
+    torch.testing.assert_close(sliced(x, y), expected)
+    torch.testing.assert_close(torch.autograd.grad(sliced(x, y), (x, y)), torch.autograd.grad(expected, (x, y)))
+    assert torch.autograd.gradcheck(lambda x, y: sliced(x, y, root=True), (x, y))
+    in_pot = ot.sliced_wasserstein_distance(x.detach(), y.detach(), projections=directions)
+    torch.testing.assert_close(sliced(x, y, root=True).detach(), in_pot)
+    assert fh.sliced_wasserstein(x, y, 3) != fh.sliced_wasserstein(x, y, 3)
+    half = fh.sliced_wasserstein(x.bfloat16(), y.bfloat16(), 2000)
+    assert half.dtype == torch.bfloat16
+    assert abs(half - fh.sliced_wasserstein(x, y, 2000)) < 0.03
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch's own, when it traces a Function
+def test_sliced_distance_compiles():
+    x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x, y: fh.sliced_wasserstein(x * 2, y, 20), backend="aot_eager", fullgraph=True)
+    results = []
+    for function in (compiled, lambda x, y: fh.sliced_wasserstein(x * 2, y, 20)):
+        torch.manual_seed(3)
+        loss = function(x, y)
+        results.append((loss, *torch.autograd.grad(loss, (x, y))))
+    torch.testing.assert_close(*results)
+
+
+def test_pot_says_the_same():
+    """On the axes as directions, the sliced distance to balanced bits is hswd."""
+    x = torch.randn(40, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bits = torch.ones(40, 8, dtype=torch.float64)
+    bits[:20] = -1
+    for p in (1, 2, 3):
+        other = ot.sliced_wasserstein_distance(x, bits, projections=torch.eye(8, dtype=torch.float64), p=p)
+        torch.testing.assert_close(fh.hswd(x, p, root=True), other)
+        torch.testing.assert_close(fh.wasserstein_1d(x, bits, p, root=True), other)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_together_have_the_loss_of_the_whole_batch(world, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    cases = []
+    for sizes, dtype, make in (
+        ((20, 13, 8), torch.float32, VALUES["normal"]),
+        ((7, 8, 2), torch.float32, VALUES["rounded, many ties"]),
+        ((6, 5, 4), torch.float64, VALUES["zeros of both signs"]),
+        ((1, 1, 1), torch.float64, VALUES["normal"]),
+        ((5, 6, 9), torch.float32, VALUES["all equal"]),
+        ((31, 2, 4), torch.float64, VALUES["heavy tails"]),
+        ((8, 8, 8), torch.bfloat16, VALUES["normal"]),
+    ):
+        parts = [make(torch.randn(n, 5, generator=generator).to(dtype)) for n in sizes[:world]]
+        cases += [{"parts": parts, "p": p, "target": "balanced"} for p in (2, 1, 3)]
+    ones = [torch.ones(500, 200), torch.ones(300, 200), torch.ones(200, 200)][:world]
+    cases.append({"parts": ones, "p": 2, "target": "bernoulli"})
+    torch.save(cases, tmp_path / "batch")
+    script = Path(__file__).parent / "distributed_hswd.py"
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), str(world), tmp_path / "store", tmp_path / "batch"],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
+        )
+        for rank in range(world)
+    ]
+    results = [json.loads(rank.communicate(timeout=300)[0]) for rank in ranks]
+    for i, case in enumerate(cases[:-1]):
+        x = torch.cat(case["parts"]).requires_grad_()
+        expected = fh.hswd(x, case["p"])
+        (gradient,) = torch.autograd.grad(expected, x)
+        tolerance = 1e-2 if x.dtype == torch.bfloat16 else 1e-5
+        for rank in range(world):
+            np.testing.assert_allclose(results[rank][i]["loss"], expected.item(), rtol=tolerance)
+        ours = torch.cat([torch.tensor(results[rank][i]["gradient"]) for rank in range(world)]) / world
+        np.testing.assert_allclose(ours, gradient.float(), atol=tolerance)
+    # Where all are 1, those that the draw counts as -1 cost 4: the mean over columns is 2, up to the draws.
+    drawn = [results[rank][-1]["loss"] for rank in range(world)]
+    assert len(set(drawn)) == 1
+    n = sum(map(len, ones))
+    assert 0 < abs(drawn[0] - 2) < 6 * 2 / (n * 200) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "error", "message"),
+    [
+        (
+            fh.wasserstein_1d,
+            (torch.zeros(3, 2), torch.zeros(3, 3)),
+            ValueError,
+            "y with as many columns as x, 2, got 3",
+        ),
+        (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(0, 2)), ValueError, "y with at least one row"),
+        (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2).int()), TypeError, "y of a floating-point dtype"),
+        (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2).double()), TypeError, "y of the dtype of x, float32"),
+        (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2), 0), ValueError, "p at least 1, got 0"),
+        (fh.sliced_wasserstein, (torch.zeros(3, 2), torch.zeros(3, 2), 0), ValueError, "n_projections at least 1"),
+        (
+            fh.sliced_wasserstein,
+            (torch.zeros(3, 2), torch.zeros(3, 2), 1.5),
+            TypeError,
+            "n_projections to be an integer",
+        ),
+    ],
+)
+def test_bad_samples(function, arguments, error, message):
+    with pytest.raises(error, match=f"{function.__name__}: expected {message}"):
+        function(*arguments)

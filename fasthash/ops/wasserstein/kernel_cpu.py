@@ -1,4 +1,4 @@
-"""The distance to a two-point law by the compiled core."""
+"""The distances by the compiled core."""
 
 from __future__ import annotations
 
@@ -29,3 +29,23 @@ def two_point_wasserstein(
         gradient, out = values.new_empty((0, 0)), None
     cost = _core.two_point_cost(values.numpy(), n_low.numpy(), split, low, high, p, out, scale, 0, isa)
     return torch.scalar_tensor(cost * scale, dtype=x.dtype), gradient
+
+
+def sorted_wasserstein(
+    x: torch.Tensor, y: torch.Tensor, p: float, with_gradient: bool, isa: str = ""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the cost, a scalar, and its gradients [n, m] and [k, m], or empty tensors.
+
+    Sorting is the same at every processor level. Half precisions pass through float32.
+    """
+    if x.dtype not in (torch.float32, torch.float64):
+        wide = sorted_wasserstein(x.float(), y.float(), p, with_gradient)
+        return wide[0].to(x.dtype), wide[1].to(x.dtype), wide[2].to(x.dtype)
+    a, b = x.detach(), y.detach()
+    if with_gradient:
+        gradients = [torch.empty_like(u, memory_format=torch.contiguous_format) for u in (a, b)]
+        cost = _core.sorted_cost(a.numpy(), b.numpy(), p, gradients[0].numpy(), gradients[1].numpy(), 1 / a.shape[1], 0)
+    else:
+        gradients = [u.new_empty((0, 0)) for u in (a, b)]
+        cost = _core.sorted_cost(a.numpy(), b.numpy(), p, None, None, 1, 0)
+    return torch.scalar_tensor(cost / a.shape[1], dtype=x.dtype), gradients[0], gradients[1]

@@ -107,3 +107,12 @@ def two_point_wasserstein(
         P=int(p) if p in (1, 2) else -1, ROWS=rows, WITH_GRADIENT=with_gradient, num_warps=warps(rows),
     )  # fmt: skip
     return costs.sum().div(n * m).to(x.dtype), gradient
+
+
+def sorted_wasserstein(
+    x: torch.Tensor, y: torch.Tensor, p: float, with_gradient: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the cost, a scalar, and its gradients [n, m] and [k, m], or empty tensors, by torch's sort."""
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    parts = reference.sorted_wasserstein(x.to(wide), y.to(wide), p, with_gradient)
+    return parts[0].to(x.dtype), parts[1].to(x.dtype), parts[2].to(x.dtype)

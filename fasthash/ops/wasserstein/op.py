@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from fasthash.errors import check_choice, check_matrix, dtype_name
+from fasthash.errors import check_choice, check_device, check_integer, check_matrix, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, register
+from fasthash.ops.wasserstein import distributed
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.wasserstein.reference", ("cpu", "cuda")),
@@ -16,6 +17,8 @@ KERNELS = {
     "numba": Kernel("fasthash.ops.wasserstein.kernel_numba", ("cpu",), package="numba"),
     "triton": Kernel("fasthash.ops.wasserstein.kernel_triton", ("cuda",), package="triton"),
 }
+
+ELEMENTS_AT_ONCE = 1 << 18  # of projections in a sliced distance, so that they stay in the cache
 
 
 def hswd(
@@ -26,6 +29,7 @@ def hswd(
     values: tuple[float, float] = (-1.0, 1.0),
     root: bool = False,
     generator: torch.Generator | None = None,
+    group: torch.distributed.ProcessGroup | None = None,
     kernel: str | None = None,
 ) -> Array:
     """Return how far the columns of `x` are from bits: their mean Wasserstein distance to a two-point law.
@@ -42,6 +46,9 @@ def hswd(
         values: the two values, ascending; (0, 1) for codes after a sigmoid.
         root: whether to take the p-th root of the mean.
         generator: of the draws, on the device of `x`.
+        group: a process group, `torch.distributed.group.WORLD` say, whose ranks hold parts of one batch: each returns
+            the loss of the whole batch, found from counts that the ranks add up, never from gathered values. As
+            DistributedDataParallel averages gradients over ranks, that of the loss on each is summed over ranks.
         kernel: a name from `fasthash.ops.wasserstein.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -54,65 +61,191 @@ def hswd(
     Source: Doan, Yang, Li, "One Loss for Quantization: Deep Hashing with Discrete Wasserstein Distributional Matching",
     2022; Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020.
     """
-    u = to_tensor("hswd", "x", x)
-    if not u.is_floating_point():
-        raise TypeError(f"hswd: expected x of a floating-point dtype, got {dtype_name(u)}")
-    check_matrix("hswd", "x", u, "m")
+    u = _sample("hswd", "x", x)
     n, m = u.shape
-    if n == 0 or m == 0:
-        raise ValueError(f"hswd: expected x with at least one row and one column, got {[n, m]}")
     check_choice("hswd", "target", target, ("balanced", "bernoulli"))
-    if not p >= 1:
-        raise ValueError(f"hswd: expected p at least 1, got {p}")
+    _check_order("hswd", p)
     low, high = map(float, values)
     if not low < high:
         raise ValueError(f"hswd: expected values in ascending order, got {values}")
-    if target == "balanced":
-        n_low, split = torch.full((m,), n // 2, device=u.device), n % 2 / 2
+
+    def loss_to(n_low: torch.Tensor, split: float) -> torch.Tensor:
+        return _loss("hswd", "two_point_wasserstein", kernel, (u,), n_low, split, low, high, float(p))
+
+    if group is not None:
+        loss = distributed.two_point_wasserstein(u, loss_to, target, low, high, float(p), generator, group)
+    elif target == "balanced":
+        loss = loss_to(torch.full((m,), n // 2, device=u.device), n % 2 / 2)
     else:
-        trials = torch.full((m,), float(n), device=u.device)
-        n_low, split = torch.binomial(trials, trials.new_full((m,), 0.5), generator=generator).long(), 0.0
-    loss = _loss(u, kernel, n_low, split, low, high, float(p))
+        loss = loss_to(distributed.fair_coins(torch.full((m,), float(n), device=u.device), generator), 0.0)
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
-def _loss(u: torch.Tensor, kernel: str | None, *law: Any) -> torch.Tensor:
-    function = dispatch(KERNELS, "two_point_wasserstein", u, kernel, where="hswd")
-    wanted = u.requires_grad and torch.is_grad_enabled()
-    differentiates_itself = function is torch.ops.fasthash.two_point_wasserstein
+def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kernel: str | None = None) -> Array:
+    """Return the Wasserstein distance between two samples, column by column, averaged over the columns.
+
+    For a column it is the integral over q from 0 to 1 of |Q_x(q) - Q_y(q)|^p, Q being the sample's quantile function;
+    for as many rows in both, `mean |sorted x - sorted y|^p`. Equal values are taken in the order of their rows.
+
+    Args:
+        x: [n, m] of float32, float64, float16 or bfloat16, n and m at least 1, any strides. A NaN makes the loss NaN.
+        y: [k, m], of the dtype and on the device of `x`, k at least 1.
+        p: at least 1.
+        root: whether to take the p-th root of the mean over columns.
+        kernel: a name from `fasthash.ops.wasserstein.KERNELS`; by default the best one for the device.
+
+    Returns:
+        A scalar of the dtype of `x`, differentiable in `x` and `y`; a second derivative is an error.
+
+    Raises:
+        TypeError: if `x` or `y` is not floating-point, or their dtypes differ.
+        ValueError: if another argument is not as described.
+
+    Source: Peyre, Cuturi, "Computational Optimal Transport", 2019, remark 2.30.
+    """
+    u, v = _two_samples("wasserstein_1d", x, y)
+    _check_order("wasserstein_1d", p)
+    loss = _loss("wasserstein_1d", "sorted_wasserstein", kernel, (u, v), float(p))
+    return as_given(loss ** (1 / p) if root else loss, x)
+
+
+def sliced_wasserstein(
+    x: Array,
+    y: Array,
+    n_projections: int = 1000,
+    p: float = 2,
+    *,
+    root: bool = False,
+    generator: torch.Generator | None = None,
+    kernel: str | None = None,
+) -> Array:
+    """Return the mean Wasserstein distance between projections of two samples on random directions.
+
+    It is `wasserstein_1d(x @ d, y @ d)` over the columns d of a random matrix, drawn anew in every call, uniform on the
+    sphere. A part of the projections at a time is made, compared and forgotten.
+
+    Args:
+        x: [n, m] of float32, float64, float16 or bfloat16, n and m at least 1, any strides.
+        y: [k, m], of the dtype and on the device of `x`, k at least 1.
+        n_projections: at least 1.
+        p: at least 1.
+        root: whether to take the p-th root of the mean over projections.
+        generator: of the directions, on the device of `x`.
+        kernel: a name from `fasthash.ops.wasserstein.KERNELS`; by default the best one for the device.
+
+    Returns:
+        A scalar of the dtype of `x`, differentiable in `x` and `y`; a second derivative is an error.
+
+    Raises:
+        TypeError: if `x` or `y` is not floating-point, or their dtypes differ, or `n_projections` is not an integer.
+        ValueError: if another argument is not as described.
+
+    Source: Bonneel, Rabin, Peyre, Pfister, "Sliced and Radon Wasserstein Barycenters of Measures", 2015.
+    """
+    u, v = _two_samples("sliced_wasserstein", x, y)
+    n_projections = check_integer("sliced_wasserstein", "n_projections", n_projections, 1)
+    _check_order("sliced_wasserstein", p)
+    wide = torch.float64 if u.dtype == torch.float64 else torch.float32
+    directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
+    directions /= directions.norm(dim=0)
+    function = dispatch(KERNELS, "sorted_wasserstein", u, kernel, where="sliced_wasserstein")
+    loss = _Sliced.apply(u.to(wide), v.to(wide), directions, function, float(p)).to(u.dtype)  # type: ignore[no-untyped-call]
+    return as_given(loss ** (1 / p) if root else loss, x)
+
+
+def _sample(where: str, name: str, x: Array) -> torch.Tensor:
+    u = to_tensor(where, name, x)
+    if not u.is_floating_point():
+        raise TypeError(f"{where}: expected {name} of a floating-point dtype, got {dtype_name(u)}")
+    check_matrix(where, name, u, "m")
+    if 0 in u.shape:
+        raise ValueError(f"{where}: expected {name} with at least one row and one column, got {list(u.shape)}")
+    return u
+
+
+def _two_samples(where: str, x: Array, y: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    u, v = _sample(where, "x", x), _sample(where, "y", y)
+    if u.dtype != v.dtype:
+        raise TypeError(f"{where}: expected y of the dtype of x, {dtype_name(u)}, got {dtype_name(v)}")
+    check_device(where, "y", v, u.device)
+    if u.shape[1] != v.shape[1]:
+        raise ValueError(f"{where}: expected y with as many columns as x, {u.shape[1]}, got {v.shape[1]}")
+    return u, v
+
+
+def _check_order(where: str, p: float) -> None:
+    if not p >= 1:
+        raise ValueError(f"{where}: expected p at least 1, got {p}")
+
+
+def _loss(where: str, op: str, kernel: str | None, inputs: tuple[torch.Tensor, ...], *law: Any) -> torch.Tensor:
+    function = dispatch(KERNELS, op, inputs[0], kernel, where)
+    wanted = torch.is_grad_enabled() and any([x.requires_grad for x in inputs])
+    differentiates_itself = function is getattr(torch.ops.fasthash, op)
     if wanted and not differentiates_itself:
-        return _Loss.apply(u, function, law)  # type: ignore[no-any-return, no-untyped-call]
-    loss: torch.Tensor = function(u, *law, wanted)[0]
+        return _Loss.apply(function, law, *inputs)  # type: ignore[no-any-return, no-untyped-call]
+    loss: torch.Tensor = function(*inputs, *law, wanted)[0]
     return loss
 
 
 class _Loss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, u: torch.Tensor, function: Any, law: tuple[Any, ...]) -> torch.Tensor:
-        loss, gradient = function(u, *law, True)
-        ctx.save_for_backward(u, gradient)
+    def forward(ctx: Any, function: Any, law: tuple[Any, ...], *inputs: torch.Tensor) -> torch.Tensor:
+        loss, *gradients = function(*inputs, *law, True)
+        ctx.save_for_backward(*inputs, *gradients)
         return loss  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        u, gradient = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            gradient = _OnlyOnce.apply(u, gradient)  # type: ignore[no-untyped-call]
-        elif upstream.device.type == "cpu" and upstream.item() == 1:
-            return gradient, None, None  # a pass over a large gradient costs more than the kernel
-        return gradient * upstream, None, None
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return None, None, *_pulled_back(ctx, upstream)
+
+
+class _Sliced(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, y: torch.Tensor, directions: torch.Tensor, function: Any, p: float
+    ) -> torch.Tensor:
+        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        gradients = [torch.zeros_like(u) if wanted else u.new_empty(0) for u in (x, y)]
+        loss, n_projections = x.new_zeros(()), directions.shape[1]
+        for part in torch.split(directions, max(16, ELEMENTS_AT_ONCE // (x.shape[0] + y.shape[0])), dim=1):
+            share = part.shape[1] / n_projections
+            cost, *slopes = function(x @ part, y @ part, p, wanted)
+            loss += cost * share
+            if wanted:
+                for gradient, slope in zip(gradients, slopes, strict=True):
+                    gradient.addmm_(slope, part.T, alpha=share)
+        ctx.save_for_backward(x, y, *gradients)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return *_pulled_back(ctx, upstream), None, None, None
+
+
+def _pulled_back(ctx: Any, upstream: torch.Tensor) -> list[torch.Tensor]:
+    """Return the upstream gradient of a loss times its saved gradients, which follow the inputs among what is saved."""
+    saved = ctx.saved_tensors
+    inputs, gradients = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+    if torch.is_grad_enabled():
+        gradients = [_OnlyOnce.apply(gradient, *inputs) for gradient in gradients]  # type: ignore[no-untyped-call]
+    elif not torch.compiler.is_compiling() and upstream.device.type == "cpu" and upstream.item() == 1:
+        return list(gradients)  # a pass over a large gradient costs more than the kernel
+    return [gradient * upstream for gradient in gradients]
 
 
 class _OnlyOnce(torch.autograd.Function):
     """Makes the derivative of a gradient an error where it would silently be taken for zero."""
 
     @staticmethod
-    def forward(ctx: Any, u: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, gradient: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[None, None]:
-        raise RuntimeError("hswd: expected one derivative to be taken, got a second; the kernels know only the first")
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[None, ...]:
+        raise RuntimeError(
+            "Wasserstein distances: expected one derivative to be taken, got a second; the kernels know only the first"
+        )
 
 
 def _two_point_fake(
@@ -121,14 +254,21 @@ def _two_point_fake(
     return x.new_empty(()), x.new_empty(x.shape if with_gradient else (0, 0))
 
 
-def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1])
+def _sorted_fake(
+    x: torch.Tensor, y: torch.Tensor, p: float, with_gradient: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    shapes = (x.shape, y.shape) if with_gradient else ((0, 0), (0, 0))
+    return x.new_empty(()), x.new_empty(shapes[0]), x.new_empty(shapes[1])
 
 
-def _backward(ctx: Any, upstream: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:
-    (gradient,) = ctx.saved_tensors
-    return gradient * upstream, None, None, None, None, None, None
+def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*output[1:])
+    ctx.n_settings = len(inputs) - len(output) + 1
+
+
+def _backward(ctx: Any, upstream: torch.Tensor, *_: torch.Tensor) -> tuple[Any, ...]:
+    return *(gradient * upstream for gradient in ctx.saved_tensors), *[None] * ctx.n_settings
 
 
 register(
@@ -137,4 +277,10 @@ register(
     KERNELS,
     _two_point_fake,
 )
-torch.library.register_autograd("fasthash::two_point_wasserstein", _backward, setup_context=_save_gradient, lib=LIBRARY)
+register(
+    "sorted_wasserstein(Tensor x, Tensor y, float p, bool with_gradient) -> (Tensor, Tensor, Tensor)",
+    KERNELS,
+    _sorted_fake,
+)
+for _op in ("two_point_wasserstein", "sorted_wasserstein"):
+    torch.library.register_autograd(f"fasthash::{_op}", _backward, setup_context=_save_gradients, lib=LIBRARY)

@@ -1,0 +1,191 @@
+"""How far real outputs are from bits: the Wasserstein distances, and the penalties they replace.
+
+Every module takes the raw outputs u [n, m] of a network, floating-point, and returns a scalar to be minimised.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+from fasthash.errors import check_choice, check_integer, check_matrix, dtype_name
+from fasthash.ops.wasserstein import hswd, sliced_wasserstein
+
+
+class HSWD(torch.nn.Module):
+    """The mean Wasserstein distance of the bits to balanced ones; see `fasthash.hswd`, whose arguments these are.
+
+    Source: Doan, Yang, Li, "One Loss for Quantization: Deep Hashing with Discrete Wasserstein Distributional Matching",
+    2022, equation 7. The authors' code is `HSWD(target="bernoulli")`, its weight 0.1.
+    """
+
+    def __init__(
+        self,
+        p: float = 2,
+        target: str = "balanced",
+        *,
+        values: tuple[float, float] = (-1.0, 1.0),
+        root: bool = False,
+        group: torch.distributed.ProcessGroup | None = None,
+    ) -> None:
+        super().__init__()
+        self.p, self.target, self.values, self.root, self.group = p, target, values, root, group
+
+    def forward(self, u: torch.Tensor, *, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Return the loss; `generator` is of the Bernoulli target's draws."""
+        loss: torch.Tensor = hswd(
+            u, self.p, self.target, values=self.values, root=self.root, generator=generator, group=self.group
+        )
+        return loss
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"p={self.p}, target={self.target!r}, values={self.values}, root={self.root}"
+
+
+class SlicedWasserstein(torch.nn.Module):
+    """The sliced Wasserstein distance to random bits; see `fasthash.sliced_wasserstein`.
+
+    Source: Doan, Yang, Li, 2022, equation 5, where 1,000 to 10,000 projections did best.
+    """
+
+    def __init__(self, n_projections: int = 1000, p: float = 2) -> None:
+        super().__init__()
+        self.n_projections = check_integer("SlicedWasserstein", "n_projections", n_projections, 1)
+        self.p = p
+
+    def forward(
+        self, u: torch.Tensor, target: torch.Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Return the distance to `target` [k, m], or to fresh random bits in the shape of `u`."""
+        target = random_bits("SlicedWasserstein", u, generator) if target is None else target
+        loss: torch.Tensor = sliced_wasserstein(u, target, self.n_projections, self.p, generator=generator)
+        return loss
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"n_projections={self.n_projections}, p={self.p}"
+
+
+class OptimalTransport(torch.nn.Module):
+    """The exact Wasserstein distance of a small batch to random bits: the squared distances of the best assignment.
+
+    The assignment by scipy takes O(n^3) time: a baseline, not a loss for large batches.
+
+    Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020 (OT-AE).
+    """
+
+    def forward(
+        self, u: torch.Tensor, target: torch.Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Return the mean over elements of (u - its target)^2.
+
+        Args:
+            u: [n, m], finite.
+            target: [n, m] of the dtype of `u`; by default fresh random bits.
+            generator: of the random bits, on the device of `u`.
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        target = random_bits("OptimalTransport", u, generator) if target is None else target
+        if target.shape != u.shape:
+            raise ValueError(
+                f"OptimalTransport: expected target of the shape of u, {list(u.shape)}, got {list(target.shape)}"
+            )
+        if not torch.isfinite(u).all():
+            raise ValueError("OptimalTransport: expected u to be finite, got a NaN or an infinity")
+        with torch.no_grad():
+            cost = target.double().square().sum(1) - 2 * u.detach().double() @ target.double().T
+        _, assigned = linear_sum_assignment(cost.cpu().numpy())
+        return functional.mse_loss(u, target[torch.from_numpy(assigned).to(u.device)])
+
+
+class MagnitudeError(torch.nn.Module):
+    """| |u| - 1 |^power: at power 1 DHN's original relaxation, 2 the square error to the sign, 3 GreedyHash's cubic.
+
+    Args:
+        power: above 0.
+        reduction: "mean" over the elements, or "code": summed over a code's bits, then the mean over codes.
+
+    Source: Su et al., "Greedy Hash", 2018, equation 6; Li, Wang, Kang, "Feature Learning based Deep Supervised Hashing
+    with Pairwise Labels" (DPSH), 2016, whose |u - sign u|^2 it is at power 2.
+    """
+
+    def __init__(self, power: float = 2, reduction: str = "mean") -> None:
+        super().__init__()
+        if not power > 0:
+            raise ValueError(f"MagnitudeError: expected power above 0, got {power}")
+        self.power = power
+        self.reduction = check_choice("MagnitudeError", "reduction", reduction, _REDUCTIONS)
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        """Return the loss."""
+        return _reduce("MagnitudeError", (u.abs() - 1).abs() ** self.power, self.reduction)
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"power={self.power}, reduction={self.reduction!r}"
+
+
+class LogCosh(torch.nn.Module):
+    """Log cosh(|u| - 1), the smooth magnitude error of DHN and CSQ; least where |u| = 1.
+
+    Args:
+        reduction: as in `MagnitudeError`.
+
+    Source: Zhu et al., "Deep Hashing Network for Efficient Similarity Retrieval", 2016, equation 9.
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        self.reduction = check_choice("LogCosh", "reduction", reduction, _REDUCTIONS)
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        """Return the loss."""
+        d = (u.abs() - 1).abs()
+        return _reduce("LogCosh", d + functional.softplus(-2 * d) - math.log(2), self.reduction)
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"reduction={self.reduction!r}"
+
+
+class BitBalance(torch.nn.Module):
+    """The mean square of average outputs: zero where +1 and -1 are as frequent.
+
+    Args:
+        over: "batch", each bit over the batch; "code", each code over its bits, as DBDH's code has it.
+
+    Source: Zheng, Zhang, Lu, "Deep balanced discrete hashing for image retrieval", 2020.
+    """
+
+    def __init__(self, over: str = "batch") -> None:
+        super().__init__()
+        self.over = check_choice("BitBalance", "over", over, ("batch", "code"))
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        """Return the loss."""
+        check_matrix("BitBalance", "u", u, "m")
+        return u.mean(dim=0 if self.over == "batch" else 1).square().mean()
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"over={self.over!r}"
+
+
+_REDUCTIONS = ("mean", "code")
+
+
+def random_bits(where: str, u: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Return independent -1 and +1 in the shape, dtype and device of `u` [n, m]."""
+    if not u.is_floating_point():
+        raise TypeError(f"{where}: expected u of a floating-point dtype, got {dtype_name(u)}")
+    check_matrix(where, "u", u, "m")
+    return torch.randint(0, 2, u.shape, generator=generator, device=u.device).to(u.dtype) * 2 - 1
+
+
+def _reduce(where: str, errors: torch.Tensor, reduction: str) -> torch.Tensor:
+    check_matrix(where, "u", errors, "m")
+    return errors.mean() if reduction == "mean" else errors.sum(dim=1).mean()
