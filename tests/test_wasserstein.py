@@ -101,11 +101,14 @@ def test_any_strides(kernel):
 )
 @pytest.mark.parametrize("n", [20_000, 20_001])
 def test_long_columns_on_several_threads(kernel, n):
-    x = torch.randn(n, 40, generator=torch.Generator().manual_seed(0))
-    x[:, 3] = x[:, 3].round()
-    n_low, split = law("balanced", *x.shape)
-    result = kernel.function("two_point_wasserstein")(x, n_low, split, -1.0, 1.0, 2.0, True)
-    assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, 2.0), torch.float32)
+    x = torch.randn(n, 33, generator=torch.Generator().manual_seed(0))  # one column is left over at every width
+    for ties in (3, 32):
+        x[:, ties] = x[:, ties].round()
+        for kind in ("balanced", "bernoulli"):
+            n_low, split = law(kind, *x.shape)
+            for p in (2.0, 1.0, 3.0):
+                result = kernel.function("two_point_wasserstein")(x, n_low, split, -1.0, 1.0, p, True)
+                assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, p), torch.float32)
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
@@ -241,8 +244,10 @@ def test_numpy_in_numpy_out(rng):
         ((torch.zeros(3, 2, dtype=torch.int64),), TypeError, "expected x of a floating-point dtype, got int64"),
         ((torch.zeros(3),), ValueError, r"expected x of shape \[n, m\], got \[3\]"),
         ((torch.zeros(0, 3),), ValueError, r"expected x with at least one row and one column, got \[0, 3\]"),
-        ((torch.zeros(2, 3), 0.5), ValueError, "expected p at least 1, got 0.5"),
-        ((torch.zeros(2, 3), float("nan")), ValueError, "expected p at least 1, got nan"),
+        ((torch.zeros(2, 3), 0.5), ValueError, "expected p at least 1 and finite, got 0.5"),
+        ((torch.zeros(2, 3), float("nan")), ValueError, "expected p at least 1 and finite, got nan"),
+        ((torch.zeros(2, 3), float("inf")), ValueError, "expected p at least 1 and finite, got inf"),
+        ((torch.zeros(2, 3), "2"), TypeError, "expected p to be a number, got str"),
         (
             (torch.zeros(2, 3), 2, "uniform"),
             ValueError,
@@ -262,8 +267,13 @@ def test_a_bad_kernel_is_named_by_the_public_function():
 
 
 def test_bad_values():
-    with pytest.raises(ValueError, match=r"hswd: expected values in ascending order, got \(1, 0\)"):
-        fh.hswd(torch.zeros(2, 3), values=(1, 0))
+    for values in ((1, 0), (0, float("inf"))):
+        with pytest.raises(ValueError, match=r"hswd: expected values finite and in ascending order, got \("):
+            fh.hswd(torch.zeros(2, 3), values=values)
+    with pytest.raises(TypeError, match=r"hswd: expected values to be two numbers, got \(1,\)"):
+        fh.hswd(torch.zeros(2, 3), values=(1,))
+    with pytest.raises(TypeError, match="hswd: expected group to be a ProcessGroup, got int"):
+        fh.hswd(torch.zeros(2, 3), group=3)
 
 
 def as_torch_users_write_it(x, y, p):
@@ -475,7 +485,7 @@ def test_ranks_together_have_the_loss_of_the_whole_batch(world, tmp_path):
         (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(0, 2)), ValueError, "y with at least one row"),
         (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2).int()), TypeError, "y of a floating-point dtype"),
         (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2).double()), TypeError, "y of the dtype of x, float32"),
-        (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2), 0), ValueError, "p at least 1, got 0"),
+        (fh.wasserstein_1d, (torch.zeros(3, 2), torch.zeros(3, 2), 0), ValueError, "p at least 1 and finite, got 0"),
         (fh.sliced_wasserstein, (torch.zeros(3, 2), torch.zeros(3, 2), 0), ValueError, "n_projections at least 1"),
         (
             fh.sliced_wasserstein,

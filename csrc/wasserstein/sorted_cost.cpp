@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <vector>
 
 #include "../thread_pool.h"
+#include "scalar.h"
 
 namespace fasthash {
 
@@ -19,45 +17,13 @@ constexpr int kDigitBits = 8;
 constexpr int kDigits = 1 << kDigitBits;
 
 template <class T>
-struct Item;
-
-// A value as an integer of the same order, and the row it came from.
-template <>
-struct Item<float> {
-    uint32_t key, row;
-};
-
-template <>
-struct Item<double> {
-    uint64_t key;
+struct Item {
+    Key<T> key;
     uint32_t row;
 };
 
 template <class T>
-using Key = decltype(Item<T>::key);
-
-template <class T>
 constexpr int64_t kRadixFrom = sizeof(T) == sizeof(float) ? 32 : 80;  // fewer values are faster to compare than to count
-
-template <class T>
-constexpr Key<T> kSign = Key<T>{1} << (8 * sizeof(T) - 1);
-
-// Both zeros are one key, and every NaN comes after all numbers, as in torch.sort.
-template <class T>
-Key<T> key_of(T value) {
-    value = std::isnan(value) ? std::numeric_limits<T>::quiet_NaN() : value + T{0};
-    Key<T> bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return bits & kSign<T> ? ~bits : bits | kSign<T>;
-}
-
-template <class T>
-T value_of(Key<T> key) {
-    const Key<T> bits = key & kSign<T> ? key ^ kSign<T> : ~key;
-    T value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 // A few neighbouring columns of a sample, column after column: they are copied in, sorted, and leave as their gradients.
 template <class T>
@@ -125,29 +91,12 @@ private:
     std::vector<Item<T>> items_, spare_;
 };
 
-// |d|^p and its derivative.
-template <class T>
-struct Loss {
-    double p;
-
-    double cost(T d) const {
-        if (p == 2) return static_cast<double>(d) * static_cast<double>(d);
-        if (p == 1) return std::abs(static_cast<double>(d));
-        return std::pow(std::abs(static_cast<double>(d)), p);
-    }
-    double slope(T d) const {
-        if (p == 2) return 2 * static_cast<double>(d);
-        const double sign = d > 0 ? 1 : (d < 0 ? -1 : static_cast<double>(d));  // a NaN stays one
-        return p == 1 ? sign : p * std::pow(std::abs(static_cast<double>(d)), p - 1) * sign;
-    }
-};
-
 }  // namespace
 
 template <class T>
 double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t m, double p, double scale, int threads,
                    const std::function<bool()>& interrupted) {
-    const Loss<T> loss{p};
+    const Loss loss{p};
     const double whole = static_cast<double>(x.n) * static_cast<double>(y.n);
     std::vector<double> costs(static_cast<size_t>(m));
     threads = static_cast<int>(std::clamp<int64_t>((x.n + y.n) * m / kElementsPerThread, 1, threads));

@@ -3,15 +3,18 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "../thread_pool.h"
+#include "scalar.h"
 
 namespace fasthash {
 
 namespace {
 
 constexpr int64_t kElementsPerThread = 1 << 17;
+constexpr int64_t kLongColumn = 1 << 14, kNarrow = 2;
 constexpr std::align_val_t kAlignment{kMaxRowBytes};
 
 template <class T>
@@ -27,6 +30,39 @@ private:
     T* elements_;
 };
 
+// One column by itself, by quickselect: for long columns that would leave most lanes of a block empty.
+template <class T>
+double column_cost(const TwoPointColumns<T>& columns, int64_t column) {
+    const T* x = columns.x + column * columns.column_stride;
+    std::vector<Key<T>> keys(static_cast<size_t>(columns.n));
+    for (size_t i = 0; i < keys.size(); ++i) keys[i] = key_of(x[static_cast<int64_t>(i) * columns.row_stride]);
+    const int64_t n_low = columns.n_low[column];
+    const auto between = keys.begin() + std::min(n_low, columns.n - 1);  // the first that is not low, if there is one
+    std::nth_element(keys.begin(), between, keys.end());
+    const Key<T> threshold = *between;
+    int64_t n_ties = n_low - std::count_if(keys.begin(), between, [&](Key<T> key) { return key < threshold; });
+
+    const Loss loss{columns.p};
+    double sum = 0;
+    for (int64_t i = 0; i < columns.n; ++i) {
+        const T value = x[i * columns.row_stride];
+        const Key<T> key = key_of(value);
+        double share = key < threshold;  // of the mass that goes to `low`
+        if (key == threshold) {
+            share = n_ties > 0 ? 1 : (n_ties == 0 ? columns.split : 0);
+            --n_ties;
+        }
+        double slope = 0;
+        for (const auto& [mass, target] : {std::pair{share, columns.low}, std::pair{1 - share, columns.high}}) {
+            if (mass == 0) continue;
+            sum += mass * loss.cost(value - target);
+            slope += mass * loss.slope(value - target);
+        }
+        if (columns.gradient) columns.gradient[i * columns.m + column] = static_cast<T>(slope * columns.scale);
+    }
+    return sum;
+}
+
 }  // namespace
 
 template <class T>
@@ -41,6 +77,11 @@ double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel
     threads = static_cast<int>(std::clamp<int64_t>(n * m / kElementsPerThread, 1, threads));
     parallel_for(n_blocks, threads, [&](Job& job, int64_t task) {
         const int64_t first = task * lanes, width = std::min<int64_t>(lanes, m - first);
+        if (n >= kLongColumn && width <= kNarrow && 2 * width <= lanes) {
+            for (int64_t column = first; column < first + width; ++column) costs[static_cast<size_t>(column)] = column_cost(columns, column);
+            job.checkpoint(n * width * 10);
+            return;
+        }
         AlignedArray<T> x(n * lanes);
         for (int64_t i = 0; i < n; ++i) {
             const T* from = columns.x + i * columns.row_stride + first * columns.column_stride;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import torch
@@ -65,9 +67,9 @@ def hswd(
     n, m = u.shape
     check_choice("hswd", "target", target, ("balanced", "bernoulli"))
     _check_order("hswd", p)
-    low, high = map(float, values)
-    if not low < high:
-        raise ValueError(f"hswd: expected values in ascending order, got {values}")
+    low, high = _two_values(values)
+    if group is not None and not isinstance(group, torch.distributed.ProcessGroup):
+        raise TypeError(f"hswd: expected group to be a ProcessGroup, got {type(group).__name__}")
 
     def loss_to(n_low: torch.Tensor, split: float) -> torch.Tensor:
         return _loss("hswd", "two_point_wasserstein", kernel, (u,), n_low, split, low, high, float(p))
@@ -174,8 +176,20 @@ def _two_samples(where: str, x: Array, y: Array) -> tuple[torch.Tensor, torch.Te
 
 
 def _check_order(where: str, p: float) -> None:
-    if not p >= 1:
-        raise ValueError(f"{where}: expected p at least 1, got {p}")
+    if not isinstance(p, Real):
+        raise TypeError(f"{where}: expected p to be a number, got {type(p).__name__}")
+    if not 1 <= p < math.inf:
+        raise ValueError(f"{where}: expected p at least 1 and finite, got {p}")
+
+
+def _two_values(values: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError):
+        raise TypeError(f"hswd: expected values to be two numbers, got {values!r}") from None
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"hswd: expected values finite and in ascending order, got {values}")
+    return low, high
 
 
 def _loss(where: str, op: str, kernel: str | None, inputs: tuple[torch.Tensor, ...], *law: Any) -> torch.Tensor:
