@@ -72,6 +72,11 @@ def default_kernel(device: torch.device) -> str:
     return f"cpu-{_core.active_isa()}" if name == "cpu" else name
 
 
+def is_traced(x: torch.Tensor) -> bool:
+    """Return whether torch traces a call on `x`, or `x` is a subclass of tensors, so that its values cannot be read."""
+    return torch.compiler.is_compiling() or type(x) not in _PLAIN_TENSORS
+
+
 def dispatch(
     kernels: Mapping[str, Kernel], op: str, x: torch.Tensor, kernel: str | None, where: str = ""
 ) -> Callable[..., Any]:
@@ -100,7 +105,7 @@ def dispatch(
                 f"{where} on {device.type} tensors with this kernel", chosen.package, chosen.package
             )
         raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
-    if kernel is None and (torch.compiler.is_compiling() or type(x) not in _PLAIN_TENSORS):
+    if kernel is None and is_traced(x):
         operator: Callable[..., Any] = getattr(torch.ops.fasthash, op)
         return operator
     return chosen.function(op)

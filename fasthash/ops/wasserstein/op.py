@@ -10,6 +10,7 @@ import torch
 
 from fasthash.errors import check_choice, check_device, check_integer, check_matrix, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.derivatives import only_once
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, register
 from fasthash.ops.wasserstein import distributed
 
@@ -242,24 +243,10 @@ def _pulled_back(ctx: Any, upstream: torch.Tensor) -> list[torch.Tensor]:
     saved = ctx.saved_tensors
     inputs, gradients = saved[: len(saved) // 2], saved[len(saved) // 2 :]
     if torch.is_grad_enabled():
-        gradients = [_OnlyOnce.apply(gradient, *inputs) for gradient in gradients]  # type: ignore[no-untyped-call]
+        gradients = [only_once("Wasserstein distances", gradient, *inputs) for gradient in gradients]
     elif not torch.compiler.is_compiling() and upstream.device.type == "cpu" and upstream.item() == 1:
         return list(gradients)  # a pass over a large gradient costs more than the kernel
     return [gradient * upstream for gradient in gradients]
-
-
-class _OnlyOnce(torch.autograd.Function):
-    """Makes the derivative of a gradient an error where it would silently be taken for zero."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[None, ...]:
-        raise RuntimeError(
-            "Wasserstein distances: expected one derivative to be taken, got a second; the kernels know only the first"
-        )
 
 
 def _two_point_fake(
