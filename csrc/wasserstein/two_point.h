@@ -1,28 +1,21 @@
 // Each level's file includes this one; the compiler's vectors are as wide as the registers of the level. Everything is in
 // an anonymous namespace, so that no level's code can stand in for another's at link time.
+#include "../registers.h"
 #include "kernel.h"
 
 namespace fasthash {
 namespace {
 
-#if defined(__AVX512F__)
-#define FASTHASH_ROW_BYTES 64
-#elif defined(__AVX2__)
-#define FASTHASH_ROW_BYTES 32
-#else
-#define FASTHASH_ROW_BYTES 16
-#endif
-
 template <class T>
-constexpr int kLanes = FASTHASH_ROW_BYTES / static_cast<int>(sizeof(T));
+constexpr int kLanes = FASTHASH_REGISTER_BYTES / static_cast<int>(sizeof(T));
 
 template <class T>
 struct Lanes;
 
 template <>
 struct Lanes<float> {
-    typedef float Values __attribute__((vector_size(FASTHASH_ROW_BYTES), may_alias));
-    typedef int32_t Integers __attribute__((vector_size(FASTHASH_ROW_BYTES)));  // also truths: -1 or 0
+    typedef float Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), may_alias));
+    typedef int32_t Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));  // also truths: -1 or 0
     using Count = int32_t;
     static constexpr int kSignShift = 31;
     static constexpr int32_t kMagnitude = INT32_MAX;
@@ -31,8 +24,8 @@ struct Lanes<float> {
 
 template <>
 struct Lanes<double> {
-    typedef double Values __attribute__((vector_size(FASTHASH_ROW_BYTES), may_alias));
-    typedef int64_t Integers __attribute__((vector_size(FASTHASH_ROW_BYTES)));
+    typedef double Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), may_alias));
+    typedef int64_t Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));
     using Count = int64_t;
     static constexpr int kSignShift = 63;
     static constexpr int64_t kMagnitude = INT64_MAX;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <utility>
 #include <vector>
 
+#include "../aligned_array.h"
 #include "../thread_pool.h"
 #include "scalar.h"
 
@@ -15,20 +15,6 @@ namespace {
 
 constexpr int64_t kElementsPerThread = 1 << 17;
 constexpr int64_t kLongColumn = 1 << 14, kNarrow = 2;
-constexpr std::align_val_t kAlignment{kMaxRowBytes};
-
-template <class T>
-class AlignedArray {
-public:
-    explicit AlignedArray(int64_t n) : elements_(static_cast<T*>(::operator new(static_cast<size_t>(n) * sizeof(T), kAlignment))) {}
-    ~AlignedArray() { ::operator delete(elements_, kAlignment); }
-    AlignedArray(const AlignedArray&) = delete;
-    AlignedArray& operator=(const AlignedArray&) = delete;
-    T* get() { return elements_; }
-
-private:
-    T* elements_;
-};
 
 // One column by itself, by quickselect: for long columns that would leave most lanes of a block empty.
 template <class T>
