@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -47,15 +48,26 @@ def cases():
         bits = {"*i16": 15, "*i32": 31, "*i64": 63, "*u8": 8}[word]
         constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1, "ROWS": packing.ROWS, "BYTES": packing.BYTES}
         yield packing.pack_bits_kernel, types | strides, constants, 4
-    for element in ("*fp32", "*fp64", "*bf16"):
-        pointers = {"x_ptr": element, "n_low_ptr": "*i64", "gradient_ptr": element}
-        pointers["cost_ptr"] = "*fp64" if element == "*fp64" else "*fp32"
-        scalars = dict.fromkeys(("n", "m", "row_stride", "column_stride"), "i32")
-        scalars |= dict.fromkeys(("split", "low", "high", "p", "scale"), "fp32")
-        most = wasserstein.MAX_ROWS[8 if element == "*fp64" else 4]
-        for rows, p in ((128, 2), (most, 2), (256, -1)):
-            constants = {"P": p, "ROWS": rows, "WITH_GRADIENT": True}
-            yield wasserstein.two_point_kernel, pointers | scalars, constants, wasserstein.warps(rows)
+    for element, dtype in (
+        ("*fp32", torch.float32), ("*fp64", torch.float64), ("*bf16", torch.bfloat16), ("*fp16", torch.float16),
+    ):  # fmt: skip
+        pointers = {"x_ptr": element, "n_low_ptr": "*i64", "cost_ptr": "*fp64", "gradient_ptr": element}
+        pointers |= {"tau_ptr": "*i64", "n_tied_low_ptr": "*i64", "n_tied_before_ptr": "*i64", "counts_ptr": "*i32"}
+        scalars = dict.fromkeys(("n", "m", "shift", "n_chunks", "n_steps"), "i32")
+        scalars |= dict.fromkeys(("row_stride", "column_stride"), "i64")
+        types = pointers | scalars | dict.fromkeys(("split", "low", "high", "p", "scale"), "fp64")
+        constants = {"BITS": wasserstein.KEY_BITS[dtype], "WITH_GRADIENT": True}
+        most = wasserstein.MAX_ROWS[dtype]
+        for rows, p in ((128, 2), (256, -1), (2048, -1), (most, 1), (most, 2), (most, -1)):
+            part = {"P": p, "ROWS": rows, "PART": min(wasserstein.PART, rows)}
+            yield wasserstein.two_point_kernel, types, constants | part, wasserstein.warps(rows)
+        for columns in (1, wasserstein.COLUMNS):
+            tile = {"ROWS": wasserstein.TILE // columns, "COLUMNS": columns}
+            yield wasserstein.two_point_count_kernel, types, tile, wasserstein.TILE_WARPS
+            for p in (2, -1):
+                yield wasserstein.two_point_write_kernel, types, constants | tile | {"P": p}, wasserstein.TILE_WARPS
+    columns = {"counts_ptr": "*i64", "tau_ptr": "*i64", "rank_ptr": "*i64", "m": "i32", "shift": "i32"}
+    yield wasserstein.two_point_digit_kernel, columns, {"COLUMNS": wasserstein.COLUMNS}, 4
 
 
 def compile_kernel(

@@ -111,6 +111,96 @@ def test_long_columns_on_several_threads(kernel, n):
                 assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, p), torch.float32)
 
 
+@pytest.fixture
+def many_launches(monkeypatch):
+    """The GPU kernels of long columns for every column, in tiles that Triton's interpreter gets through."""
+    pytest.importorskip("triton")
+    from fasthash.ops.wasserstein import kernel_triton
+
+    monkeypatch.setattr(kernel_triton, "MAX_ROWS", dict.fromkeys(kernel_triton.MAX_ROWS, 0))
+    if os.environ.get("TRITON_INTERPRET"):
+        monkeypatch.setattr(kernel_triton, "TILE", 64)
+        monkeypatch.setattr(kernel_triton, "COLUMNS", 4)
+        monkeypatch.setattr(kernel_triton, "PROGRAMS", 3)
+    return KERNELS["triton"].function("two_point_wasserstein")
+
+
+def assert_agrees_with_sorting(function, x, p=2.0, split=0.5):
+    """For counts from 0 to n, and a next element whose mass is split."""
+    n_low, _ = law("bernoulli", *x.shape)
+    given_x, counts = on_kernel_device(KERNELS["triton"], x, n_low)
+    result = function(given_x, counts, split, -0.3, 1.0, p, True)
+    assert result[0].dtype == result[1].dtype == x.dtype
+    assert_close(result, by_sorting(x, n_low, split, -0.3, 1.0, p), x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [(torch.float32, values) for values in VALUES]
+    + [(dtype, values) for dtype in TOLERANCE for values in ("normal", "rounded, many ties") if dtype != torch.float32],
+    ids=str,
+)
+def test_long_columns_on_a_gpu(many_launches, values, dtype):
+    """Chunks of several tiles, ties that cross both."""
+    noise = torch.randn(67, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert_agrees_with_sorting(many_launches, VALUES[values](noise.to(dtype)))
+
+
+def test_the_fullest_counters_of_long_columns(many_launches, monkeypatch):
+    from fasthash.ops.wasserstein import kernel_triton
+
+    monkeypatch.setattr(kernel_triton, "TILE", 4)
+    monkeypatch.setattr(kernel_triton, "PROGRAMS", 1)
+    monkeypatch.setattr(kernel_triton, "KEY_BITS", {torch.float32: 4})  # enough for a column of twos
+    x = torch.full((1030, 1), 2.0)  # a chunk of 255 tiles, and a second
+    given_x, n_low = on_kernel_device(KERNELS["triton"], x, torch.tensor([1025]))
+    result = many_launches(given_x, n_low, 0.5, -1.0, 1.0, 2.0, True)
+    assert_close(result, by_sorting(x, n_low.cpu(), 0.5, -1.0, 1.0, 2.0), x.dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (40, 1), (3, 9)], ids=str)
+@pytest.mark.parametrize("p", [1.0, 2.5])
+def test_long_columns_of_any_shape_and_power(many_launches, shape, p):
+    assert_agrees_with_sorting(many_launches, torch.randn(shape, generator=torch.Generator().manual_seed(0)), p)
+
+
+def test_long_columns_of_any_strides(many_launches):
+    x = torch.randn(21, 30, generator=torch.Generator().manual_seed(0)).bfloat16()
+    for view in (x.T[:, :3], x[::3, ::7], x[5:6].expand(9, 30)[:, :3], x[:, 7:10]):
+        assert_agrees_with_sorting(many_launches, view, split=0.0)
+
+
+def test_the_cost_of_long_columns_without_a_gradient(many_launches):
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    given_x, n_low = on_kernel_device(KERNELS["triton"], x, torch.tensor([0, 20, 40]))
+    cost, gradient = many_launches(given_x, n_low, 0.0, -1.0, 1.0, 2.0, False)
+    assert gradient.shape == (0, 0)
+    assert cost == many_launches(given_x, n_low, 0.0, -1.0, 1.0, 2.0, True)[0]
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.nan, torch.inf, -torch.inf], ids=str)
+def test_a_nan_or_an_infinity_in_a_long_column(many_launches, value):
+    x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
+    x[[0, 17, 39], 2] = value
+    for n_low in (torch.full((5,), 20), torch.tensor([20, 0, 0, 20, 40]), torch.tensor([20, 0, 40, 20, 40])):
+        given_x, counts = on_kernel_device(KERNELS["triton"], x, n_low)
+        cost, gradient = many_launches(given_x, counts, 0.0, -1.0, 1.0, 2.0, True)
+        assert not torch.isfinite(cost)
+        others = [0, 1, 3, 4]
+        expected = by_sorting(x[:, others], n_low[others], 0.0, -1.0, 1.0, 2.0)[1] * 4 / 5
+        np.testing.assert_allclose(gradient.cpu()[:, others].double(), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_a_gpu_takes_a_column_in_parts(monkeypatch, dtype):
+    pytest.importorskip("triton")
+    from fasthash.ops.wasserstein import kernel_triton
+
+    monkeypatch.setattr(kernel_triton, "PART", 16)
+    noise = torch.randn(53, 3, generator=torch.Generator().manual_seed(0))
+    assert_agrees_with_sorting(kernel_triton.two_point_wasserstein, (noise * 2).round().to(dtype) / 2)
+
+
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
 def test_ties_are_taken_in_order_of_rows(kernel):
     x, n_low = on_kernel_device(kernel, torch.zeros(6, 2), torch.tensor([2, 4]))

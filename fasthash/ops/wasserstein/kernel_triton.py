@@ -1,6 +1,13 @@
-"""The distance to a two-point law on a GPU: a program partitions a column by bisection over representable numbers."""
+"""The distances on a GPU. That to a two-point law: radix selection of the order statistic that parts a column, a pass.
+
+A program that holds a column in registers finds the key of that statistic bit by bit. Longer columns are read once for
+each digit of four bits: tiles of rows and neighbouring columns are counted by digit in registers, each chunk of rows
+writes its counts, and those of the last digit also tell how many ties precede each chunk.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
@@ -8,15 +15,37 @@ import triton.language as tl
 
 from fasthash.ops.wasserstein import reference
 
-MAX_ROWS = {4: 8192, 8: 4096}  # what one program holds in registers, by the bytes of an element in it
+# What one program holds in registers.
+MAX_ROWS = {torch.float64: 8192, torch.float32: 16384, torch.float16: 16384, torch.bfloat16: 16384}
+PART = 1024  # rows of those for which cost and gradient are computed at once
+KEY_BITS = {torch.float64: 64, torch.float32: 32, torch.float16: 20, torch.bfloat16: 16}  # below these a key is zero
+TILE = 2048  # elements, of rows x columns
+COLUMNS = 32  # of a tile, at most
+TILE_WARPS = 8
+PROGRAMS = 4096  # above this many tiles a program takes several
+
+
+@triton.jit
+def _load(pointers, inside):
+    """The values in float32 or float64, NaN outside."""
+    x = tl.load(pointers, mask=inside, other=float("nan"))
+    if x.dtype != tl.float64:
+        x = x.to(tl.float32)
+    return x
+
+
+@triton.jit
+def _key(x):
+    """Unsigned integers in the order of the numbers: zeros of both signs are one, positive NaN comes last."""
+    bits = x.to(tl.uint64 if x.dtype == tl.float64 else tl.uint32, bitcast=True)
+    sign = tl.full([], 1, bits.dtype) << (bits.dtype.primitive_bitwidth - 1)
+    return tl.where(bits >= sign, 0 - bits, bits + sign)
 
 
 @triton.jit
 def _power(x, p, P: tl.constexpr):
-    """x^p of x >= 0; P is p where that is known to be 0, 1 or 2, else -1."""
-    if P == 0:
-        return x * 0 + 1
-    elif P == 1:
+    """x^p of x >= 0; P is p where that is known to be 1 or 2, else -1."""
+    if P == 1:
         return x
     elif P == 2:
         return x * x
@@ -31,82 +60,191 @@ def _slope(d, p, P: tl.constexpr):
     if P == 2:
         return 2 * d
     elif P == 1:
-        return sign.to(d.dtype)
+        return sign
     else:
-        return (p * _power(tl.abs(d), p - 1, -1) * sign).to(d.dtype)
+        return p * _power(tl.abs(d), p - 1, -1) * sign
+
+
+@triton.jit
+def _mix(share, of_low, of_high):
+    """The mean by shares, in which an infinity without a share does not count."""
+    return share * tl.where(share > 0, of_low, 0.0) + (1 - share) * tl.where(share < 1, of_high, 0.0)
+
+
+@triton.jit
+def _write_rows(
+    x_ptr, gradient_ptr, rows, columns, inside, m, row_stride, column_stride, tau, n_tied_low, n_tied_before,
+    split, low, high, p, scale, P: tl.constexpr, WITH_GRADIENT: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient; return the costs and which rows tie with tau, of which in all the first n_tied_low go low."""
+    x = _load(x_ptr + rows * row_stride + columns * column_stride, inside)
+    key = _key(x)
+    tied = (key == tau).to(tl.int32)
+    position = n_tied_before + tl.cumsum(tied, axis=0) - 1
+    split = tl.full([], split, x.dtype)
+    share_of_tied = tl.where(position < n_tied_low, 1.0, tl.where(position == n_tied_low, split, 0.0))
+    share = tl.where(key < tau, 1.0, tl.where(tied != 0, share_of_tied, 0.0))  # of the mass that goes to low
+    from_low = x - tl.full([], low, x.dtype)
+    from_high = x - tl.full([], high, x.dtype)
+    p = tl.full([], p, x.dtype)
+    if WITH_GRADIENT:
+        slope = _mix(share, _slope(from_low, p, P), _slope(from_high, p, P))
+        tl.store(gradient_ptr + rows * m + columns, slope * tl.full([], scale, x.dtype), mask=inside)
+    cost = _mix(share, _power(tl.abs(from_low), p, P), _power(tl.abs(from_high), p, P))
+    return tl.where(inside, cost, 0.0), tied
 
 
 @triton.jit
 def two_point_kernel(
-    x_ptr, n_low_ptr, cost_ptr, gradient_ptr, n, m, row_stride, column_stride, split, low, high, p, scale,
-    P: tl.constexpr, ROWS: tl.constexpr, WITH_GRADIENT: tl.constexpr,
+    x_ptr, n_low_ptr, cost_ptr, gradient_ptr, n, m, row_stride, column_stride,
+    split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
+    P: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr, PART: tl.constexpr, WITH_GRADIENT: tl.constexpr,
 ):  # fmt: skip
     column = tl.program_id(0).to(tl.int64)
     rows = tl.arange(0, ROWS).to(tl.int64)
-    inside = rows < n
-    x = tl.load(x_ptr + rows * row_stride + column * column_stride, mask=inside, other=0)
-    if x.dtype != tl.float64:
-        x = x.to(tl.float32)
-    ordinary = tl.where(x == 0, tl.zeros_like(x), x)  # -0.0 ties with 0.0
-    if x.dtype == tl.float64:
-        bits = ordinary.to(tl.int64, bitcast=True)
-        key = bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)  # integers in the order of the numbers
-        lowest = tl.full([], -0x8000000000000000, tl.int64)
-        highest = tl.full([], 0x7FFFFFFFFFFFFFFF, tl.int64)
-    else:
-        bits = ordinary.to(tl.int32, bitcast=True)
-        key = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-        lowest = tl.full([], -0x80000000, tl.int32)
-        highest = tl.full([], 0x7FFFFFFF, tl.int32)
-    largest = highest
+    key = _key(_load(x_ptr + rows * row_stride + column * column_stride, rows < n))
     n_low = tl.load(n_low_ptr + column).to(tl.int32)
-    for _ in range(x.dtype.primitive_bitwidth):
-        middle = (lowest & highest) + ((lowest ^ highest) >> 1)
-        enough = tl.sum((inside & (key <= middle)).to(tl.int32), axis=0) >= n_low
-        highest = tl.where(enough, middle, highest)
-        lowest = tl.where(enough, lowest, middle + 1)
-    below = inside & (key < lowest)
-    tied = inside & (key == lowest)
-    n_ties = n_low - tl.sum(below.to(tl.int32), axis=0)
-    is_low = below | (tied & (tl.cumsum(tied.to(tl.int32), axis=0) <= n_ties))
-    rest = inside & (is_low == 0)
-    nearest = tl.min(tl.where(rest, key, largest), axis=0)
-    candidate = rest & (key == nearest)
-    is_next = candidate & (tl.cumsum(candidate.to(tl.int32), axis=0) == 1)
-    share = tl.where(is_low, 1.0, tl.where(is_next, split, 0.0)).to(x.dtype)  # of the mass that goes to `low`
-    from_low = (x - low).to(x.dtype)
-    from_high = (x - high).to(x.dtype)
-    to_low = share * tl.where(share > 0, _power(tl.abs(from_low), p, P), 0.0)
-    to_high = (1 - share) * tl.where(share < 1, _power(tl.abs(from_high), p, P), 0.0)
-    tl.store(cost_ptr + column, tl.sum(tl.where(inside, to_low + to_high, 0.0), axis=0))
-    if WITH_GRADIENT:
-        slope = share * tl.where(share > 0, _slope(from_low, p, P), 0.0)
-        slope += (1 - share) * tl.where(share < 1, _slope(from_high, p, P), 0.0)
-        tl.store(gradient_ptr + rows * m + column, slope * scale, mask=inside)
+    rank = tl.minimum(n_low, n - 1)
+    tau = tl.zeros([], key.dtype)  # becomes the key of that rank, the largest with so many or fewer below it
+    bit = tl.full([], 1, key.dtype) << (key.dtype.primitive_bitwidth - 1)
+    for _ in range(BITS):
+        n_below = tl.sum((key < (tau | bit)).to(tl.int32), axis=0)
+        tau = tl.where(n_below <= rank, tau | bit, tau)
+        bit >>= 1
+    n_tied_low = n_low - tl.sum((key < tau).to(tl.int32), axis=0)
+    n_tied_before = tl.zeros([], tl.int32)
+    total = tl.zeros([], tl.float64)
+    for start in range(0, ROWS, PART):  # parts read again, for want of registers
+        part = start + tl.arange(0, PART).to(tl.int64)
+        costs, tied = _write_rows(
+            x_ptr, gradient_ptr, part, column, part < n, m, row_stride, column_stride, tau, n_tied_low, n_tied_before,
+            split, low, high, p, scale, P, WITH_GRADIENT,
+        )  # fmt: skip
+        n_tied_before += tl.sum(tied, axis=0)
+        total += tl.sum(costs, axis=0).to(tl.float64)
+    tl.store(cost_ptr + column, total)
+
+
+@triton.jit
+def two_point_count_kernel(
+    x_ptr, tau_ptr, counts_ptr, n, m, row_stride, column_stride, shift, n_chunks, n_steps,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Count the keys of each chunk of rows that agree with tau above a digit by that digit, int32 [16, n_chunks, m]."""
+    chunk = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    tau = tl.load(tau_ptr + columns, mask=columns < m, other=0)
+    # Eight counters of a byte in a word, which is why n_steps is at most 255.
+    counts_to_7 = tl.zeros([ROWS, COLUMNS], tl.int64)
+    counts_to_15 = tl.zeros([ROWS, COLUMNS], tl.int64)
+    for step in range(n_steps):
+        rows = (chunk * n_steps + step) * ROWS + tl.arange(0, ROWS)
+        inside = (rows < n)[:, None] & (columns < m)[None, :]
+        key = _key(_load(x_ptr + rows[:, None] * row_stride + columns[None, :] * column_stride, inside))
+        digit = (key - tau.to(key.dtype)[None, :]) >> shift  # more than 15 where the key does not agree with tau
+        one = tl.full([ROWS, COLUMNS], 1, tl.int64) << ((digit & 7) * 8).to(tl.int64)
+        counts_to_7 += tl.where(digit < 8, one, 0)
+        counts_to_15 += tl.where((digit >> 3) == 1, one, 0)
+    for digit in tl.static_range(16):
+        packed = counts_to_7 if digit < 8 else counts_to_15
+        counts = tl.sum(((packed >> (digit % 8 * 8)) & 255).to(tl.int32), axis=0)
+        tl.store(counts_ptr + (digit * n_chunks + chunk) * m + columns, counts, mask=columns < m)
+
+
+@triton.jit
+def two_point_digit_kernel(counts_ptr, tau_ptr, rank_ptr, m, shift, COLUMNS: tl.constexpr):
+    """Append to each column's tau the digit of the wanted rank by counts int64 [16, m]; rank becomes that below it."""
+    columns = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = columns < m
+    rank = tl.load(rank_ptr + columns, mask=inside, other=0)
+    counts = tl.load(counts_ptr + tl.arange(0, 16)[:, None] * m + columns[None, :], mask=inside[None, :], other=0)
+    passed = tl.cumsum(counts, axis=0) <= rank[None, :]
+    digit = tl.sum(passed.to(tl.int64), axis=0)
+    tau = tl.load(tau_ptr + columns, mask=inside, other=0)
+    tl.store(tau_ptr + columns, tau | (digit << shift), mask=inside)
+    tl.store(rank_ptr + columns, rank - tl.sum(tl.where(passed, counts, 0), axis=0), mask=inside)
+
+
+@triton.jit
+def two_point_write_kernel(
+    x_ptr, tau_ptr, n_tied_low_ptr, n_tied_before_ptr, cost_ptr, gradient_ptr, n, m, row_stride, column_stride, n_steps,
+    split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
+    P: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WITH_GRADIENT: tl.constexpr,
+):  # fmt: skip
+    """Write the gradient and each program's cost; n_tied_before [n_chunks, m] rows tied with tau precede each chunk."""
+    chunk = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    tau = tl.load(tau_ptr + columns, mask=columns < m, other=0)[None, :]
+    tau = tau.to(tl.uint64 if x_ptr.dtype.element_ty == tl.float64 else tl.uint32)
+    n_tied_low = tl.load(n_tied_low_ptr + columns, mask=columns < m, other=0)[None, :]
+    n_tied_before = tl.load(n_tied_before_ptr + chunk * m + columns, mask=columns < m, other=0)
+    total = tl.zeros([], tl.float64)
+    for step in range(n_steps):
+        rows = (chunk * n_steps + step) * ROWS + tl.arange(0, ROWS)
+        inside = (rows < n)[:, None] & (columns < m)[None, :]
+        costs, tied = _write_rows(
+            x_ptr, gradient_ptr, rows[:, None], columns[None, :], inside, m, row_stride, column_stride,
+            tau, n_tied_low, n_tied_before[None, :], split, low, high, p, scale, P, WITH_GRADIENT,
+        )  # fmt: skip
+        n_tied_before += tl.sum(tied, axis=0)
+        total += tl.sum(tl.sum(costs, axis=0), axis=0).to(tl.float64)
+    tl.store(cost_ptr + chunk * tl.num_programs(1) + tl.program_id(1), total)
 
 
 def warps(rows: int) -> int:
     """Return how many warps share a column."""
-    return min(16, max(1, rows // 256))
+    return min(32, max(1, rows // 256))
+
+
+def _one_launch(
+    x: torch.Tensor, n_low: torch.Tensor, gradient: torch.Tensor, law: tuple[float, ...], options: dict[str, Any]
+) -> torch.Tensor:
+    n, m = x.shape
+    rows = max(16, triton.next_power_of_2(n))
+    costs = torch.empty(m, dtype=torch.float64, device=x.device)
+    two_point_kernel[(m,)](
+        x, n_low, costs, gradient, n, m, *x.stride(), *law,
+        BITS=KEY_BITS[x.dtype], ROWS=rows, PART=min(PART, rows), num_warps=warps(rows), **options,
+    )  # fmt: skip
+    return costs
+
+
+def _many_launches(
+    x: torch.Tensor, n_low: torch.Tensor, gradient: torch.Tensor, law: tuple[float, ...], options: dict[str, Any]
+) -> torch.Tensor:
+    n, m = x.shape
+    columns = min(COLUMNS, triton.next_power_of_2(m))
+    rows = TILE // columns
+    n_steps = min(255, triton.cdiv(n * m, TILE * PROGRAMS))
+    n_chunks = triton.cdiv(n, rows * n_steps)
+    grid = (n_chunks, triton.cdiv(m, columns))
+    tile = {"ROWS": rows, "COLUMNS": columns, "num_warps": TILE_WARPS}
+    counts = torch.empty((16, n_chunks, m), dtype=torch.int32, device=x.device)
+    wanted = n_low.clamp(max=n - 1)
+    tau, rank = torch.zeros_like(wanted), wanted.clone()
+    width = 64 if x.dtype == torch.float64 else 32
+    for shift in range(width - 4, width - KEY_BITS[x.dtype] - 1, -4):
+        two_point_count_kernel[grid](x, tau, counts, n, m, *x.stride(), shift, n_chunks, n_steps, **tile)
+        two_point_digit_kernel[(grid[1],)](counts.sum(1), tau, rank, m, shift, COLUMNS=columns)
+    n_tied = counts.gather(0, (tau >> shift & 15).expand(1, n_chunks, m))[0]
+    costs = torch.empty(grid, dtype=torch.float64, device=x.device)
+    two_point_write_kernel[grid](
+        x, tau, n_low - wanted + rank, n_tied.cumsum(0) - n_tied, costs, gradient, n, m, *x.stride(), n_steps, *law,
+        **tile, **options,
+    )  # fmt: skip
+    return costs
 
 
 def two_point_wasserstein(
     x: torch.Tensor, n_low: torch.Tensor, split: float, low: float, high: float, p: float, with_gradient: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor. Above MAX_ROWS rows it sorts."""
+    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor."""
     n, m = x.shape
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    if n > MAX_ROWS[wide.itemsize]:
-        return reference.two_point_wasserstein(x, n_low, split, low, high, p, with_gradient)
-    x = x.detach()
-    costs = torch.empty(m, dtype=wide, device=x.device)
     gradient = torch.empty((n, m) if with_gradient else (0, 0), dtype=x.dtype, device=x.device)
-    rows = max(16, triton.next_power_of_2(n))
-    two_point_kernel[(m,)](
-        x, n_low, costs, gradient, n, m, *x.stride(), split, low, high, p, 1 / (n * m),
-        P=int(p) if p in (1, 2) else -1, ROWS=rows, WITH_GRADIENT=with_gradient, num_warps=warps(rows),
-    )  # fmt: skip
-    return costs.sum().div(n * m).to(x.dtype), gradient
+    law = (split, low, high, p, 1 / (n * m))
+    options = {"P": int(p) if p in (1, 2) else -1, "WITH_GRADIENT": with_gradient}
+    launch = _one_launch if n <= MAX_ROWS[x.dtype] else _many_launches
+    return launch(x.detach(), n_low, gradient, law, options).sum().div(n * m).to(x.dtype), gradient
 
 
 def sorted_wasserstein(
