@@ -10,6 +10,7 @@ namespace fasthash {
 void register_packing(py::module_& m);
 void register_hamming(py::module_& m);
 void register_wasserstein(py::module_& m);
+void register_h2q(py::module_& m);
 
 namespace {
 
@@ -33,4 +34,5 @@ PYBIND11_MODULE(_core, m) {
     register_packing(m);
     register_hamming(m);
     register_wasserstein(m);
+    register_h2q(m);
 }

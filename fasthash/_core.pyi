@@ -1,6 +1,6 @@
 from typing import Any
 
-from numpy import int32, int64, uint8
+from numpy import float32, float64, int32, int64, uint8
 from numpy.typing import NDArray
 
 __version__: str
@@ -47,3 +47,26 @@ def hamming_topk(
 def hamming_radius(
     queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
 ) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
+
+class H2QTrainer:
+    def __init__(
+        self,
+        x: NDArray[float32],
+        held_out: NDArray[float32],
+        v: NDArray[float32],
+        loss: str,
+        optimizer: str,
+        rate: float,
+        cosine: bool,
+        renormalize: bool,
+        epochs: int,
+        batch_size: int,
+        patience: int,
+        seed: int,
+        isa: str,
+    ) -> None: ...
+    def train(self, epochs: int, threads: int) -> None: ...
+    @property
+    def finished(self) -> bool: ...
+    def history(self, run: int) -> NDArray[float64]: ...
+    def best(self, run: int) -> NDArray[float32]: ...

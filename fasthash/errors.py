@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, SupportsIndex
 
 import torch
@@ -28,6 +30,24 @@ def check_integer(where: str, name: str, value: SupportsIndex, minimum: int, max
         bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
         raise ValueError(f"{where}: expected {name} {bounds}, got {integer}")
     return integer
+
+
+def check_number(
+    where: str,
+    name: str,
+    value: float,
+    minimum: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """Return `value` as a float that is at least `minimum`, more than `above` and less than `below`, or raise."""
+    if not isinstance(value, Real):
+        raise TypeError(f"{where}: expected {name} to be a number, got {type(value).__name__}")
+    if not (value >= minimum and above < value < below):
+        bounds = [f"at least {minimum}"] * (minimum > -math.inf) + [f"above {above}"] * (above > -math.inf)
+        bounds += ["finite" if below == math.inf else f"below {below}"]
+        raise ValueError(f"{where}: expected {name} {' and '.join(bounds)}, got {value}")
+    return float(value)
 
 
 def check_choice(where: str, name: str, value: str, choices: Iterable[str]) -> str:

@@ -81,7 +81,7 @@ def test_random_bits_are_as_hswd_draws_them():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: losses.MagnitudeError(0), ValueError, "MagnitudeError: expected power above 0, got 0"),
+        (lambda: losses.MagnitudeError(0), ValueError, "MagnitudeError: expected power above 0 and finite, got 0"),
         (lambda: losses.MagnitudeError(2, "sum"), ValueError, "MagnitudeError: expected reduction to be one of"),
         (lambda: losses.BitBalance("bits"), ValueError, "BitBalance: expected over to be one of 'batch', 'code'"),
         (lambda: losses.LogCosh()(torch.zeros(3)), ValueError, r"LogCosh: expected u of shape \[n, m\], got \[3\]"),

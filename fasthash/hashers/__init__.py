@@ -1,7 +1,8 @@
 """Estimators that turn embeddings into codes: scikit-learn's contract, NumPy or torch in and out."""
 
 from fasthash.hashers.base import Hasher
+from fasthash.hashers.h2q import H2Q
 from fasthash.hashers.itq import ITQ
 from fasthash.hashers.lsh import LSH
 
-__all__ = ["ITQ", "LSH", "Hasher"]
+__all__ = ["H2Q", "ITQ", "LSH", "Hasher"]

@@ -38,18 +38,23 @@ class ITQ(Hasher):
         axes = principal_axes(x - mean, self.n_bits)
         v = (x - mean) @ axes  # [n, n_bits]
         v /= v.square().mean().sqrt().clamp(min=torch.finfo(v.dtype).tiny)
-        generator = torch.Generator().manual_seed(self.seed)
-        gaussian = torch.randn((self.n_bits, self.n_bits), generator=generator, dtype=torch.float64)
-        rotation = torch.linalg.qr(gaussian).Q.to(v)
-        rotated = v @ rotation
-        objective = [_objective(rotated)]
-        for _ in range(self.n_iterations):
-            u, _, wt = torch.linalg.svd((signs(rotated).T @ v).to(torch.float64))
-            rotation = (wt.T @ u.T).to(v)
-            rotated = v @ rotation
-            objective.append(_objective(rotated))
-        self.objective_ = objective
+        rotation, self.objective_ = procrustes_rotation(v, self.n_iterations, self.seed)
         return mean, axes @ rotation
+
+
+def procrustes_rotation(v: torch.Tensor, n_iterations: int, seed: int) -> tuple[torch.Tensor, list[float]]:
+    """Return the rotation R [b, b] of ITQ for the rows `v` [n, b], and the mean of (|v R| - 1)^2 on the way to it."""
+    generator = torch.Generator().manual_seed(seed)
+    gaussian = torch.randn((v.shape[1], v.shape[1]), generator=generator, dtype=torch.float64)
+    rotation = torch.linalg.qr(gaussian).Q.to(v)
+    rotated = v @ rotation
+    objective = [_objective(rotated)]
+    for _ in range(n_iterations):
+        u, _, wt = torch.linalg.svd((signs(rotated).T @ v).to(torch.float64))
+        rotation = (wt.T @ u.T).to(v)
+        rotated = v @ rotation
+        objective.append(_objective(rotated))
+    return rotation, objective
 
 
 def _objective(rotated: torch.Tensor) -> float:

@@ -10,7 +10,7 @@ import math
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_choice, check_integer, check_matrix, dtype_name
+from fasthash.errors import check_choice, check_integer, check_matrix, check_number, dtype_name
 from fasthash.ops.wasserstein import hswd, sliced_wasserstein
 
 
@@ -115,9 +115,7 @@ class MagnitudeError(torch.nn.Module):
 
     def __init__(self, power: float = 2, reduction: str = "mean") -> None:
         super().__init__()
-        if not power > 0:
-            raise ValueError(f"MagnitudeError: expected power above 0, got {power}")
-        self.power = power
+        self.power = check_number("MagnitudeError", "power", power, above=0)
         self.reduction = check_choice("MagnitudeError", "reduction", reduction, _REDUCTIONS)
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import torch
 
-from fasthash.errors import check_choice, check_device, check_integer, check_matrix, dtype_name
+from fasthash.errors import check_choice, check_device, check_integer, check_matrix, check_number, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.derivatives import only_once
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, register
@@ -67,7 +66,7 @@ def hswd(
     u = _sample("hswd", "x", x)
     n, m = u.shape
     check_choice("hswd", "target", target, ("balanced", "bernoulli"))
-    _check_order("hswd", p)
+    check_number("hswd", "p", p, minimum=1)
     low, high = _two_values(values)
     if group is not None and not isinstance(group, torch.distributed.ProcessGroup):
         raise TypeError(f"hswd: expected group to be a ProcessGroup, got {type(group).__name__}")
@@ -107,7 +106,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
     Source: Peyre, Cuturi, "Computational Optimal Transport", 2019, remark 2.30.
     """
     u, v = _two_samples("wasserstein_1d", x, y)
-    _check_order("wasserstein_1d", p)
+    check_number("wasserstein_1d", "p", p, minimum=1)
     loss = _loss("wasserstein_1d", "sorted_wasserstein", kernel, (u, v), float(p))
     return as_given(loss ** (1 / p) if root else loss, x)
 
@@ -147,7 +146,7 @@ def sliced_wasserstein(
     """
     u, v = _two_samples("sliced_wasserstein", x, y)
     n_projections = check_integer("sliced_wasserstein", "n_projections", n_projections, 1)
-    _check_order("sliced_wasserstein", p)
+    check_number("sliced_wasserstein", "p", p, minimum=1)
     wide = torch.float64 if u.dtype == torch.float64 else torch.float32
     directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
     directions /= directions.norm(dim=0)
@@ -174,13 +173,6 @@ def _two_samples(where: str, x: Array, y: Array) -> tuple[torch.Tensor, torch.Te
     if u.shape[1] != v.shape[1]:
         raise ValueError(f"{where}: expected y with as many columns as x, {u.shape[1]}, got {v.shape[1]}")
     return u, v
-
-
-def _check_order(where: str, p: float) -> None:
-    if not isinstance(p, Real):
-        raise TypeError(f"{where}: expected p to be a number, got {type(p).__name__}")
-    if not 1 <= p < math.inf:
-        raise ValueError(f"{where}: expected p at least 1 and finite, got {p}")
 
 
 def _two_values(values: tuple[float, float]) -> tuple[float, float]:

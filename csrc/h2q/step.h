@@ -1,0 +1,242 @@
+// Each level's file includes this one; everything is in an anonymous namespace, so that no level's code can stand in for
+// another's at link time.
+#include "../small_gemm.h"
+#include "kernel.h"
+
+namespace fasthash {
+namespace {
+
+using Gemm = SmallGemm<float>;
+using Values = Register<float>::Values;
+using Integers = Register<float>::Places;
+constexpr int kLanes = Gemm::kLanes;
+constexpr int64_t kInverted = 16;  // rows of a triangle that are inverted by substitution
+
+Values load(const float* from) { return *reinterpret_cast<const Values*>(from); }
+void store(float* to, Values values) { *reinterpret_cast<Values*>(to) = values; }
+Values all(float x) { return Values{} + x; }
+
+// Calls f on whole registers, and on a last one that is filled up with zeros and of which only what exists is written back.
+template <class F>
+void for_each_register(int64_t n, const F& f) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) f(i, kLanes);
+    if (i < n) f(i, static_cast<int>(n - i));
+}
+
+Values load(const float* from, int width) {
+    if (width == kLanes) return load(from);
+    Values values = {};
+    for (int lane = 0; lane < width; ++lane) values[lane] = from[lane];
+    return values;
+}
+
+void store(float* to, Values values, int width) {
+    if (width == kLanes) return store(to, values);
+    for (int lane = 0; lane < width; ++lane) to[lane] = values[lane];
+}
+
+double sum_of(Values values) {
+    double sum = 0;
+    for (int lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(values[lane]);
+    return sum;
+}
+
+// e^x to 2e-7, for x <= 0 or not far above.
+Values exponential(Values x) {
+    x = x < -87.0F ? all(-87.0F) : x;
+    const Values shifted = x * 1.44269504F + 12582912.0F;  // 1.5 * 2^23: the nearest integer is in the last bits
+    const Values whole = shifted - 12582912.0F;
+    const Values r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F;
+    const Values series = 1.0F + r * (1.0F + r * (0.5F + r * (0.16666667F + r * (0.041666668F + r * (8.3333338e-3F + r * 1.3888889e-3F)))));
+    return series * (Values)(((Integers)shifted << 23) + (127 << 23));
+}
+
+struct Objective {
+    double sum = 0;
+
+    // Adds the objectives of one row times k; the row becomes its gradient times `scale` if that is not 0.
+    void row(float* z, int64_t k, BitLoss loss, float scale) {
+        switch (loss) {
+            case BitLoss::l2: return elements(z, k, scale, [](Values u, Values& slope) {
+                const Values d = u - (u > 0 ? all(1) : all(-1));
+                slope = 2 * d;
+                return d * d;
+            });
+            case BitLoss::l1: return elements(z, k, scale, [](Values u, Values& slope) {
+                const Values d = u - (u > 0 ? all(1) : all(-1));
+                slope = d > 0 ? all(1) : (d < 0 ? all(-1) : all(0));
+                return d < 0 ? -d : d;
+            });
+            case BitLoss::bit_var: return elements(z, k, scale, [](Values u, Values& slope) {
+                const Values e = exponential(u < 0 ? u : -u), s = 1 / (1 + e), variance = s * s * e;
+                slope = variance * (u < 0 ? (1 - e) * s : (e - 1) * s);
+                return variance;
+            });
+            case BitLoss::min_entry: return min_entry(z, k, scale);
+        }
+    }
+
+private:
+    template <class F>
+    void elements(float* z, int64_t k, float scale, const F& f) {
+        Values total = {};
+        for_each_register(k, [&](int64_t i, int width) {
+            Values slope;
+            Values cost = f(load(z + i, width), slope);
+            for (int lane = width; lane < kLanes; ++lane) cost[lane] = 0;
+            total += cost;
+            if (scale != 0) store(z + i, slope * scale, width);
+        });
+        sum += sum_of(total);
+    }
+
+    // k log(sum of e^(-z^2)): the smallest entry of a row dominates.
+    void min_entry(float* z, int64_t k, float scale) {
+        float least = z[0] * z[0];
+        for (int64_t i = 1; i < k; ++i) least = z[i] * z[i] < least ? z[i] * z[i] : least;
+        Values total = {};
+        for_each_register(k, [&](int64_t i, int width) {
+            const Values u = load(z + i, width);
+            Values e = exponential(least - u * u);
+            for (int lane = width; lane < kLanes; ++lane) e[lane] = 0;
+            total += e;
+        });
+        const double whole = sum_of(total);
+        sum += static_cast<double>(k) * (__builtin_log(whole) - static_cast<double>(least));
+        if (scale == 0) return;
+        const Values factor = all(static_cast<float>(-2.0 * static_cast<double>(k) / whole) * scale);
+        for_each_register(k, [&](int64_t i, int width) {
+            const Values u = load(z + i, width);
+            store(z + i, exponential(least - u * u) * u * factor, width);
+        });
+    }
+};
+
+float length(const float* row, int64_t k) {
+    Values squares = {};
+    for_each_register(k, [&](int64_t i, int width) {
+        const Values x = load(row + i, width);
+        squares += x * x;
+    });
+    return static_cast<float>(__builtin_sqrt(sum_of(squares)));
+}
+
+// Inverts the upper triangle of s [n, n], which is destroyed, into `inverse`, whose lower triangle is not touched; both have rows of
+// `stride`. From the inverses A' and C' of the diagonal blocks of [A B; 0 C], that of B's place is -A' B C'.
+void invert_triangle(float* s, int64_t n, int64_t stride, float* inverse) {
+    if (n > kInverted) {
+        const int64_t half = n / 2 / kLanes * kLanes > 0 ? n / 2 / kLanes * kLanes : n / 2, rest = n - half;
+        float* const corner = inverse + half;
+        const int64_t diagonal = half * stride + half;
+        invert_triangle(s, half, stride, inverse);
+        invert_triangle(s + diagonal, rest, stride, inverse + diagonal);
+        Gemm::multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
+        // s has room for the product: its upper right block is no longer needed.
+        for (int64_t i = 0; i < half; ++i) __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
+        Gemm::multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
+        return;
+    }
+    for (int64_t i = n - 1; i >= 0; --i) {
+        float row[kInverted] = {};
+        row[i] = 1;
+        for (int64_t j = i + 1; j < n; ++j) {
+            for (int64_t c = j; c < n; ++c) row[c] -= s[i * stride + j] * inverse[j * stride + c];
+        }
+        for (int64_t c = i; c < n; ++c) inverse[i * stride + c] = row[c] / s[i * stride + i];
+    }
+}
+
+// With W the rows of v divided by their lengths, S the upper triangle of W W^T with half of the diagonal and M = S^-1 W:
+// U^T = I - M^T W.
+void rotation(const H2QState& state) {
+    const int64_t k = state.k, size = k * k;
+    float* const w = state.matrices[kUnit];
+    float* const s = state.matrices[kScratch];
+    float* const inverse = state.matrices[kTriangleInverse];
+    float* const m = state.matrices[kScaled];
+    float* const rotation_t = state.matrices[kRotation];
+    for (int64_t i = 0; i < k; ++i) {
+        const Values scale = all(1 / length(state.v + i * k, k));
+        for_each_register(k, [&](int64_t j, int width) { store(w + i * k + j, load(state.v + i * k + j, width) * scale, width); });
+    }
+    Gemm::multiply({k, k, k, w, k, 1, w, 1, k, 1, nullptr, 0, s, k});
+    for (int64_t i = 0; i < k; ++i) s[i * k + i] *= 0.5F;
+    __builtin_memset(inverse, 0, static_cast<size_t>(size) * sizeof(float));
+    invert_triangle(s, k, k, inverse);
+    Gemm::multiply({k, k, k, inverse, k, 1, w, k, 1, 1, nullptr, 0, m, k});
+    __builtin_memset(rotation_t, 0, static_cast<size_t>(size) * sizeof(float));
+    for (int64_t i = 0; i < k; ++i) rotation_t[i * k + i] = 1;
+    Gemm::multiply({k, k, k, m, 1, k, w, k, 1, -1, rotation_t, k, rotation_t, k});
+}
+
+double objective(const float* x, int64_t n, float* z, BitLoss loss, const H2QState& state) {
+    const int64_t k = state.k;
+    Gemm::multiply({n, k, k, x, k, 1, state.matrices[kRotation], k, 1, 1, nullptr, 0, z, k});
+    Objective total;
+    for (int64_t i = 0; i < n; ++i) total.row(z + i * k, k, loss, 0);
+    return total.sum;
+}
+
+// The gradient in W, [k, k], of a function of U whose gradient in U^T is `slope`: with T = S^-T W slope^T and
+// A the upper triangle of T M^T with half of the diagonal, it is (A + A^T) W - M slope - T.
+void pull_back(const float* slope, const H2QState& state, float* scratch, float* gradient) {
+    const int64_t k = state.k;
+    const float* const w = state.matrices[kUnit];
+    const float* const inverse = state.matrices[kTriangleInverse];
+    const float* const m = state.matrices[kScaled];
+    Gemm::multiply({k, k, k, w, k, 1, slope, 1, k, 1, nullptr, 0, scratch, k});
+    Gemm::multiply({k, k, k, inverse, 1, k, scratch, k, 1, -1, nullptr, 0, gradient, k});
+    Gemm::multiply({k, k, k, gradient, k, 1, m, 1, k, -1, nullptr, 0, scratch, k});
+    for (int64_t i = 0; i < k; ++i) {
+        for (int64_t j = i + 1; j < k; ++j) scratch[j * k + i] = scratch[i * k + j];
+    }
+    Gemm::multiply({k, k, k, m, k, 1, slope, k, 1, -1, gradient, k, gradient, k});
+    Gemm::multiply({k, k, k, scratch, k, 1, w, k, 1, 1, gradient, k, gradient, k});
+}
+
+// Moves a row of v against its gradient, that in W without its part along w, divided by the row's length.
+void update_row(const H2QStep& step, float* v, const float* w, const float* slope, float* first, float* second, int64_t k) {
+    constexpr float kFirst = 0.9F, kSecond = 0.999F, kEpsilon = 1e-8F;
+    Values products = {};
+    for_each_register(k, [&](int64_t j, int width) { products += load(w + j, width) * load(slope + j, width); });
+    const Values along = all(static_cast<float>(sum_of(products))), scale = all(1 / length(v, k));
+    for_each_register(k, [&](int64_t j, int width) {
+        const Values gradient = (load(slope + j, width) - load(w + j, width) * along) * scale;
+        Values change = gradient;
+        if (step.optimizer == Optimizer::adam) {
+            const Values mean = load(first + j, width) * kFirst + gradient * (1 - kFirst);
+            const Values square = load(second + j, width) * kSecond + gradient * gradient * (1 - kSecond);
+            store(first + j, mean, width);
+            store(second + j, square, width);
+            Values root;
+            for (int lane = 0; lane < kLanes; ++lane) root[lane] = __builtin_sqrtf(square[lane]);
+            change = mean / (root / step.root_correction + kEpsilon);
+        }
+        store(v + j, load(v + j, width) - change * step.rate, width);
+    });
+    if (!step.renormalize) return;
+    const Values unit = all(1 / length(v, k));
+    for_each_register(k, [&](int64_t j, int width) { store(v + j, load(v + j, width) * unit, width); });
+}
+
+double step(const H2QStep& step, const H2QState& state) {
+    const int64_t k = state.k;
+    rotation(state);
+    float* const slope = state.matrices[kOther];
+    Gemm::multiply({step.n, k, k, step.x, k, 1, state.matrices[kRotation], k, 1, 1, nullptr, 0, step.z, k});
+    Objective total;
+    const float scale = 1 / static_cast<float>(step.n * k);
+    for (int64_t i = 0; i < step.n; ++i) total.row(step.z + i * k, k, step.loss, scale);
+    Gemm::multiply({k, k, step.n, step.x, 1, k, step.z, k, 1, 1, nullptr, 0, slope, k});
+    pull_back(slope, state, state.matrices[kScratch], state.matrices[kGradient]);
+    for (int64_t i = 0; i < k; ++i) {
+        const int64_t row = i * k;
+        update_row(step, state.v + row, state.matrices[kUnit] + row, state.matrices[kGradient] + row, state.first_moment + row,
+                   state.second_moment + row, k);
+    }
+    return total.sum * static_cast<double>(scale);
+}
+
+}  // namespace
+}  // namespace fasthash

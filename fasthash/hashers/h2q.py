@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fasthash import _core
+from fasthash.errors import check_choice, check_integer, check_number
+from fasthash.hashers.base import Hasher, principal_axes
+from fasthash.hashers.itq import procrustes_rotation
+from fasthash.ops.householder import householder_product
+
+LOSSES = ("l2", "l1", "min_entry", "bit_var")
+_STEPS = 8000  # of training by default
+_LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
+_ITQ_ITERATIONS = 50
+_EPOCHS_A_CALL = 50  # after as many parts of the training the progress bar moves
+
+
+class H2Q(Hasher):
+    """Householder quantisation: the rotation that brings embeddings closest to their signs, by gradient descent.
+
+    With rows x scaled to length sqrt(n_bits) and z = U x, where U is a product of n_bits Householder reflections,
+    minimises one of four objectives over the reflections' vectors:
+
+    - "l2": mean (z - sign z)^2, which ITQ minimises too, and "l1": mean |z - sign z|;
+    - "min_entry": mean over rows of log sum exp(-z^2), which pushes the smallest entry away from zero;
+    - "bit_var": mean s (1 - s) for s = 1 / (1 + e^-z), the variance of a random bit that is 1 with probability s.
+
+    Distances between embeddings do not change, only which orthants they fall into. The whole training is one compiled
+    loop; see `csrc/h2q`.
+
+    Args:
+        n_bits: length of the code, 1 to the number of columns of `X`; where it is less, the leading principal
+            components are rotated, as ITQ does.
+        loss: one of the four.
+        optimizer: "adam" or "sgd".
+        schedule: "cosine", from the learning rate down to 0, with vectors of length 1; or "constant", with vectors
+            whose growing length slows down their rotation, as in the paper.
+        learning_rate: above 0; by default 0.005 for Adam and 0.1 for SGD, which the paper uses.
+        epochs: passes over the rows; by default as many as make about 8,000 steps. The paper makes 300.
+        batch_size: rows a step.
+        warm_start: None, from the embeddings as they are; or "itq", from the rotation of 50 iterations of ITQ.
+        restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
+            processors; the best on the held-out rows is kept.
+        center: whether the mean is subtracted; the paper does not.
+        validation_fraction: share of the rows that is held out and decides which epoch is kept; 0 decides on all rows.
+        patience: epochs without a better objective on the held-out rows after which to stop; None never stops early.
+        progress: whether to show a progress bar.
+        seed: of the held-out rows, the order of the others, and random rotations.
+
+    Attributes:
+        history_: of the training that was kept, float64 arrays with an element an epoch: "objective", the mean over the
+            rows, each before its step; "held_out", the mean over the held-out rows; "orthogonality_error", the largest
+            element of |U U^T - I|.
+        objective_: the objective on the held-out rows of the rotation that was kept.
+
+    Source: Schwengber, Resende, Orenstein, Oliveira, "Deep Hashing via Householder Quantization", 2023.
+    """
+
+    history_: dict[str, NDArray[np.float64]]
+    objective_: float
+
+    def __init__(
+        self,
+        n_bits: int,
+        *,
+        loss: str = "l2",
+        optimizer: str = "adam",
+        schedule: str = "cosine",
+        learning_rate: float | None = None,
+        epochs: int | None = None,
+        batch_size: int = 128,
+        warm_start: str | None = None,
+        restarts: int = 1,
+        center: bool = True,
+        validation_fraction: float = 0.02,
+        patience: int | None = None,
+        progress: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.n_bits = n_bits
+        self.loss = loss
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.warm_start = warm_start
+        self.restarts = restarts
+        self.center = center
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.progress = progress
+        self.seed = seed
+
+    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self._check_parameters(where, x.shape[1])
+        mean = x.mean(0) if self.center else torch.zeros_like(x[0])
+        whole = self.n_bits == x.shape[1]
+        axes = torch.eye(self.n_bits).to(x) if whole else principal_axes(x - mean, self.n_bits)
+        rows = (x - mean) @ axes  # [n, n_bits]
+        rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        if self.warm_start == "itq":
+            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, self.seed)
+            axes, rows = axes @ rotation, rows @ rotation
+        v = self._train(rows.cpu())
+        return mean, axes @ householder_product(v.double()).T.to(axes)
+
+    def _check_parameters(self, where: str, n_columns: int) -> None:
+        check_integer(where, f"n_bits for X of {n_columns} columns", self.n_bits, 1, n_columns)
+        check_choice(where, "loss", self.loss, LOSSES)
+        check_choice(where, "optimizer", self.optimizer, _LEARNING_RATES)
+        check_choice(where, "schedule", self.schedule, ("cosine", "constant"))
+        if self.warm_start is not None:
+            check_choice(where, "warm_start", self.warm_start, ("itq",))
+        if self.learning_rate is not None:
+            check_number(where, "learning_rate", self.learning_rate, above=0)
+        check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)
+        for name, minimum in (("batch_size", 1), ("restarts", 1), ("seed", 0)):
+            check_integer(where, name, getattr(self, name), minimum)
+        for name in ("epochs", "patience"):
+            if getattr(self, name) is not None:
+                check_integer(where, name, getattr(self, name), 1)
+
+    def _train(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
+        rng = np.random.default_rng(self.seed)
+        order = rng.permutation(len(rows))
+        n_held_out = int(self.validation_fraction * len(rows))
+        training = rows[order[n_held_out:]].numpy()
+        held_out = rows[order[:n_held_out]].numpy() if n_held_out else training
+        start = rng.standard_normal((self.restarts, self.n_bits, self.n_bits), dtype=np.float32)
+        start[0] = np.eye(self.n_bits)  # the product of its reflections is -I
+        batches = -(-len(training) // self.batch_size)
+        epochs = self.epochs or max(1, round(_STEPS / batches))
+        trainer = _core.H2QTrainer(
+            training,
+            held_out,
+            start,
+            self.loss,
+            self.optimizer,
+            self.learning_rate or _LEARNING_RATES[self.optimizer],
+            self.schedule == "cosine",
+            self.schedule == "cosine",
+            epochs,
+            self.batch_size,
+            self.patience or 0,
+            self.seed,
+            "",
+        )
+        with tqdm(total=epochs, unit="epoch", disable=not self.progress, desc=f"H2Q {self.n_bits} bits") as bar:
+            while not trainer.finished:
+                trainer.train(-(-epochs // _EPOCHS_A_CALL), 0)
+                histories = [trainer.history(run) for run in range(self.restarts)]
+                bar.update(max(map(len, histories)) - bar.n)
+                bar.set_postfix(objective=f"{min(history[-1, 1] for history in histories):.4f}")
+        best = int(np.argmin([np.nanmin(history[:, 1], initial=np.inf) for history in histories]))
+        self.history_ = dict(zip(("objective", "held_out", "orthogonality_error"), histories[best].T, strict=True))
+        self.objective_ = float(histories[best][:, 1].min())
+        return torch.from_numpy(trainer.best(best))
