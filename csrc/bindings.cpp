@@ -11,6 +11,7 @@ void register_packing(py::module_& m);
 void register_hamming(py::module_& m);
 void register_wasserstein(py::module_& m);
 void register_h2q(py::module_& m);
+void register_householder(py::module_& m);
 
 namespace {
 
@@ -35,4 +36,5 @@ PYBIND11_MODULE(_core, m) {
     register_hamming(m);
     register_wasserstein(m);
     register_h2q(m);
+    register_householder(m);
 }

@@ -4,6 +4,7 @@ from fasthash import evaluate, hashers, losses
 from fasthash._core import __version__
 from fasthash.index import FlatIndex
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
+from fasthash.ops.householder import householder_apply, householder_product
 from fasthash.ops.packing import pack_bits, unpack_bits
 from fasthash.ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
 
@@ -17,6 +18,8 @@ __all__ = [
     "hamming_radius",
     "hamming_topk",
     "hashers",
+    "householder_apply",
+    "householder_product",
     "hswd",
     "losses",
     "pack_bits",

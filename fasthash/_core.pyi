@@ -31,6 +31,28 @@ def sorted_cost(
     scale: float,
     threads: int,
 ) -> float: ...
+def householder_apply(
+    x: NDArray[Any] | None,
+    v: NDArray[Any],
+    transpose: bool,
+    y: NDArray[Any],
+    q: NDArray[Any],
+    s_inverse: NDArray[Any],
+    threads: int,
+    isa: str,
+) -> None: ...
+def householder_backward(
+    dy: NDArray[Any],
+    x: NDArray[Any] | None,
+    v: NDArray[Any],
+    q: NDArray[Any],
+    s_inverse: NDArray[Any],
+    transpose: bool,
+    dx: NDArray[Any] | None,
+    dv: NDArray[Any],
+    threads: int,
+    isa: str,
+) -> None: ...
 def hamming_distance(
     queries: NDArray[uint8], codes: NDArray[uint8], distances: NDArray[int32], threads: int, isa: str
 ) -> None: ...

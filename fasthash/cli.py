@@ -12,10 +12,15 @@ import numpy as np
 import torch
 
 from fasthash import _core
-from fasthash.ops import hamming, packing, wasserstein
+from fasthash.ops import hamming, householder, packing, wasserstein
 from fasthash.ops.registry import default_kernel
 
-ROOMS = {"packing": packing.KERNELS, "hamming": hamming.KERNELS, "wasserstein": wasserstein.KERNELS}
+ROOMS = {
+    "packing": packing.KERNELS,
+    "hamming": hamming.KERNELS,
+    "wasserstein": wasserstein.KERNELS,
+    "householder": householder.KERNELS,
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,0 +1,201 @@
+"""Products of Householder reflections: rotations that stay orthogonal whatever an optimiser does to their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from fasthash.errors import check_device, check_matrix, dtype_name
+from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.derivatives import no_second_derivative, only_once
+from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, is_traced, register
+
+KERNELS = {
+    "reference": Kernel("fasthash.ops.householder.reference", ("cpu", "cuda")),
+    "torch": Kernel("fasthash.ops.householder.kernel_torch", ("cpu", "cuda")),
+    **cpu_kernels("fasthash.ops.householder.kernel_cpu"),
+    "numba": Kernel("fasthash.ops.householder.kernel_numba", ("cpu",), package="numba"),
+    "triton": Kernel("fasthash.ops.householder.kernel_triton", ("cuda",), package="triton"),
+}
+ONE_LAUNCH = 128  # up to this many columns the Triton kernel is one launch, which saves nothing for the backward pass
+
+
+def householder_product(v: Array, *, kernel: str | None = None) -> Array:
+    """Return the orthogonal matrix U = H_1 H_2 ... H_l, where H_i = I - 2 v_i v_i^T / |v_i|^2 for the rows of `v`.
+
+    Args:
+        v: [l, k] of float32, float64, float16 or bfloat16, l from 1 to k, any strides. Half precisions are computed in
+            float32. The lengths of the rows do not matter.
+        kernel: a name from `fasthash.ops.householder.KERNELS`; by default the best one for the device.
+
+    Returns:
+        [k, k] of the dtype of `v`, differentiable in `v`; a second derivative is an error.
+
+    Raises:
+        TypeError: if `v` is not floating-point.
+        ValueError: if `v` has another shape, or a row that is zero or not finite; the message names the row. Under
+            torch.compile and torch.export rows are not checked, and such a row makes the result NaN.
+
+    Source: the compact WY form of Schreiber and Van Loan, "A storage-efficient WY representation for products of
+    Householder transformations", 1989; its use for hashing is Schwengber et al., "Deep Hashing via Householder
+    Quantization", 2023.
+    """
+    where = "householder_product"
+    vectors = _checked_vectors(where, v)
+    return as_given(_apply(where, None, _wide(vectors), True, kernel).to(vectors.dtype), v)
+
+
+def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: str | None = None) -> Array:
+    """Return U x_i for each row x_i of `x`, that is x U^T, for U = householder_product(v), without forming U.
+
+    Args:
+        x: [n, k], any n, of float32, float64, float16 or bfloat16, any strides.
+        v: [l, k], l from 1 to k, as for `householder_product`; of the dtype of `x`, or float32 where `x` is in half
+            precision, which is computed in float32.
+        transpose: whether to return U^T x_i instead, that is x U. It undoes the rotation.
+        kernel: a name from `fasthash.ops.householder.KERNELS`; by default the best one for the device.
+
+    Returns:
+        [n, k] of the dtype of `x`, differentiable in `x` and `v`; a second derivative is an error.
+
+    Raises:
+        TypeError: if an array is not floating-point, or the dtypes do not go together.
+        ValueError: if an argument is not as described, or a row of `v` is zero or not finite; the message names the
+            row. Under torch.compile and torch.export rows are not checked, and such a row makes the result NaN.
+
+    Source: see `householder_product`.
+    """
+    where = "householder_apply"
+    rows = _floating(where, "x", x)
+    vectors = _checked_vectors(where, v)
+    k = vectors.shape[1]
+    if rows.ndim != 2 or rows.shape[1] != k:
+        hint = "; pass x[None] for a single row" if rows.ndim == 1 else ""
+        raise ValueError(f"{where}: expected x of shape [n, {k}], as wide as v, got {list(rows.shape)}{hint}")
+    check_device(where, "v", vectors, rows.device)
+    if vectors.dtype != rows.dtype and not (vectors.dtype == torch.float32 and rows.dtype.itemsize == 2):
+        raise TypeError(
+            f"{where}: expected v of dtype {dtype_name(rows)}, as x is, or float32 where x is in half precision, "
+            f"got {dtype_name(vectors)}"
+        )
+    if not isinstance(transpose, bool):
+        raise TypeError(f"{where}: expected transpose to be True or False, got {transpose!r}")
+    return as_given(_apply(where, _wide(rows), _wide(vectors), transpose, kernel).to(rows.dtype), x)
+
+
+def _floating(where: str, name: str, array: Array) -> torch.Tensor:
+    x = to_tensor(where, name, array)
+    if not x.is_floating_point():
+        raise TypeError(f"{where}: expected {name} of a floating-point dtype, got {dtype_name(x)}")
+    return x
+
+
+def _checked_vectors(where: str, v: Array) -> torch.Tensor:
+    vectors = _floating(where, "v", v)
+    if vectors.ndim != 2 or not 1 <= vectors.shape[0] <= vectors.shape[1]:
+        hint = "; pass v[None] for a single reflection" if vectors.ndim == 1 else ""
+        raise ValueError(f"{where}: expected v of shape [l, k] with l from 1 to k, got {list(vectors.shape)}{hint}")
+    return vectors
+
+
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _check_rows(where: str, v: torch.Tensor) -> None:
+    largest = torch.linalg.vector_norm(v.detach(), torch.inf, dim=1)
+    low, high = largest.aminmax()
+    if not (low > 0 and high < torch.inf):
+        bad = ~((largest > 0) & (largest < torch.inf))
+        row = int(bad.nonzero()[0])
+        came = "a zero vector" if largest[row] == 0 else "a NaN or an infinity"
+        raise ValueError(f"{where}: expected v with rows that are finite and not zero, got {came} in row {row}")
+
+
+def _apply(where: str, x: torch.Tensor | None, v: torch.Tensor, transpose: bool, kernel: str | None) -> torch.Tensor:
+    forward = dispatch(KERNELS, "householder_apply", v, kernel, where)
+    differentiates_itself = forward is torch.ops.fasthash.householder_apply
+    if not is_traced(v):
+        _check_rows(where, v)
+    wanted = torch.is_grad_enabled() and (v.requires_grad or (x is not None and x.requires_grad))
+    if wanted and not differentiates_itself:
+        backward = dispatch(KERNELS, "householder_backward", v, kernel, where)
+        return _Apply.apply(x, v, transpose, forward, backward, where)  # type: ignore[no-any-return, no-untyped-call]
+    y: torch.Tensor = forward(x, v, transpose)[0]
+    return y
+
+
+class _Apply(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor | None,
+        v: torch.Tensor,
+        transpose: bool,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        where: str,
+    ) -> torch.Tensor:
+        y, q, s_inverse = forward(x, v, transpose)
+        ctx.save_for_backward(x, v, q, s_inverse)
+        ctx.transpose, ctx.backward_kernel, ctx.where = transpose, backward, where
+        return y  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
+        x, v, q, s_inverse = ctx.saved_tensors
+        with_dx = ctx.needs_input_grad[0]
+        dx, dv = ctx.backward_kernel(dy, x, v, q, s_inverse, ctx.transpose, with_dx)
+        dv = only_once(ctx.where, dv, dy, x, v)
+        return only_once(ctx.where, dx, dy, x, v) if with_dx else None, dv, None, None, None, None
+
+
+def _apply_fake(
+    x: torch.Tensor | None, v: torch.Tensor, transpose: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    l, k = v.shape
+    n = k if x is None else x.shape[0]
+    saved = (0, 0) if v.device.type == "cuda" and k <= ONE_LAUNCH else (n, l)
+    return v.new_empty((n, k)), v.new_empty(saved), v.new_empty((saved[1], saved[1]))
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    x, v, ctx.transpose = inputs
+    _, q, s_inverse = output
+    ctx.mark_non_differentiable(q, s_inverse)
+    ctx.save_for_backward(x, v, q, s_inverse)
+
+
+def _backward(ctx: Any, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None]:
+    with_dx = ctx.needs_input_grad[0]
+    dx, dv = torch.ops.fasthash.householder_backward(dy, *ctx.saved_tensors, ctx.transpose, with_dx)
+    return dx if with_dx else None, dv, None
+
+
+def _backward_fake(
+    dy: torch.Tensor,
+    x: torch.Tensor | None,
+    v: torch.Tensor,
+    q: torch.Tensor,
+    s_inverse: torch.Tensor,
+    transpose: bool,
+    with_dx: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return v.new_empty(dy.shape if with_dx else (0, 0)), v.new_empty(v.shape)
+
+
+def _second_derivative(*_: Any) -> Any:
+    raise no_second_derivative("householder_apply")
+
+
+register("householder_apply(Tensor? x, Tensor v, bool transpose) -> (Tensor, Tensor, Tensor)", KERNELS, _apply_fake)
+register(
+    "householder_backward(Tensor dy, Tensor? x, Tensor v, Tensor q, Tensor s_inverse, bool transpose, bool with_dx)"
+    " -> (Tensor, Tensor)",
+    KERNELS,
+    _backward_fake,
+)
+torch.library.register_autograd("fasthash::householder_apply", _backward, setup_context=_save_for_backward, lib=LIBRARY)
+torch.library.register_autograd("fasthash::householder_backward", _second_derivative, lib=LIBRARY)
