@@ -1,6 +1,6 @@
 """Compiled kernels for learning to hash, under a thin PyTorch layer."""
 
-from fasthash import evaluate, hashers, losses
+from fasthash import evaluate, hashers, layers, losses
 from fasthash._core import __version__
 from fasthash.index import FlatIndex
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
@@ -21,6 +21,7 @@ __all__ = [
     "householder_apply",
     "householder_product",
     "hswd",
+    "layers",
     "losses",
     "pack_bits",
     "sliced_wasserstein",

@@ -18,6 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from fasthash.ops.hamming import kernel_triton as hamming
+from fasthash.ops.householder import kernel_triton as householder
 from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 
@@ -68,6 +69,15 @@ def cases():
                 yield wasserstein.two_point_write_kernel, types, constants | tile | {"P": p}, wasserstein.TILE_WARPS
     columns = {"counts_ptr": "*i64", "tau_ptr": "*i64", "rank_ptr": "*i64", "m": "i32", "shift": "i32"}
     yield wasserstein.two_point_digit_kernel, columns, {"COLUMNS": wasserstein.COLUMNS}, 4
+    for element in ("*fp32", "*fp64"):
+        sizes = dict.fromkeys(("n", "l", "k"), "i32")
+        strides = {f"{matrix}_{which}_stride": "i32" for matrix in ("x", "v", "dy") for which in ("row", "column")}
+        pointers = {f"{matrix}_ptr": element for matrix in ("x", "v", "y", "dy", "dx", "dv")}
+        for columns in (32, 64, householder.ONE_LAUNCH):
+            constants = {"TRANSPOSE": False, "IDENTITY": False, "ROWS": householder.ROWS, "COLUMNS": columns}
+            types, n_warps = sizes | strides | pointers, householder.warps(columns, 8 if element == "*fp64" else 4)
+            yield householder.householder_apply_kernel, types, constants, n_warps
+            yield householder.householder_backward_kernel, types, constants | {"WITH_DX": True}, n_warps
 
 
 def compile_kernel(

@@ -23,6 +23,7 @@ PACKAGE = ROOT / "fasthash"
 DOWNSTREAM = {
     "errors": set(),
     "ops": {"errors"},
+    "layers": {"errors", "ops"},
     "losses": {"errors", "ops"},
     "recipes": {"errors", "ops", "losses", "data", "hashers", "index", "evaluate"},
     "data": {"errors"},

@@ -334,7 +334,7 @@ def test_bad_vectors(arguments, error, message):
         ((torch.ones(2), torch.ones(1, 2)), ValueError, r"expected x of shape \[n, 2\], as wide as v, got \[2\]; pass"),
         ((torch.ones(3, 4), torch.ones(1, 2)), ValueError, r"expected x of shape \[n, 2\], as wide as v, got \[3, 4\]"),
         ((torch.ones(3, 2).double(), torch.ones(1, 2)), TypeError, "expected v of dtype float64, as x is, .* float32"),
-        ((torch.ones(3, 2), torch.ones(1, 2).half()), TypeError, "expected v of dtype float32, as x is, .* got float16"),
+        ((torch.ones(3, 2), torch.ones(1, 2).half()), TypeError, "expected v of dtype float32, .* got float16"),
         ((torch.ones(3, 2), torch.ones(1, 2, device="meta")), ValueError, "expected v on cpu, .* got meta"),
         ((torch.ones(3, 2), torch.ones(1, 2), "yes"), TypeError, "expected transpose to be True or False, got 'yes'"),
     ],

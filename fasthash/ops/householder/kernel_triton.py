@@ -1,4 +1,4 @@
-"""Householder products on a GPU: a program keeps some rows in registers and reflects them at one vector after the other."""
+"""Householder products on a GPU: a program keeps some rows in registers and reflects them at vector after vector."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ MAX_PROGRAMS = 256  # of the backward pass, each of which writes a gradient of i
 
 @triton.jit
 def _vector(v_ptr, j, k, columns, row_stride, column_stride):
-    """Row j of v divided by its length, that length, and 2 over the square of the result's, which rounding makes not 2."""
+    """Row j of v over its largest magnitude, that magnitude, and 2 over the result's square."""
     v = tl.load(v_ptr + j.to(tl.int64) * row_stride + columns * column_stride, mask=columns < k, other=0)
     largest = tl.max(tl.abs(v), axis=0)
-    v = v / largest
-    length = tl.sqrt(tl.sum(v * v, axis=0))
-    w = v / length
-    return w, largest * length, 2 / tl.sum(w * w, axis=0)
+    w = v / largest
+    return w, largest, 2 / tl.sum(w * w, axis=0)
 
 
 @triton.jit
@@ -71,10 +69,10 @@ def householder_backward_kernel(
         g = tl.load(dy_ptr + rows * dy_row_stride + columns[None, :] * dy_column_stride, mask=inside, other=0)
         for step in range(l):
             j = l - 1 - step if TRANSPOSE else step
-            w, length, factor = _vector(v_ptr, j, k, columns, v_row_stride, v_column_stride)
+            w, largest, factor = _vector(v_ptr, j, k, columns, v_row_stride, v_column_stride)
             x, after = _reflect(x, w, factor)
             g, slope = _reflect(g, w, factor)
-            total = tl.sum(after[:, None] * g - slope[:, None] * x, axis=0) * (factor / length)
+            total = tl.sum(after[:, None] * g - slope[:, None] * x, axis=0) * (factor / largest)
             place = dv_ptr + (program * l + j) * k + columns
             if first > program * ROWS:
                 total += tl.load(place, mask=columns < k, other=0)
@@ -83,9 +81,9 @@ def householder_backward_kernel(
             tl.store(dx_ptr + rows * k + columns[None, :], g, mask=inside)
 
 
-def warps(columns: int) -> int:
-    """Return how many warps share a program's rows."""
-    return max(1, min(4, columns * ROWS // 512))
+def warps(columns: int, itemsize: int) -> int:
+    """Return how many warps share a program's rows, so that they stay in registers."""
+    return max(1, columns * ROWS * itemsize**2 // 8192)
 
 
 def householder_apply(
@@ -98,10 +96,10 @@ def householder_apply(
     n = k if x is None else x.shape[0]
     y = torch.empty((n, k), dtype=v.dtype, device=v.device)
     if n > 0:
-        columns = max(16, triton.next_power_of_2(k))
+        columns = max(32, triton.next_power_of_2(k))
         householder_apply_kernel[(triton.cdiv(n, ROWS),)](
             x, v.detach(), y, n, l, k, *(x.stride() if x is not None else (0, 0)), *v.stride(),
-            TRANSPOSE=transpose, IDENTITY=x is None, ROWS=ROWS, COLUMNS=columns, num_warps=warps(columns),
+            TRANSPOSE=transpose, IDENTITY=x is None, ROWS=ROWS, COLUMNS=columns, num_warps=warps(columns, v.itemsize),
         )  # fmt: skip
     return y, v.new_empty((0, 0)), v.new_empty((0, 0))
 
@@ -125,10 +123,10 @@ def householder_backward(
         return dx, torch.zeros_like(v)
     programs = min(triton.cdiv(n, ROWS), MAX_PROGRAMS)
     dv = torch.empty((programs, l, k), dtype=v.dtype, device=v.device)
-    columns = max(16, triton.next_power_of_2(k))
+    columns = max(32, triton.next_power_of_2(k))
     householder_backward_kernel[(programs,)](
         dy.detach(), x, v.detach(), dx, dv, n, l, k, *dy.stride(), *(x.stride() if x is not None else (0, 0)),
         *v.stride(), TRANSPOSE=transpose, IDENTITY=x is None, WITH_DX=with_dx, ROWS=ROWS, COLUMNS=columns,
-        num_warps=warps(columns),
+        num_warps=warps(columns, v.itemsize),
     )  # fmt: skip
     return dx, dv[0] if programs == 1 else dv.sum(0)

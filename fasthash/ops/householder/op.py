@@ -1,4 +1,4 @@
-"""Products of Householder reflections: rotations that stay orthogonal whatever an optimiser does to their parameters."""
+"""Products of Householder reflections: rotations that stay orthogonal whatever an optimiser does to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fasthash.errors import check_device, check_matrix, dtype_name
+from fasthash.errors import check_device, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.derivatives import no_second_derivative, only_once
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, is_traced, register
@@ -105,9 +105,9 @@ def _wide(x: torch.Tensor) -> torch.Tensor:
 
 
 def _check_rows(where: str, v: torch.Tensor) -> None:
-    largest = torch.linalg.vector_norm(v.detach(), torch.inf, dim=1)
+    largest = v.detach().abs().amax(1)  # vector_norm takes ten times as long
     low, high = largest.aminmax()
-    if not (low > 0 and high < torch.inf):
+    if not (low.item() > 0 and high.item() < torch.inf):
         bad = ~((largest > 0) & (largest < torch.inf))
         row = int(bad.nonzero()[0])
         came = "a zero vector" if largest[row] == 0 else "a NaN or an infinity"

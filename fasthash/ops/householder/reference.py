@@ -6,7 +6,7 @@ import torch
 
 
 def reflect(x: torch.Tensor, v: torch.Tensor, transpose: bool) -> torch.Tensor:
-    """Return U x_i, or U^T x_i, for each row of `x` [n, k], differentiable; U = H_1 ... H_l of the rows of `v` [l, k]."""
+    """Return U x_i, or U^T x_i, for each row of `x`, differentiable; U = H_1 ... H_l of the rows of `v` [l, k]."""
     for u in v if transpose else v.flip(0):
         x = x - torch.outer(x @ u, u) * (2 / (u @ u))
     return x

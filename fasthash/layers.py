@@ -1,0 +1,100 @@
+"""Layers for networks that learn to hash."""
+
+from __future__ import annotations
+
+import torch
+
+from fasthash.errors import check_choice, check_integer
+from fasthash.ops.householder import householder_apply, householder_product
+
+
+class HouseholderRotation(torch.nn.Module):
+    """A learnable orthogonal matrix U, the product of l reflections: rows x_i become U x_i.
+
+    Whatever an optimiser does to the vectors, U stays orthogonal, so distances and inner products are kept. Every
+    orthogonal matrix of determinant (-1)^l is reached with l = k.
+
+    Attributes:
+        v: the parameter [l, k], one vector a reflection; their lengths do not matter.
+
+    Args:
+        k: the number of columns, at least 1.
+        n_reflections: l, from 1 to k; by default k.
+        init: "random", for l = k uniform over the orthogonal matrices but for the signs of the columns, or "identity",
+            which an odd number of reflections cannot be.
+        generator: of the random numbers, on the CPU.
+        dtype: of the parameter.
+        device: of the parameter.
+
+    Raises:
+        TypeError: if a number is not an integer.
+        ValueError: if an argument is not as described.
+    """
+
+    v: torch.nn.Parameter
+
+    def __init__(
+        self,
+        k: int,
+        n_reflections: int | None = None,
+        *,
+        init: str = "random",
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        where = "HouseholderRotation"
+        k = check_integer(where, "k", k, 1)
+        l = k if n_reflections is None else check_integer(where, "n_reflections", n_reflections, 1, k)
+        if check_choice(where, "init", init, ("random", "identity")) == "random":
+            v = torch.randn(l, k, generator=generator, dtype=torch.float64).triu()
+            diagonal = v.diagonal()
+            diagonal += torch.where(diagonal < 0, -1, 1) * v.norm(dim=1)
+        elif l % 2 == 1:
+            raise ValueError(f"{where}: expected an even number of reflections for init 'identity', got {l}")
+        else:
+            v = torch.randn(l // 2, k, generator=generator, dtype=torch.float64).repeat_interleave(2, 0)
+        self.v = torch.nn.Parameter(v.to(dtype=dtype or torch.get_default_dtype(), device=device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the rotated rows of `x` [..., k], in its dtype; see `fasthash.householder_apply`."""
+        rows = x.reshape(-1, x.shape[-1])
+        v = self.v if x.dtype.itemsize == 2 and self.v.dtype == torch.float32 else self.v.to(x.dtype)
+        y: torch.Tensor = householder_apply(rows, v)
+        return y.reshape(x.shape)
+
+    def matrix(self) -> torch.Tensor:
+        """Return U [k, k], differentiable in the parameter."""
+        u: torch.Tensor = householder_product(self.v)
+        return u
+
+    def as_linear(self) -> torch.nn.Linear:
+        """Return the layer as it is now, as a matrix that any exporter knows: a `Linear` without a bias."""
+        u = self.matrix().detach()
+        linear = torch.nn.Linear(len(u), len(u), bias=False, device="meta")
+        linear.weight = torch.nn.Parameter(u)
+        return linear
+
+    def fold_into(self, linear: torch.nn.Linear) -> torch.nn.Linear:
+        """Return one `Linear` that does what `linear` and then this layer do.
+
+        Raises:
+            ValueError: if `linear` does not give k columns.
+        """
+        k = self.v.shape[1]
+        if linear.out_features != k:
+            raise ValueError(
+                f"HouseholderRotation.fold_into: expected a Linear with {k} outputs, got {linear.out_features}"
+            )
+        folded = torch.nn.Linear(linear.in_features, k, bias=linear.bias is not None, device="meta")
+        with torch.no_grad():
+            folded.weight = torch.nn.Parameter(self(linear.weight.T).T.contiguous())
+            if linear.bias is not None:
+                folded.bias = torch.nn.Parameter(self(linear.bias))
+        return folded
+
+    def extra_repr(self) -> str:
+        """Return the sizes, for `repr`."""
+        l, k = self.v.shape
+        return f"k={k}, n_reflections={l}"
