@@ -284,6 +284,16 @@ def test_no_gradient_where_none_is_wanted():
         assert torch.equal(fh.householder_apply(x, v), fh.householder_apply(x.detach(), v.detach()))
 
 
+@pytest.mark.parametrize("kernel", ["reference", "torch", "cpu", "numba"])
+def test_autocast_does_not_lower_the_precision(kernel):
+    x, v, dy = normal(5, 9), normal(4, 9, seed=1), normal(5, 9, seed=2)
+    leaves = x.clone().requires_grad_(), v.clone().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = fh.householder_apply(*leaves, kernel=kernel)
+        gradients = torch.autograd.grad(y, leaves, dy)
+    assert_close((y, *gradients), expected(x, v, dy, False), torch.float32)
+
+
 def test_numpy_in_numpy_out(rng):
     x, v = rng.standard_normal((5, 6)), rng.standard_normal((4, 6))[::-1]
     u, y = fh.householder_product(v), fh.householder_apply(x, v)

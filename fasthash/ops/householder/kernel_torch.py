@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.ops.autocast import without_autocast
 
+
+@without_autocast
 def householder_apply(
     x: torch.Tensor | None, v: torch.Tensor, transpose: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -24,6 +27,7 @@ def householder_apply(
     return y, q, s_inverse
 
 
+@without_autocast
 def householder_backward(
     dy: torch.Tensor,
     x: torch.Tensor | None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.ops.autocast import without_autocast
+
 
 def reflect(x: torch.Tensor, v: torch.Tensor, transpose: bool) -> torch.Tensor:
     """Return U x_i, or U^T x_i, for each row of `x`, differentiable; U = H_1 ... H_l of the rows of `v` [l, k]."""
@@ -12,6 +14,7 @@ def reflect(x: torch.Tensor, v: torch.Tensor, transpose: bool) -> torch.Tensor:
     return x
 
 
+@without_autocast
 def householder_apply(
     x: torch.Tensor | None, v: torch.Tensor, transpose: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -20,6 +23,7 @@ def householder_apply(
     return reflect(_rows(x, v), v.detach(), transpose), nothing, nothing
 
 
+@without_autocast
 def householder_backward(
     dy: torch.Tensor,
     x: torch.Tensor | None,
