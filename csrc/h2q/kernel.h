@@ -18,7 +18,8 @@ struct H2QState {
     float* v;                       // [k, k]
     float* first_moment;            // [k, k]
     float* second_moment;           // [k, k]; unused by SGD
-    float* matrices[kH2QMatrices];  // what they hold between calls is not part of the state, except for the rotation
+    float* lengths;                 // [k], of the rows of v; scratch, as the matrices are
+    float* matrices[kH2QMatrices];
 };
 
 struct H2QStep {

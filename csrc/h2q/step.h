@@ -1,6 +1,6 @@
 // Each level's file includes this one; everything is in an anonymous namespace, so that no level's code can stand in for
 // another's at link time.
-#include "../small_gemm.h"
+#include "../householder/reflections.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -10,7 +10,6 @@ using Gemm = SmallGemm<float>;
 using Values = Register<float>::Values;
 using Integers = Register<float>::Places;
 constexpr int kLanes = Gemm::kLanes;
-constexpr int64_t kInverted = 16;  // rows of a triangle that are inverted by substitution
 
 Values load(const float* from) { return *reinterpret_cast<const Values*>(from); }
 void store(float* to, Values values) { *reinterpret_cast<Values*>(to) = values; }
@@ -113,38 +112,17 @@ private:
     }
 };
 
-float length(const float* row, int64_t k) {
-    Values squares = {};
-    for_each_register(k, [&](int64_t i, int width) {
-        const Values x = load(row + i, width);
-        squares += x * x;
-    });
-    return static_cast<float>(__builtin_sqrt(sum_of(squares)));
-}
-
-// Inverts the upper triangle of s [n, n], which is destroyed, into `inverse`, whose lower triangle is not touched; both have rows of
-// `stride`. From the inverses A' and C' of the diagonal blocks of [A B; 0 C], that of B's place is -A' B C'.
-void invert_triangle(float* s, int64_t n, int64_t stride, float* inverse) {
-    if (n > kInverted) {
-        const int64_t half = n / 2 / kLanes * kLanes > 0 ? n / 2 / kLanes * kLanes : n / 2, rest = n - half;
-        float* const corner = inverse + half;
-        const int64_t diagonal = half * stride + half;
-        invert_triangle(s, half, stride, inverse);
-        invert_triangle(s + diagonal, rest, stride, inverse + diagonal);
-        Gemm::multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
-        // s has room for the product: its upper right block is no longer needed.
-        for (int64_t i = 0; i < half; ++i) __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
-        Gemm::multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
-        return;
-    }
-    for (int64_t i = n - 1; i >= 0; --i) {
-        float row[kInverted] = {};
-        row[i] = 1;
-        for (int64_t j = i + 1; j < n; ++j) {
-            for (int64_t c = j; c < n; ++c) row[c] -= s[i * stride + j] * inverse[j * stride + c];
-        }
-        for (int64_t c = i; c < n; ++c) inverse[i * stride + c] = row[c] / s[i * stride + i];
-    }
+// Inverts the upper triangle of s [n, n], which is destroyed, into `inverse`, whose lower triangle is not touched; both have rows
+// of `stride`. From the inverses A' and C' of the diagonal blocks of [A B; 0 C], that of B's place is -A' B C'.
+void invert_upper(float* s, int64_t n, int64_t stride, float* inverse) {
+    if (n <= kTriangle) return invert_triangle(s, static_cast<int>(n), stride, inverse);
+    const int64_t half = (n / 2 + kLanes - 1) / kLanes * kLanes, rest = n - half, diagonal = half * stride + half;
+    float* const corner = inverse + half;
+    invert_upper(s, half, stride, inverse);
+    invert_upper(s + diagonal, rest, stride, inverse + diagonal);
+    Gemm::multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
+    for (int64_t i = 0; i < half; ++i) __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
+    Gemm::multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
 }
 
 // With W the rows of v divided by their lengths, S the upper triangle of W W^T with half of the diagonal and M = S^-1 W:
@@ -156,14 +134,11 @@ void rotation(const H2QState& state) {
     float* const inverse = state.matrices[kTriangleInverse];
     float* const m = state.matrices[kScaled];
     float* const rotation_t = state.matrices[kRotation];
-    for (int64_t i = 0; i < k; ++i) {
-        const Values scale = all(1 / length(state.v + i * k, k));
-        for_each_register(k, [&](int64_t j, int width) { store(w + i * k + j, load(state.v + i * k + j, width) * scale, width); });
-    }
+    unit_rows(state.v, k, k, w, state.lengths);
     Gemm::multiply({k, k, k, w, k, 1, w, 1, k, 1, nullptr, 0, s, k});
     for (int64_t i = 0; i < k; ++i) s[i * k + i] *= 0.5F;
     __builtin_memset(inverse, 0, static_cast<size_t>(size) * sizeof(float));
-    invert_triangle(s, k, k, inverse);
+    invert_upper(s, k, k, inverse);
     Gemm::multiply({k, k, k, inverse, k, 1, w, k, 1, 1, nullptr, 0, m, k});
     __builtin_memset(rotation_t, 0, static_cast<size_t>(size) * sizeof(float));
     for (int64_t i = 0; i < k; ++i) rotation_t[i * k + i] = 1;
@@ -195,12 +170,18 @@ void pull_back(const float* slope, const H2QState& state, float* scratch, float*
     Gemm::multiply({k, k, k, scratch, k, 1, w, k, 1, 1, gradient, k, gradient, k});
 }
 
-// Moves a row of v against its gradient, that in W without its part along w, divided by the row's length.
-void update_row(const H2QStep& step, float* v, const float* w, const float* slope, float* first, float* second, int64_t k) {
+// Moves a row of v against its gradient: that in W without its part along w, divided by the row's length.
+void update_row(const H2QStep& step, const H2QState& state, int64_t row) {
     constexpr float kFirst = 0.9F, kSecond = 0.999F, kEpsilon = 1e-8F;
+    const int64_t k = state.k;
+    float* const v = state.v + row * k;
+    float* const first = state.first_moment + row * k;
+    float* const second = state.second_moment + row * k;
+    const float* const w = state.matrices[kUnit] + row * k;
+    const float* const slope = state.matrices[kGradient] + row * k;
     Values products = {};
     for_each_register(k, [&](int64_t j, int width) { products += load(w + j, width) * load(slope + j, width); });
-    const Values along = all(static_cast<float>(sum_of(products))), scale = all(1 / length(v, k));
+    const Values along = all(static_cast<float>(sum_of(products))), scale = all(1 / state.lengths[row]);
     for_each_register(k, [&](int64_t j, int width) {
         const Values gradient = (load(slope + j, width) - load(w + j, width) * along) * scale;
         Values change = gradient;
@@ -209,14 +190,14 @@ void update_row(const H2QStep& step, float* v, const float* w, const float* slop
             const Values square = load(second + j, width) * kSecond + gradient * gradient * (1 - kSecond);
             store(first + j, mean, width);
             store(second + j, square, width);
-            Values root;
-            for (int lane = 0; lane < kLanes; ++lane) root[lane] = __builtin_sqrtf(square[lane]);
-            change = mean / (root / step.root_correction + kEpsilon);
+            Values deviation;
+            for (int lane = 0; lane < kLanes; ++lane) deviation[lane] = root(square[lane]);
+            change = mean / (deviation / step.root_correction + kEpsilon);
         }
         store(v + j, load(v + j, width) - change * step.rate, width);
     });
     if (!step.renormalize) return;
-    const Values unit = all(1 / length(v, k));
+    const Values unit = all(1 / root(sum_of_squares(v, k)));
     for_each_register(k, [&](int64_t j, int width) { store(v + j, load(v + j, width) * unit, width); });
 }
 
@@ -230,11 +211,7 @@ double step(const H2QStep& step, const H2QState& state) {
     for (int64_t i = 0; i < step.n; ++i) total.row(step.z + i * k, k, step.loss, scale);
     Gemm::multiply({k, k, step.n, step.x, 1, k, step.z, k, 1, 1, nullptr, 0, slope, k});
     pull_back(slope, state, state.matrices[kScratch], state.matrices[kGradient]);
-    for (int64_t i = 0; i < k; ++i) {
-        const int64_t row = i * k;
-        update_row(step, state.v + row, state.matrices[kUnit] + row, state.matrices[kGradient] + row, state.first_moment + row,
-                   state.second_moment + row, k);
-    }
+    for (int64_t row = 0; row < k; ++row) update_row(step, state, row);
     return total.sum * static_cast<double>(scale);
 }
 

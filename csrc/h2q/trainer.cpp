@@ -23,13 +23,13 @@ class H2QTrainer::Run {
 public:
     Run(const H2QTrainer& trainer, const float* v, uint64_t seed)
         : trainer_(trainer), k_(trainer.k_), rows_(std::max(trainer.settings_.batch_size, kRowsAtOnce)), v_(k_ * k_), first_(k_ * k_),
-          second_(k_ * k_), matrices_(kH2QMatrices * matrix_size()), x_(rows_ * k_), z_(rows_ * k_), best_(v, v + k_ * k_),
+          second_(k_ * k_), lengths_(k_), matrices_(kH2QMatrices * matrix_size()), x_(rows_ * k_), z_(rows_ * k_), best_(v, v + k_ * k_),
           order_(static_cast<size_t>(trainer.n_)), random_(seed) {
         std::copy_n(v, k_ * k_, v_.get());
         std::fill_n(first_.get(), k_ * k_, 0.0F);
         std::fill_n(second_.get(), k_ * k_, 0.0F);
         std::iota(order_.begin(), order_.end(), int64_t{0});
-        state_ = {k_, v_.get(), first_.get(), second_.get(), {}};
+        state_ = {k_, v_.get(), first_.get(), second_.get(), lengths_.get(), {}};
         for (int i = 0; i < kH2QMatrices; ++i) state_.matrices[i] = matrices_.get() + i * matrix_size();
     }
 
@@ -99,7 +99,7 @@ private:
 
     const H2QTrainer& trainer_;
     const int64_t k_, rows_;
-    AlignedArray<float> v_, first_, second_, matrices_, x_, z_;
+    AlignedArray<float> v_, first_, second_, lengths_, matrices_, x_, z_;
     H2QState state_;
     int64_t steps_ = 0, best_epoch_ = 0;
     double best_held_out_ = std::numeric_limits<double>::infinity();
