@@ -9,9 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fasthash as fh
-from fasthash.hashers import ITQ, LSH, Hasher
+from fasthash.hashers import H2Q, ITQ, LSH, Hasher
 
-HASHERS = [LSH, ITQ]
+HASHERS = [LSH, ITQ, H2Q]
 
 
 def quantisation_error(projections):

@@ -35,7 +35,7 @@ public:
 
     bool finished() const {
         const int64_t epochs = static_cast<int64_t>(history_.size()), patience = trainer_.settings_.patience;
-        return epochs >= trainer_.settings_.epochs || (patience > 0 && epochs - best_epoch_ > patience);
+        return epochs >= trainer_.settings_.epochs || (patience > 0 && epochs - best_epoch_ >= patience);
     }
 
     void epoch(Job& job) {

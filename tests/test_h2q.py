@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from fasthash import _core
+from fasthash.hashers import H2Q, ITQ
+from fasthash.ops.householder.reference import reflect
+
+LOSSES = ("l2", "l1", "min_entry", "bit_var")
+
+
+def objective(z, loss):
+    """The four objectives of rotated rows, as the paper writes them."""
+    d = z - torch.where(z > 0, 1.0, -1.0).to(z)
+    return {
+        "l2": lambda: d.square().mean(),
+        "l1": lambda: d.abs().mean(),
+        "min_entry": lambda: torch.logsumexp(-z.square(), dim=1).mean(),
+        "bit_var": lambda: (torch.sigmoid(z) * (1 - torch.sigmoid(z))).mean(),
+    }[loss]()
+
+
+def scaled(x):
+    """Rows of length sqrt(k)."""
+    return x / x.norm(dim=1, keepdim=True) * x.shape[1] ** 0.5
+
+
+def clustered(n, k, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    centres = torch.randn(20, k, generator=g)
+    return centres[torch.randint(0, 20, (n,), generator=g)] + 0.8 * torch.randn(n, k, generator=g)
+
+
+def trainer(x, v, *, held_out=None, rate=0.1, epochs=1, batch=None, patience=0, isa="", seed=0, **settings):
+    options = {"loss": "l2", "optimizer": "sgd", "cosine": False, "renormalize": False} | settings
+    held_out = x if held_out is None else held_out
+    batch = len(x) if batch is None else batch
+    return _core.H2QTrainer(
+        x, held_out, v, **options, rate=rate, epochs=epochs, batch_size=batch, patience=patience, seed=seed, isa=isa
+    )
+
+
+@pytest.mark.parametrize("isa", _core.runnable_isas())
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("k", [1, 2, 5, 16, 31, 33, 64, 100])
+def test_a_step_is_that_of_autograd_through_reflections(k, loss, isa):
+    x = scaled(clustered(37, k))
+    v = torch.randn(1, k, k, generator=torch.Generator().manual_seed(1))
+    rate = 20.0 * k  # the mean over elements makes small gradients
+    run = trainer(x.numpy(), v.numpy(), loss=loss, rate=rate, isa=isa)
+    run.train(1, 1)
+    leaf = v[0].double().requires_grad_()
+    expected = objective(reflect(x.double(), leaf, False), loss)
+    (gradient,) = torch.autograd.grad(expected, leaf)
+    step = torch.from_numpy(run.best(0)).double() - v[0]
+    scale = rate * gradient.abs().max() + 1e-6
+    np.testing.assert_allclose(step / scale, -rate * gradient / scale, atol=1e-3)
+    np.testing.assert_allclose(run.history(0)[0, 0], expected.item(), rtol=1e-5, atol=1e-9)
+    after = objective(reflect(x.double(), torch.from_numpy(run.best(0)).double(), False), loss)
+    np.testing.assert_allclose(run.history(0)[0, 1], after, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_many_steps_are_those_of_torch(optimizer, schedule):
+    """One batch an epoch, so that the order of rows does not matter."""
+    x, epochs = scaled(clustered(50, 12)), 12
+    v = torch.randn(1, 12, 12, generator=torch.Generator().manual_seed(1))
+    rate = 0.05 if optimizer == "adam" else 1.0
+    cosine = schedule == "cosine"
+    run = trainer(
+        x.numpy(), v.numpy(), optimizer=optimizer, rate=rate, cosine=cosine, renormalize=cosine, epochs=epochs
+    )
+    run.train(5, 1)
+    assert not run.finished
+    run.train(100, 1)
+    assert run.finished
+    leaf = v[0].double().requires_grad_()
+    torch_optimizer = (torch.optim.Adam if optimizer == "adam" else torch.optim.SGD)([leaf], lr=rate)
+    objectives = []
+    for epoch in range(epochs):
+        loss = objective(reflect(x.double(), leaf, False), "l2")
+        objectives.append(loss.item())
+        if cosine:
+            torch_optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        torch_optimizer.zero_grad()
+        loss.backward()
+        torch_optimizer.step()
+        if cosine:
+            leaf.data /= leaf.data.norm(dim=1, keepdim=True)
+    np.testing.assert_allclose(run.history(0)[:, 0], objectives, rtol=1e-4)
+    assert len(run.history(0)) == epochs
+    assert run.history(0)[:, 2].max() < 1e-5
+
+
+def test_epochs_visit_every_row_once_in_an_order_of_their_own():
+    """With a rate of nearly nothing, the mean of the steps' objectives is the objective."""
+    x = scaled(clustered(101, 8))
+    v = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(1))
+    run = trainer(x.numpy(), v.numpy(), rate=1e-30, batch=16, epochs=3)
+    run.train(3, 2)
+    for i in range(2):
+        expected = objective(reflect(x.double(), v[i].double(), False), "l2")
+        np.testing.assert_allclose(run.history(i)[:, :2], expected, rtol=1e-5)
+    moving = [trainer(x.numpy(), v[[0, 0]].numpy(), rate=10.0, batch=16, epochs=3, seed=seed) for seed in (5, 5, 6)]
+    for one in moving:
+        one.train(3, 1)
+    a, same, other = (one.best(0) for one in moving)
+    np.testing.assert_array_equal(a, same)
+    assert not np.array_equal(a, other)
+    assert not np.array_equal(a, moving[0].best(1))  # nor have two runs the same order
+
+
+def test_the_best_epoch_on_the_held_out_rows_is_kept():
+    x = scaled(clustered(60, 8))
+    training, held_out = x[:40].numpy(), x[40:].numpy()
+    run = trainer(training, torch.randn(1, 8, 8).numpy(), held_out=held_out, rate=3.0, optimizer="adam", epochs=30)
+    run.train(30, 1)
+    history = run.history(0)
+    best = objective(reflect(x[40:].double(), torch.from_numpy(run.best(0)).double(), False), "l2")
+    np.testing.assert_allclose(best, history[:, 1].min(), rtol=1e-4)
+    assert history[:, 1].argmin() != 29
+    settings = {"rate": 100.0, "optimizer": "adam", "epochs": 1000, "patience": 3}
+    patient = trainer(training, run.best(0)[None], held_out=held_out, **settings)
+    patient.train(1000, 1)
+    assert patient.finished
+    assert len(patient.history(0)) == patient.history(0)[:, 1].argmin() + 1 + 3
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("n_bits", [16, 64])
+def test_it_lowers_the_objective_by_a_rotation(loss, n_bits):
+    x = clustered(2000, 64)
+    h2q = H2Q(n_bits, loss=loss, epochs=60, validation_fraction=0).fit(x)
+    np.testing.assert_allclose(h2q.projection_.T @ h2q.projection_, np.eye(n_bits), atol=1e-5)
+    z = scaled(h2q.transform(x)).double()
+    assert objective(z, loss) == pytest.approx(h2q.objective_, abs=1e-4)
+    unrotated = scaled((x - x.mean(0)) @ (h2q.projection_ @ torch.linalg.qr(torch.randn(n_bits, n_bits)).Q))
+    start = objective(unrotated.double(), loss)
+    assert h2q.objective_ < start - 0.002
+    assert all(len(values) == 60 for values in h2q.history_.values())
+    assert h2q.history_["orthogonality_error"].max() < 1e-5
+    assert h2q.objective_ == h2q.history_["held_out"].min()
+
+
+def test_it_comes_closer_than_itq(digits):
+    x = scaled(clustered(4000, 32))
+    x = scaled(x - x.mean(0))
+    itq = objective(scaled(ITQ(32, n_iterations=300).fit(x).transform(x)), "l2")
+    for warm_start in (None, "itq"):
+        h2q = H2Q(32, center=False, warm_start=warm_start).fit(x)
+        assert objective(scaled(h2q.transform(x)), "l2") < itq
+    np.testing.assert_array_equal(h2q.mean_, np.zeros(32))
+    warm, cold = (H2Q(32, warm_start=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", None))
+    assert warm.objective_ < 0.9 * cold.objective_
+
+
+def test_the_best_of_several_trainings_is_kept(monkeypatch):
+    x = clustered(600, 16)
+    single = H2Q(16, epochs=3).fit(x)
+    several = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("FASTHASH_THREADS", threads)
+        several.append(H2Q(16, epochs=3, restarts=5).fit(x))
+    assert several[0].objective_ <= single.objective_
+    np.testing.assert_array_equal(several[0].projection_, several[1].projection_)
+
+
+def test_a_progress_bar(capsys):
+    H2Q(8, epochs=7).fit(clustered(100, 8))
+    assert capsys.readouterr().err == ""
+    H2Q(8, epochs=7, progress=True).fit(clustered(100, 8))
+    assert "7/7" in capsys.readouterr().err
+
+
+def test_few_rows_and_rows_of_zeros():
+    x = torch.zeros(5, 4)
+    assert torch.isfinite(H2Q(4, epochs=2).fit(x).projection_).all()
+    x[1] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    for rows in (x[1:2], x):
+        assert torch.isfinite(H2Q(4, epochs=2, center=False).fit(rows).projection_).all()
+
+
+def test_an_interrupt_stops_training():
+    x = clustered(1000, 64)
+    h2q = H2Q(64, epochs=10**6)
+    interrupt = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        h2q.fit(x)
+    interrupt.join()
+    assert not hasattr(h2q, "projection_")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"loss": "l3"}, ValueError, "expected loss to be one of 'l2', 'l1', 'min_entry', 'bit_var', got 'l3'"),
+        ({"optimizer": "lbfgs"}, ValueError, "expected optimizer to be one of 'adam', 'sgd', got 'lbfgs'"),
+        ({"schedule": "linear"}, ValueError, "expected schedule to be one of"),
+        ({"warm_start": "pca"}, ValueError, "expected warm_start to be one of 'itq', got 'pca'"),
+        ({"learning_rate": 0}, ValueError, "expected learning_rate above 0 and finite, got 0"),
+        ({"learning_rate": "fast"}, TypeError, "expected learning_rate to be a number, got str"),
+        ({"epochs": 0}, ValueError, "expected epochs at least 1, got 0"),
+        ({"epochs": 2.5}, TypeError, "expected epochs to be an integer, got float"),
+        ({"batch_size": 0}, ValueError, "expected batch_size at least 1, got 0"),
+        ({"restarts": 0}, ValueError, "expected restarts at least 1, got 0"),
+        ({"patience": 0}, ValueError, "expected patience at least 1, got 0"),
+        ({"validation_fraction": 1}, ValueError, "expected validation_fraction at least 0 and below 1, got 1"),
+        ({"n_bits": 65}, ValueError, "expected n_bits for X of 64 columns from 1 to 64, got 65"),
+    ],
+    ids=str,
+)
+def test_bad_parameters(settings, error, message):
+    with pytest.raises(error, match=f"H2Q.fit: {message}"):
+        H2Q(**{"n_bits": 8, **settings}).fit(clustered(10, 64))
