@@ -80,15 +80,6 @@ ROWS = {
 }
 
 
-@pytest.fixture
-def one_thread(monkeypatch):
-    monkeypatch.setenv("FASTHASH_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("width", WIDTHS)

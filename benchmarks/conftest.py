@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -13,6 +14,15 @@ def rng():
 def scale(benchmark):
     """Shrinks the work where the benchmarks only run as tests."""
     return (lambda full, small: full) if benchmark.enabled else (lambda full, small: small)
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    monkeypatch.setenv("FASTHASH_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def runnable(kernels, *left_out):

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve
-from fasthash.hashers import ITQ, LSH
+from fasthash.hashers import H2Q, ITQ, LSH
 from fasthash.index import FlatIndex
 
 N_QUERIES = 297
@@ -28,7 +28,7 @@ def run_demo(out: Path, bits: Sequence[int] = (16, 32, 64), seed: int = 0) -> li
     database, queries, database_labels, query_labels = train_test_split(
         pixels.astype(np.float32), labels, test_size=N_QUERIES, stratify=labels, random_state=seed
     )
-    hashers = [method(n_bits, seed=seed) for n_bits in bits for method in (LSH, ITQ)]
+    hashers = [method(n_bits, seed=seed) for n_bits in bits for method in (LSH, ITQ, H2Q)]
     rows, curves = [], {}
     for hasher in tqdm(hashers, desc="digits", unit="code"):
         name = type(hasher).__name__
