@@ -35,8 +35,8 @@ def householder_product(v: Array, *, kernel: str | None = None) -> Array:
 
     Raises:
         TypeError: if `v` is not floating-point.
-        ValueError: if `v` has another shape, or a row that is zero or not finite; the message names the row. Under
-            torch.compile and torch.export rows are not checked, and such a row makes the result NaN.
+        ValueError: if `v` has another shape, or a row that is zero or not finite; the message names the row. On a GPU,
+            and under torch.compile and torch.export, rows are not checked, and such a row makes the result NaN.
 
     Source: the compact WY form of Schreiber and Van Loan, "A storage-efficient WY representation for products of
     Householder transformations", 1989; its use for hashing is Schwengber et al., "Deep Hashing via Householder
@@ -63,7 +63,8 @@ def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: st
     Raises:
         TypeError: if an array is not floating-point, or the dtypes do not go together.
         ValueError: if an argument is not as described, or a row of `v` is zero or not finite; the message names the
-            row. Under torch.compile and torch.export rows are not checked, and such a row makes the result NaN.
+            row. On a GPU, and under torch.compile and torch.export, rows are not checked, and such a row makes the
+            result NaN.
 
     Source: see `householder_product`.
     """
@@ -117,7 +118,7 @@ def _check_rows(where: str, v: torch.Tensor) -> None:
 def _apply(where: str, x: torch.Tensor | None, v: torch.Tensor, transpose: bool, kernel: str | None) -> torch.Tensor:
     forward = dispatch(KERNELS, "householder_apply", v, kernel, where)
     differentiates_itself = forward is torch.ops.fasthash.householder_apply
-    if not is_traced(v):
+    if v.device.type == "cpu" and not is_traced(v):  # a GPU would have to be waited for
         _check_rows(where, v)
     wanted = torch.is_grad_enabled() and (v.requires_grad or (x is not None and x.requires_grad))
     if wanted and not differentiates_itself:
