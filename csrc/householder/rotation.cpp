@@ -102,36 +102,34 @@ private:
     void multiply(const Product<T>& product) const { functions<T>(kernel_).multiply(product); }
 
     // S differs from half of W W^T only by its triangle: what rounding adds to their sum is missing from the rotation's
-    // orthogonality, and nearly parallel vectors make it count. So this one product is in double precision.
+    // orthogonality, and nearly parallel vectors make it count. So this one product and the inverse are in double precision.
     void invert_gram(T* s_inverse) {
-        AlignedArray<double> wide(l_ * k_), gram(l_ * l_);
-        AlignedArray<T> s(l_ * l_), spare(l_ * l_ / 4 + l_);
+        AlignedArray<double> wide(l_ * k_), s(l_ * l_), inverse(l_ * l_), spare(l_ * l_ / 4);
         std::copy_n(w_.get(), l_ * k_, wide.get());
         for_blocks(l_, kBlock, [&](int64_t first, int64_t rows) {
             const double* from = wide.get() + first * k_;
-            kernel_.double_precision.multiply({rows, l_ - first, k_, from, k_, 1, from, 1, k_, 1, nullptr, 0, gram.get() + first * l_ + first, l_});
-            for (int64_t i = first; i < first + rows; ++i) {
-                const double* row = gram.get() + i * l_;
-                for (int64_t j = i; j < l_; ++j) s.get()[i * l_ + j] = static_cast<T>(row[j]);
-                s.get()[i * l_ + i] = static_cast<T>(row[i] / 2);
-            }
+            kernel_.double_precision.multiply({rows, l_ - first, k_, from, k_, 1, from, 1, k_, 1, nullptr, 0, s.get() + first * l_ + first, l_});
+            for (int64_t i = first; i < first + rows; ++i) s.get()[i * l_ + i] /= 2;
         });
-        std::fill_n(s_inverse, l_ * l_, T{0});
-        invert(l_, s.get(), s_inverse, spare.get());
+        std::fill_n(inverse.get(), l_ * l_, 0.0);
+        invert(l_, s.get(), inverse.get(), spare.get());
+        std::transform(inverse.get(), inverse.get() + l_ * l_, s_inverse, [](double x) { return static_cast<T>(x); });
     }
 
     // The inverse of an upper triangle, of row stride l, by halves.
-    void invert(int64_t n, const T* s, T* inverse, T* spare) {
-        if (n <= kTriangle) return functions<T>(kernel_).invert_triangle(s, static_cast<int>(n), l_, inverse);
+    void invert(int64_t n, const double* s, double* inverse, double* spare) {
+        if (n <= kTriangle) return kernel_.double_precision.invert_triangle(s, static_cast<int>(n), l_, inverse);
         const int64_t half = (n / 2 + kTriangle - 1) / kTriangle * kTriangle, rest = n - half;
         invert(half, s, inverse, spare);
         invert(rest, s + half * l_ + half, inverse + half * l_ + half, spare);
         for_blocks(half, kBlock, [&](int64_t first, int64_t rows) {
-            multiply({rows, rest, rest, s + first * l_ + half, l_, 1, inverse + half * l_ + half, l_, 1, 1, nullptr, 0, spare + first * rest, rest});
+            kernel_.double_precision.multiply({rows, rest, rest, s + first * l_ + half, l_, 1, inverse + half * l_ + half, l_, 1, 1, nullptr, 0,
+                                                spare + first * rest, rest});
         });
         for_blocks(half, kBlock, [&](int64_t first, int64_t rows) {
             const int64_t depth = half - first;  // left of the diagonal are zeros
-            multiply({rows, rest, depth, inverse + first * l_ + first, l_, 1, spare + first * rest, rest, 1, -1, nullptr, 0, inverse + first * l_ + half, l_});
+            kernel_.double_precision.multiply({rows, rest, depth, inverse + first * l_ + first, l_, 1, spare + first * rest, rest, 1, -1, nullptr, 0,
+                                                inverse + first * l_ + half, l_});
         });
     }
 

@@ -13,10 +13,10 @@ def householder_apply(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the rotated rows [n, k], and for the backward pass Q [n, l] and the inverse of S [l, l]."""
     w, _ = _unit(v)
-    gram = (w.double() @ w.double().T).to(w.dtype)  # see csrc/householder/rotation.cpp
+    gram = w.double() @ w.double().T  # in float64, as in csrc/householder/rotation.cpp
     s = gram.triu(1) + torch.diag(gram.diagonal() / 2)
     identity = torch.eye(len(s), dtype=s.dtype, device=s.device)
-    s_inverse = torch.linalg.solve_triangular(s, identity, upper=True)
+    s_inverse = torch.linalg.solve_triangular(s, identity, upper=True).to(w.dtype)
     p = w.T if x is None else x.detach() @ w.T
     q = p @ (s_inverse if transpose else s_inverse.T)
     y = -(q @ w)
