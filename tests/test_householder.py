@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import numpy as np
 import pytest
@@ -115,13 +116,19 @@ def test_any_strides(kernel):
         assert_close(result, expected(x_view, v_view, dy_view, False), torch.float32)
 
 
+@cache
+def large_case(n, l, k, transpose):
+    """Inputs and what is expected of every kernel, which takes seconds to find."""
+    inputs = normal(n, k), normal(l, k, seed=1), normal(n, k, seed=2)
+    return inputs, expected(*inputs, transpose)
+
+
 @pytest.mark.parametrize("kernel", runnable(COMPILED))
 @pytest.mark.parametrize("shape", [(700, 130, 300), (40, 300, 300), (9000, 70, 80)], ids=str)
 def test_more_rows_than_a_task_and_more_columns_than_a_panel(kernel, shape):
-    n, l, k = shape
-    x, v, dy = normal(n, k), normal(l, k, seed=1), normal(n, k, seed=2)
     for transpose in (False, True):
-        assert_close(run(kernel, x, v, dy, transpose), expected(x, v, dy, transpose), torch.float32)
+        inputs, wanted = large_case(*shape, transpose)
+        assert_close(run(kernel, *inputs, transpose), wanted, torch.float32)
 
 
 @pytest.mark.parametrize("kernel", runnable({"triton": KERNELS["triton"]}))
