@@ -74,7 +74,9 @@ def bench_hswd(benchmark, shape, name, rng, scale):
         return ROWS[name](x)
 
     large = n * m > 10**6
-    loss = benchmark.pedantic(run, rounds=5 if large else 30, iterations=1 if large else 10, warmup_rounds=2)
+    slow = name == "POT" and n * m > 10**5
+    rounds, iterations = (2, 1) if slow else (5, 1) if large else (30, 10)
+    loss = benchmark.pedantic(run, rounds=rounds, iterations=iterations, warmup_rounds=1 if slow else 2)
     expected = fh.hswd(x.detach(), kernel="reference")
     if "authors" in name or "bernoulli" in name:
         assert abs(loss.item() - expected.item()) < 0.5  # another target in every call

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 
 namespace fasthash {
@@ -10,7 +11,11 @@ namespace fasthash {
 template <class T>
 class AlignedArray {
 public:
-    explicit AlignedArray(int64_t n) : elements_(static_cast<T*>(::operator new(static_cast<size_t>(n) * sizeof(T), kAlignment))) {}
+    explicit AlignedArray(int64_t n) : elements_(static_cast<T*>(::operator new(static_cast<size_t>(n) * sizeof(T), kAlignment))) {
+#ifdef FASTHASH_SANITIZE
+        std::memset(elements_, 0xFF, static_cast<size_t>(n) * sizeof(T));  // NaN, so that a read of what was never written shows
+#endif
+    }
     ~AlignedArray() { ::operator delete(elements_, kAlignment); }
     AlignedArray(const AlignedArray&) = delete;
     AlignedArray& operator=(const AlignedArray&) = delete;
