@@ -138,7 +138,7 @@ def test_the_best_epoch_on_the_held_out_rows_is_kept():
 @pytest.mark.parametrize("n_bits", [16, 64])
 def test_it_lowers_the_objective_by_a_rotation(loss, n_bits):
     x = clustered(2000, 64)
-    h2q = H2Q(n_bits, loss=loss, epochs=60, validation_fraction=0).fit(x)
+    h2q = H2Q(n_bits, loss=loss, epochs=60).fit(x)
     np.testing.assert_allclose(h2q.projection_.T @ h2q.projection_, np.eye(n_bits), atol=1e-5)
     z = scaled(h2q.transform(x)).double()
     assert objective(z, loss) == pytest.approx(h2q.objective_, abs=1e-4)
@@ -150,13 +150,13 @@ def test_it_lowers_the_objective_by_a_rotation(loss, n_bits):
     assert h2q.objective_ == h2q.history_["held_out"].min()
 
 
-def test_it_comes_closer_than_itq(digits):
+def test_it_comes_closer_than_itq():
     x = scaled(clustered(4000, 32))
     x = scaled(x - x.mean(0))
-    itq = objective(scaled(ITQ(32, n_iterations=300).fit(x).transform(x)), "l2")
+    itq = objective(scaled(ITQ(32).fit(x).transform(x)), "l2")
     for warm_start in (None, "itq"):
         h2q = H2Q(32, center=False, warm_start=warm_start).fit(x)
-        assert objective(scaled(h2q.transform(x)), "l2") < itq
+        assert objective(scaled(h2q.transform(x)), "l2") < itq - 0.005
     np.testing.assert_array_equal(h2q.mean_, np.zeros(32))
     warm, cold = (H2Q(32, warm_start=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", None))
     assert warm.objective_ < 0.9 * cold.objective_

@@ -43,18 +43,19 @@ class H2Q(Hasher):
         batch_size: rows a step.
         warm_start: None, from the embeddings as they are; or "itq", from the rotation of 50 iterations of ITQ.
         restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
-            processors; the best on the held-out rows is kept.
+            processors; the best on the rows that decide is kept.
         center: whether the mean is subtracted; the paper does not.
-        validation_fraction: share of the rows that is held out and decides which epoch is kept; 0 decides on all rows.
-        patience: epochs without a better objective on the held-out rows after which to stop; None never stops early.
+        validation_fraction: share of the rows that is held out and decides which epoch is kept; with 0, all rows decide,
+            which does better where there are few.
+        patience: epochs without a better objective on the rows that decide after which to stop; None never stops early.
         progress: whether to show a progress bar.
         seed: of the held-out rows, the order of the others, and random rotations.
 
     Attributes:
         history_: of the training that was kept, float64 arrays with an element an epoch: "objective", the mean over the
-            rows, each before its step; "held_out", the mean over the held-out rows; "orthogonality_error", the largest
-            element of |U U^T - I|.
-        objective_: the objective on the held-out rows of the rotation that was kept.
+            rows, each before its step; "held_out", the mean over the rows that decide; "orthogonality_error", the
+            largest element of |U U^T - I|.
+        objective_: the objective on the rows that decide of the rotation that was kept.
 
     Source: Schwengber, Resende, Orenstein, Oliveira, "Deep Hashing via Householder Quantization", 2023.
     """
@@ -75,7 +76,7 @@ class H2Q(Hasher):
         warm_start: str | None = None,
         restarts: int = 1,
         center: bool = True,
-        validation_fraction: float = 0.02,
+        validation_fraction: float = 0,
         patience: int | None = None,
         progress: bool = False,
         seed: int = 0,
