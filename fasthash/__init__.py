@@ -5,7 +5,7 @@ from fasthash._core import __version__
 from fasthash.index import FlatIndex
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
 from fasthash.ops.householder import householder_apply, householder_product
-from fasthash.ops.packing import pack_bits, unpack_bits
+from fasthash.ops.packing import pack_bits, pack_projections, unpack_bits
 from fasthash.ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "layers",
     "losses",
     "pack_bits",
+    "pack_projections",
     "sliced_wasserstein",
     "unpack_bits",
     "wasserstein_1d",

@@ -49,6 +49,11 @@ def cases():
         bits = {"*i16": 15, "*i32": 31, "*i64": 63, "*u8": 8}[word]
         constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1, "ROWS": packing.ROWS, "BYTES": packing.BYTES}
         yield packing.pack_bits_kernel, types | strides, constants, 4
+    scalars = {"n": "i32", "d": "i32", "n_bits": "i32", "row_stride": "i64", "column_stride": "i32"}
+    constants = {"ROWS": packing.PROJECTED_ROWS, "BITS": packing.PROJECTED_BITS, "DEPTH": packing.DEPTH}
+    for x, element in (("*fp32", "*fp32"), ("*fp64", "*fp64"), ("*bf16", "*fp32"), ("*fp16", "*fp32")):
+        types = {"x_ptr": x, "projection_ptr": element, "offset_ptr": element, "codes_ptr": "*u8", "place_ptr": "*i64"}
+        yield packing.pack_projections_kernel, types | scalars, constants, 4
     for element, dtype in (
         ("*fp32", torch.float32), ("*fp64", torch.float64), ("*bf16", torch.bfloat16), ("*fp16", torch.float16),
     ):  # fmt: skip

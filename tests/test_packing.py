@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +147,200 @@ def test_kernel_choice_is_checked():
         fh.pack_bits(x, kernel="fast")
     with pytest.raises(ValueError, match="kernel 'triton' takes tensors on cuda, got cpu"):
         fh.pack_bits(x, kernel="triton")
+
+
+PROJECTED = [
+    (0, 4, 8), (1, 1, 1), (3, 0, 5), (7, 13, 13), (85, 64, 64), (170, 300, 65), (33, 520, 264), (5, 17, 4096),
+]  # fmt: skip
+
+
+def projected_sample(shape, dtype):
+    n, d, n_bits = shape
+    generator = torch.Generator().manual_seed(n * 1000 + n_bits)
+    x, projection, offset = (torch.randn(size, generator=generator) for size in ((n, d), (d, n_bits), (n_bits,)))
+    product = torch.float64 if dtype == torch.float64 else torch.float32
+    return x.to(dtype), projection.to(product), offset.to(product)
+
+
+def assert_sides(codes, x, projection, offset):
+    """Compare with the product in float64, but for the bits that the rounding of a sum of d products may turn."""
+    d, n_bits = projection.shape
+    exact, bound = x.double() @ projection.double(), x.double().abs() @ projection.double().abs()
+    if offset is not None:
+        exact, bound = exact - offset.double(), bound + offset.double().abs()
+    certain = (exact.abs() > (d + 2) * torch.finfo(projection.dtype).eps * bound).numpy()
+    assert d == 0 or certain.size == 0 or certain.mean() > 0.98
+    bits = np.unpackbits(codes.cpu().numpy(), axis=1, bitorder="little")
+    assert codes.shape == (len(x), (n_bits + 7) // 8)
+    assert not bits[:, n_bits:].any()
+    assert not ((bits[:, :n_bits] != (exact > 0).numpy()) & certain).any()
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("shape", PROJECTED, ids=str)
+@pytest.mark.parametrize("with_offset", [True, False], ids=["offset", "none"])
+def test_projections_agree_with_float64(kernel, shape, with_offset):
+    x, projection, offset = projected_sample(shape, torch.float32)
+    offset = offset if with_offset else None
+    codes = kernel.function("pack_projections")(*on_kernel_device(kernel, x, projection, offset))
+    assert_sides(codes, x, projection, offset)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_projections_of_every_dtype(kernel, dtype):
+    for shape in ((7, 13, 13), (90, 130, 72)):
+        x, projection, offset = projected_sample(shape, dtype)
+        codes = kernel.function("pack_projections")(*on_kernel_device(kernel, x, projection, offset))
+        assert_sides(codes, x, projection, offset)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_projections_of_non_contiguous_input(kernel):
+    x, projection, offset = projected_sample((96, 40, 80), torch.float32)
+    for rows in (x, x[::2], x[:, :40], x[:1].expand(6, 40), x.T.contiguous().T):
+        for columns in (slice(None), slice(3, 60), slice(None, None, 3)):
+            arguments = rows, projection[:, columns], offset[columns]
+            codes = kernel.function("pack_projections")(*on_kernel_device(kernel, *arguments))
+            assert_sides(codes, *arguments)
+    codes = kernel.function("pack_projections")(*on_kernel_device(kernel, x[:, ::3], projection[::3], None))
+    assert_sides(codes, x[:, ::3], projection[::3], None)
+    square = projection[:, :40]
+    codes = kernel.function("pack_projections")(*on_kernel_device(kernel, x, square.T, None))
+    assert_sides(codes, x, square.T, None)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # NumPy's, in Triton's interpreter
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_nan_among_projections_is_refused_and_named(kernel, dtype):
+    def refused(x, projection, offset, row, column):
+        with pytest.raises(ValueError, match=rf"offset without NaN, got one at row {row}, column {column}$"):
+            kernel.function("pack_projections")(*on_kernel_device(kernel, x, projection, offset))
+
+    x, projection, offset = projected_sample((200, 5, 300), dtype)
+    for row in (0, 90, 199):
+        nan = x.clone()
+        nan[row:, 3] = torch.nan
+        refused(nan, projection, offset, row, 0)
+    nan = offset.clone()
+    nan[270] = torch.nan
+    refused(x, projection, nan, 0, 270)
+    infinite = x.clone()
+    infinite[7, :2] = torch.inf
+    projection[:2, 11] = torch.tensor([1, -1])
+    projection[:2, :11], projection[:2, 12:] = 1, 1
+    refused(infinite, projection, offset, 7, 11)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_a_projection_at_its_offset_is_not_above_it(kernel):
+    x, projection = torch.tensor([[1.0, 2.0], [-1.0, 1.0], [0.0, -0.0]]), torch.eye(2)
+    for offset, expected in ((torch.tensor([1.0, 1.0]), [2, 0, 0]), (None, [3, 2, 0]), (-torch.ones(2), [3, 2, 3])):
+        assert kernel.function("pack_projections")(*on_kernel_device(kernel, x, projection, offset))[:, 0].tolist() == (
+            expected
+        )
+
+
+@pytest.mark.parametrize("kernel", [param for param in runnable(KERNELS) if param.id.startswith("cpu")])
+def test_the_code_of_a_row_depends_on_nothing_else(kernel, monkeypatch):
+    x, projection, offset = projected_sample((3000, 70, 530), torch.float32)
+    x[1500:] = x[:1500]
+    pack = kernel.function("pack_projections")
+    codes = pack(x, projection, offset)
+    assert torch.equal(codes[:1500], codes[1500:])
+    assert torch.equal(codes[100:101], pack(x[100:101], projection, offset))
+    assert torch.equal(codes[:, :8], pack(x, projection[:, :64], offset[:64]))
+    for threads in "13":
+        monkeypatch.setenv("FASTHASH_THREADS", threads)
+        assert torch.equal(codes, pack(x, projection, offset))
+
+
+def test_an_interrupt_stops_a_long_product():
+    """It would take minutes at the baseline level."""
+    x, projection, _ = projected_sample((1, 4096, 64), torch.float32)
+    interrupt = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fh.pack_projections(x.expand(10**7, 4096), projection, kernel="cpu-baseline")
+    interrupt.join()
+    assert time.monotonic() - start < 30
+    assert fh.pack_projections(x, projection).shape == (1, 8)
+
+
+def test_projections_of_arrays_of_any_kind(rng):
+    x, projection = rng.standard_normal((6, 20), dtype=np.float32), rng.standard_normal((20, 12))
+    offset = rng.standard_normal(12)
+    codes = fh.pack_projections(x, projection, offset)
+    assert isinstance(codes, np.ndarray)
+    np.testing.assert_array_equal(codes, np.packbits(x @ projection > offset, axis=1, bitorder="little"))
+    tensors = [torch.from_numpy(array).requires_grad_() for array in (x, projection, offset)]
+    assert isinstance(fh.pack_projections(*tensors), torch.Tensor)
+    assert fh.pack_projections(*tensors).numpy().tolist() == codes.tolist()
+    assert fh.pack_projections(x.tolist(), projection, offset).tolist() == codes.tolist()
+    for double in (x.astype(np.float64), x[::-1][::-1], np.asfortranarray(x)):
+        np.testing.assert_array_equal(fh.pack_projections(double, projection.astype(">f4"), offset), codes)
+
+
+def test_projecting_is_registered_as_torch_wants_it():
+    for shape, dtype in (((5, 13, 9), torch.float32), ((0, 3, 8), torch.float64), ((4, 6, 3), torch.bfloat16)):
+        x, projection, offset = projected_sample(shape, dtype)
+        torch.library.opcheck(torch.ops.fasthash.pack_projections, (x, projection, offset))
+        torch.library.opcheck(torch.ops.fasthash.pack_projections, (x, projection.requires_grad_(), None))
+
+
+def test_projecting_compiles_without_a_graph_break():
+    torch.compiler.reset()
+    x, projection, offset = projected_sample((9, 21, 17), torch.float32)
+    compiled = torch.compile(
+        lambda x: fh.pack_projections(x * 2, projection, offset), backend="aot_eager", fullgraph=True
+    )
+    assert torch.equal(compiled(x), fh.pack_projections(x * 2, projection, offset))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((torch.zeros(3), torch.zeros(3, 8)), ValueError, r"expected x of shape \[n, d\], got \[3\]; pass x\[None\]"),
+        ((torch.zeros(2, 3).int(), torch.zeros(3, 8)), TypeError, r"expected x of dtype float32, .* got int32"),
+        (
+            (torch.zeros(2, 3), torch.zeros(3, 8).int()),
+            TypeError,
+            r"expected projection of dtype float32, .* got int32",
+        ),
+        ((torch.zeros(2, 3), torch.zeros(4, 8)), ValueError, r"expected projection of shape \[3, b\], .* got \[4, 8\]"),
+        ((torch.zeros(2, 3), torch.zeros(3)), ValueError, r"expected projection of shape \[3, b\], .* got \[3\]"),
+        ((torch.zeros(2, 3), torch.zeros(3, 0)), ValueError, r"b from 1 to 4096, got \[3, 0\]"),
+        ((torch.zeros(2, 3), torch.zeros(3, 4097)), ValueError, r"b from 1 to 4096, got \[3, 4097\]"),
+        (
+            (torch.zeros(2, 3), torch.zeros(3, 8), torch.zeros(7)),
+            ValueError,
+            r"expected offset of shape \[8\], one for each column of projection, got \[7\]",
+        ),
+        (
+            (torch.zeros(2, 3), torch.zeros(3, 8), torch.zeros(8).int()),
+            TypeError,
+            "expected offset of dtype float32, .* got int32",
+        ),
+        (
+            (torch.zeros(2, 3), torch.zeros(3, 8, device="meta")),
+            ValueError,
+            "expected projection on cpu, where the other tensors are, got meta",
+        ),
+        (
+            (torch.zeros(2, 3), torch.zeros(3, 8), torch.zeros(8, device="meta")),
+            ValueError,
+            "expected offset on cpu, where the other tensors are, got meta",
+        ),
+        (
+            (torch.zeros(2, 3, device="meta"), torch.zeros(3, 8, device="meta")),
+            ValueError,
+            "on a CPU or a CUDA device, got meta",
+        ),
+    ],
+    ids=str,
+)
+def test_bad_input_to_pack_projections(arguments, error, message):
+    with pytest.raises(error, match=f"pack_projections: .*{message}"):
+        fh.pack_projections(*arguments)

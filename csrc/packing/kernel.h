@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../matrix_product.h"
+
 namespace fasthash {
 
 // What is packed, by how its bits are read: floating-point numbers are positive when their bits are, as integers.
@@ -13,6 +15,10 @@ struct PackingKernel {
     // Writes bit i % 8 of out[i / 8] = (x[i] > 0) for i in [0, n), the rest of the last byte zero.
     // Returns whether there was a NaN.
     bool (*pack)(const void* x, Element element, int64_t n, uint8_t* out);
+
+    // Packs the product row by row: that of row i starts at out + i * out_row. Returns whether there was a NaN.
+    bool (*project_float)(const Product<float>& product, uint8_t* out, int64_t out_row);
+    bool (*project_double)(const Product<double>& product, uint8_t* out, int64_t out_row);
 };
 
 PackingKernel packing_kernel_baseline();

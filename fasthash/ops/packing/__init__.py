@@ -1,3 +1,3 @@
-from fasthash.ops.packing.op import KERNELS, pack_bits, unpack_bits
+from fasthash.ops.packing.op import KERNELS, pack_bits, pack_projections, unpack_bits
 
-__all__ = ["KERNELS", "pack_bits", "unpack_bits"]
+__all__ = ["KERNELS", "pack_bits", "pack_projections", "unpack_bits"]

@@ -6,9 +6,10 @@ import torch
 import triton
 import triton.language as tl
 
-from fasthash.ops.packing.reference import refuse_nan
+from fasthash.ops.packing.reference import nan_projection, refuse_nan
 
 ROWS, BYTES = 16, 8  # a program's share of the codes
+PROJECTED_ROWS, PROJECTED_BITS, DEPTH = 64, 64, 32  # its share of a product, and the columns of x at a time
 
 
 # Floating-point numbers are read as signed integers: positive when those are, NaN beyond the bits of infinity.
@@ -58,4 +59,61 @@ def pack_bits(x: torch.Tensor) -> torch.Tensor:
     )  # fmt: skip
     if infinity is not None and nan.item():
         refuse_nan(x)
+    return codes
+
+
+@triton.jit
+def pack_projections_kernel(
+    x_ptr, projection_ptr, offset_ptr, codes_ptr, place_ptr, n, d, n_bits, row_stride, column_stride,
+    ROWS: tl.constexpr, BITS: tl.constexpr, DEPTH: tl.constexpr,
+):  # fmt: skip
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    bits = tl.program_id(1) * BITS + tl.arange(0, BITS)
+    is_row, is_bit = rows < n, bits < n_bits
+    element = projection_ptr.dtype.element_ty
+    projections = tl.zeros((ROWS, BITS), dtype=element)
+    for first in range(0, d, DEPTH):
+        columns = first + tl.arange(0, DEPTH)
+        is_column = columns < d
+        x_places = rows[:, None] * row_stride + columns[None, :].to(tl.int64) * column_stride
+        x = tl.load(x_ptr + x_places, mask=is_row[:, None] & is_column[None, :], other=0).to(element)
+        places = columns[:, None].to(tl.int64) * n_bits + bits[None, :]
+        hyperplanes = tl.load(projection_ptr + places, mask=is_column[:, None] & is_bit[None, :], other=0)
+        # TensorFloat32 would round the factors to 10 bits, and signs would change.
+        projections = tl.dot(x, hyperplanes, projections, input_precision="ieee", out_dtype=element)
+    values = projections - tl.load(offset_ptr + bits, mask=is_bit, other=0)[None, :]
+    inside = is_row[:, None] & is_bit[None, :]
+    places = rows[:, None] * n_bits + bits[None, :]
+    beyond = n.to(tl.int64) * n_bits
+    first_nan = tl.min(tl.where(inside & (values != values), places, beyond).reshape(ROWS * BITS), axis=0)
+    tl.atomic_min(place_ptr, first_nan, mask=first_nan < beyond)
+    ones = (inside & (values > 0)).to(tl.int32).reshape(ROWS, BITS // 8, 8)
+    codes = tl.sum(ones << tl.arange(0, 8)[None, None, :], axis=2).to(tl.uint8)
+    n_bytes = (n_bits + 7) // 8
+    byte = tl.program_id(1) * (BITS // 8) + tl.arange(0, BITS // 8)
+    tl.store(
+        codes_ptr + rows[:, None] * n_bytes + byte[None, :], codes, mask=is_row[:, None] & (byte < n_bytes)[None, :]
+    )
+
+
+def pack_projections(x: torch.Tensor, projection: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
+    """Return uint8 [n, ceil(b / 8)] of the signs of `x @ projection - offset` in the dtype of `projection`.
+
+    Waits for the device, because a projection may be NaN.
+    """
+    (n, d), n_bits = x.shape, projection.shape[1]
+    codes = x.new_empty((n, (n_bits + 7) // 8), dtype=torch.uint8)
+    if n == 0:
+        return codes
+    beyond = n * n_bits
+    place = torch.full((), beyond, dtype=torch.int64, device=x.device)
+    thresholds = projection.new_zeros(n_bits) if offset is None else offset.detach().contiguous()
+    grid = (triton.cdiv(n, PROJECTED_ROWS), triton.cdiv(n_bits, PROJECTED_BITS))
+    pack_projections_kernel[grid](
+        x.detach(), projection.detach().contiguous(), thresholds, codes, place, n, d, n_bits, *x.stride(),
+        ROWS=PROJECTED_ROWS, BITS=PROJECTED_BITS, DEPTH=DEPTH,
+    )  # fmt: skip
+    first_nan = int(place.item())
+    if first_nan < beyond:
+        raise nan_projection(first_nan, n_bits)
     return codes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_integer, check_matrix, dtype_name
+from fasthash.errors import MAX_BITS, check_codes, check_device, check_integer, check_matrix, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
 
@@ -15,10 +15,8 @@ KERNELS = {
     "triton": Kernel("fasthash.ops.packing.kernel_triton", ("cuda",), package="triton"),
 }
 
-DTYPES = (
-    torch.float32, torch.float64, torch.float16, torch.bfloat16,
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-)  # fmt: skip
+FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+DTYPES = (*FLOATING, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
@@ -44,6 +42,60 @@ def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
         raise TypeError(f"pack_bits: expected x of dtype {names}, got {dtype_name(tensor)}")
     check_matrix("pack_bits", "x", tensor, "b")
     return as_given(dispatch(KERNELS, "pack_bits", tensor, kernel)(tensor), x)
+
+
+def pack_projections(x: Array, projection: Array, offset: Array | None = None, *, kernel: str | None = None) -> Array:
+    """Pack which side of each of b hyperplanes real embeddings lie on, without storing the projections.
+
+    Bit i of a row is 1 where `(x @ projection)[:, i] > offset[i]`, in the order of `pack_bits`. The product is computed
+    in float64 where `x` is float64, else in float32, on a GPU too. Kernels and processor levels round differently, so
+    a projection within rounding of its offset may get either bit.
+
+    Args:
+        x: [n, d] of float32, float64, float16 or bfloat16, any strides, on a CPU or CUDA device.
+        projection: [d, b] of any floating-point dtype, b from 1 to 4,096, on the device of `x`; converted to the dtype
+            of the product.
+        offset: [b], as `projection`; zeros by default.
+        kernel: a name from `fasthash.ops.packing.KERNELS`; by default the best one for the device.
+
+    Returns:
+        uint8 [n, ceil(b / 8)], a tensor if `x` is one, else a NumPy array.
+
+    Raises:
+        TypeError: if an argument is not floating-point.
+        ValueError: if shapes or devices do not fit, or `x @ projection - offset` holds a NaN.
+    """
+    tensor = _floating("x", x)
+    check_matrix("pack_projections", "x", tensor, "d")
+    product = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    d = tensor.shape[1]
+    hyperplanes = _floating("projection", projection)
+    if hyperplanes.ndim != 2 or hyperplanes.shape[0] != d or not 1 <= hyperplanes.shape[1] <= MAX_BITS:
+        raise ValueError(
+            f"pack_projections: expected projection of shape [{d}, b], as x has {d} columns, b from 1 to {MAX_BITS}, "
+            f"got {list(hyperplanes.shape)}"
+        )
+    check_device("pack_projections", "projection", hyperplanes, tensor.device)
+    thresholds = None
+    if offset is not None:
+        thresholds = _floating("offset", offset)
+        if list(thresholds.shape) != [hyperplanes.shape[1]]:
+            raise ValueError(
+                f"pack_projections: expected offset of shape [{hyperplanes.shape[1]}], one for each column of "
+                f"projection, got {list(thresholds.shape)}"
+            )
+        check_device("pack_projections", "offset", thresholds, tensor.device)
+        thresholds = thresholds.to(product)
+    function = dispatch(KERNELS, "pack_projections", tensor, kernel)
+    return as_given(function(tensor, hyperplanes.to(product), thresholds), x)
+
+
+def _floating(name: str, x: Array) -> torch.Tensor:
+    tensor = to_tensor("pack_projections", name, x)
+    if tensor.dtype not in FLOATING:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATING)
+        raise TypeError(f"pack_projections: expected {name} of dtype {names}, got {dtype_name(tensor)}")
+    return tensor
 
 
 def unpack_bits(codes: Array, n_bits: int) -> Array:
@@ -76,4 +128,9 @@ def _pack_bits_fake(x: torch.Tensor) -> torch.Tensor:
     return x.new_empty((x.shape[0], (x.shape[1] + 7) // 8), dtype=torch.uint8)
 
 
+def _pack_projections_fake(x: torch.Tensor, projection: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
+    return x.new_empty((x.shape[0], (projection.shape[1] + 7) // 8), dtype=torch.uint8)
+
+
 register("pack_bits(Tensor x) -> Tensor", KERNELS, _pack_bits_fake)
+register("pack_projections(Tensor x, Tensor projection, Tensor? offset) -> Tensor", KERNELS, _pack_projections_fake)

@@ -14,6 +14,14 @@ def refuse_nan(x: torch.Tensor) -> None:
         raise ValueError(f"pack_bits: expected x without NaN, got one at row {row}, column {column}")
 
 
+def nan_projection(place: int, n_bits: int) -> ValueError:
+    """Return the error for a NaN at `place`, in C order, of projections [n, n_bits]."""
+    row, column = divmod(place, n_bits)
+    return ValueError(
+        f"pack_projections: expected x @ projection - offset without NaN, got one at row {row}, column {column}"
+    )
+
+
 def pack_bits(x: torch.Tensor) -> torch.Tensor:
     """Return uint8 [n, ceil(b / 8)] of the signs of `x` [n, b]."""
     refuse_nan(x)
@@ -22,3 +30,14 @@ def pack_bits(x: torch.Tensor) -> torch.Tensor:
     bits = pad((x > 0).to(torch.uint8), (0, n_bytes * 8 - n_bits)).view(n, n_bytes, 8)
     weights = 2 ** torch.arange(8, dtype=torch.uint8, device=x.device)
     return (bits * weights).sum(dim=2, dtype=torch.uint8)
+
+
+def pack_projections(x: torch.Tensor, projection: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
+    """Return uint8 [n, ceil(b / 8)] of the signs of `x @ projection - offset`, computed in float64."""
+    projections = x.double() @ projection.double()
+    if offset is not None:
+        projections = projections - offset.double()
+    nans = torch.isnan(projections).flatten().nonzero()
+    if len(nans):
+        raise nan_projection(int(nans[0]), projection.shape[1])
+    return pack_bits(projections)
