@@ -1,10 +1,12 @@
-"""What every hasher is: an affine map fitted to data, whose signs are the code."""
+"""What every hasher is: projections fitted to embeddings, whose signs are the code."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,19 +22,17 @@ _FORMAT = "fasthash hasher 1"
 
 
 class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Base of the hashers. The code of x is the signs of `(x - mean_) @ projection_`.
+    """Base of the hashers.
 
-    A subclass has `n_bits` among its parameters and defines `_fit`.
+    A subclass has `n_bits` among its parameters, names its fitted tensors, and defines `_fit` and `_project`.
 
     Attributes:
-        mean_: float32 [d], set by `fit`.
-        projection_: float32 [d, n_bits], set by `fit`.
         n_features_in_: d, set by `fit`.
     """
 
+    TENSORS: ClassVar[tuple[str, ...]]  # the attributes that `fit` sets and `save` writes
+
     n_bits: int
-    mean_: torch.Tensor
-    projection_: torch.Tensor
     n_features_in_: int
 
     def fit(self, X: Array, y: object = None) -> Hasher:
@@ -47,7 +47,7 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             ValueError: if `X` is not a finite matrix with at least one row, or a parameter does not fit it.
         """
         where = f"{type(self).__name__}.fit"
-        x = _embeddings(where, X)
+        x = _embeddings(where, X).to(torch.float32)
         if x.shape[0] == 0 or x.shape[1] == 0:
             raise ValueError(f"{where}: expected X with at least one row and one column, got {list(x.shape)}")
         if not torch.isfinite(x).all():
@@ -56,15 +56,22 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                 f"{where}: expected X to be finite, got {x[row, column].item()} at row {row}, column {column}"
             )
         check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS)
-        mean, projection = self._fit(where, x)
-        self.mean_ = mean.to("cpu", torch.float32)
-        self.projection_ = projection.to("cpu", torch.float32).contiguous()
+        for name, tensor in zip(self.TENSORS, self._fit(where, x), strict=True):
+            setattr(self, name, tensor.cpu().contiguous())
         self.n_features_in_ = x.shape[1]
         return self
 
-    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean [d] and the projection [d, n_bits] for float32 `x` [n, d]."""
+    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what `TENSORS` names, for float32 `x` [n, d]; errors begin with `where`."""
         raise NotImplementedError
+
+    def _project(self, x: torch.Tensor) -> torch.Tensor:
+        """Return float32 [n, n_bits], whose signs are the bits, for float32 `x` [n, d]."""
+        raise NotImplementedError
+
+    def _encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the packed codes of floating-point `x` [n, d]."""
+        return pack_bits(self._project(x.to(torch.float32)))  # type: ignore[no-any-return]
 
     def transform(self, X: Array) -> Array:
         """Return the projections whose signs are the bits.
@@ -80,12 +87,7 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             TypeError: if `X` is not floating-point.
             ValueError: if `X` is not as wide as the embeddings that were fitted.
         """
-        check_is_fitted(self)
-        where = f"{type(self).__name__}.transform"
-        x = _embeddings(where, X)
-        if x.shape[1] != self.n_features_in_:
-            raise ValueError(f"{where}: expected X with {self.n_features_in_} columns, as fitted, got {x.shape[1]}")
-        return as_given((x - self.mean_.to(x.device)) @ self.projection_.to(x.device), X)
+        return as_given(self._project(self._as_fitted("transform", X).to(torch.float32)), X)
 
     def encode(self, X: Array) -> Array:
         """Return the packed codes of embeddings.
@@ -99,18 +101,31 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
             TypeError: if `X` is not floating-point.
-            ValueError: if `X` is not as wide as the embeddings that were fitted, or holds a NaN.
+            ValueError: if `X` is not as wide as the embeddings that were fitted, or a projection is NaN.
         """
-        return pack_bits(self.transform(X))
+        return as_given(self._encode(self._as_fitted("encode", X)), X)
+
+    def _as_fitted(self, method: str, X: Array) -> torch.Tensor:
+        check_is_fitted(self)
+        where = f"{type(self).__name__}.{method}"
+        x = _embeddings(where, X)
+        if x.shape[1] != self.n_features_in_:
+            raise ValueError(f"{where}: expected X with {self.n_features_in_} columns, as fitted, got {x.shape[1]}")
+        return x
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and fitted state to a safetensors file, whole or not at all."""
         check_is_fitted(self)
-        metadata = {"format": _FORMAT, "class": type(self).__name__, "parameters": json.dumps(self.get_params())}
+        metadata = {
+            "format": _FORMAT,
+            "class": type(self).__name__,
+            "parameters": json.dumps(self.get_params()),
+            "n_features_in": str(self.n_features_in_),
+        }
         target = Path(path)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            save_file({"mean": self.mean_, "projection": self.projection_}, unfinished, metadata)
+            save_file({name: getattr(self, name) for name in self.TENSORS}, unfinished, metadata)
             os.replace(unfinished, target)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -131,17 +146,26 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                     raise ValueError(
                         f"{where}: expected a file in the format {_FORMAT!r}, got {metadata.get('format')!r}"
                     )
-                mean, projection = file.get_tensor("mean"), file.get_tensor("projection")
+                classes = {known.__name__: known for known in _with_subclasses(cls)}
+                if metadata["class"] not in classes:
+                    raise ValueError(
+                        f"{where}: expected a file of {' or '.join(classes)}, got one of {metadata['class']}"
+                    )
+                hasher: Hasher = classes[metadata["class"]](**json.loads(metadata["parameters"]))
+                for name in hasher.TENSORS:
+                    setattr(hasher, name, file.get_tensor(name))
         except SafetensorError as error:
             raise ValueError(
                 f"{where}: expected a safetensors file of a hasher at {os.fspath(path)}: {error}"
             ) from None
-        classes = {known.__name__: known for known in [cls, *cls.__subclasses__()]}
-        if metadata["class"] not in classes:
-            raise ValueError(f"{where}: expected a file of {' or '.join(classes)}, got one of {metadata['class']}")
-        hasher: Hasher = classes[metadata["class"]](**json.loads(metadata["parameters"]))
-        hasher.mean_, hasher.projection_, hasher.n_features_in_ = mean, projection, projection.shape[0]
+        hasher.n_features_in_ = int(metadata["n_features_in"])
         return hasher
+
+
+def _with_subclasses(cls: type[Hasher]) -> Iterator[type[Hasher]]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _with_subclasses(subclass)
 
 
 def _embeddings(where: str, X: Array) -> torch.Tensor:
@@ -149,12 +173,7 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
     if not x.is_floating_point():
         raise TypeError(f"{where}: expected X of a floating-point dtype, got {dtype_name(x)}")
     check_matrix(where, "X", x, "d")
-    return x.detach().to(torch.float32)
-
-
-def signs(x: torch.Tensor) -> torch.Tensor:
-    """Return -1 or +1 as `pack_bits` reads it: zero is negative."""
-    return (x > 0).to(x.dtype) * 2 - 1
+    return x.detach()
 
 
 def principal_axes(x: torch.Tensor, n_axes: int) -> torch.Tensor:

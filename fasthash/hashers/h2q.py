@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from fasthash import _core
 from fasthash.errors import check_choice, check_integer, check_number
-from fasthash.hashers.base import Hasher, principal_axes
+from fasthash.hashers.affine import AffineHasher
+from fasthash.hashers.base import principal_axes
 from fasthash.hashers.itq import procrustes_rotation
 from fasthash.ops.householder import householder_product
 
@@ -18,7 +19,7 @@ _ITQ_ITERATIONS = 50
 _EPOCHS_A_CALL = 50  # after as many parts of the training the progress bar moves
 
 
-class H2Q(Hasher):
+class H2Q(AffineHasher):
     """Householder quantisation: the rotation that brings embeddings closest to their signs, by gradient descent.
 
     With rows x scaled to length sqrt(n_bits) and z = U x, where U is a product of n_bits Householder reflections,
@@ -96,7 +97,7 @@ class H2Q(Hasher):
         self.progress = progress
         self.seed = seed
 
-    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self._check_parameters(where, x.shape[1])
         mean = x.mean(0) if self.center else torch.zeros_like(x[0])
         whole = self.n_bits == x.shape[1]

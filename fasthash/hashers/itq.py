@@ -3,10 +3,11 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_integer
-from fasthash.hashers.base import Hasher, principal_axes, signs
+from fasthash.hashers.affine import AffineHasher
+from fasthash.hashers.base import principal_axes
 
 
-class ITQ(Hasher):
+class ITQ(AffineHasher):
     """Iterative quantisation: the rotation of the principal components that brings them closest to their signs.
 
     Minimises ||sign(V R) - V R||^2 over orthogonal R for V = (X - mean) P, the leading principal components, by turns:
@@ -31,12 +32,13 @@ class ITQ(Hasher):
         self.n_iterations = n_iterations
         self.seed = seed
 
-    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         check_integer(where, "n_iterations", self.n_iterations, 0)
         check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         mean = x.mean(0)
-        axes = principal_axes(x - mean, self.n_bits)
-        v = (x - mean) @ axes  # [n, n_bits]
+        v = x - mean
+        axes = principal_axes(v, self.n_bits)
+        v = v @ axes  # [n, n_bits]
         v /= v.square().mean().sqrt().clamp(min=torch.finfo(v.dtype).tiny)
         rotation, self.objective_ = procrustes_rotation(v, self.n_iterations, self.seed)
         return mean, axes @ rotation
@@ -44,18 +46,18 @@ class ITQ(Hasher):
 
 def procrustes_rotation(v: torch.Tensor, n_iterations: int, seed: int) -> tuple[torch.Tensor, list[float]]:
     """Return the rotation R [b, b] of ITQ for the rows `v` [n, b], and the mean of (|v R| - 1)^2 on the way to it."""
+    n_bits = v.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    gaussian = torch.randn((v.shape[1], v.shape[1]), generator=generator, dtype=torch.float64)
-    rotation = torch.linalg.qr(gaussian).Q.to(v)
-    rotated = v @ rotation
-    objective = [_objective(rotated)]
-    for _ in range(n_iterations):
-        u, _, wt = torch.linalg.svd((signs(rotated).T @ v).to(torch.float64))
-        rotation = (wt.T @ u.T).to(v)
-        rotated = v @ rotation
-        objective.append(_objective(rotated))
+    rotation = torch.linalg.qr(torch.randn((n_bits, n_bits), generator=generator, dtype=torch.float64)).Q.to(v)
+    sums, mean_square, rotated = v.sum(0), float(v.square().mean(dtype=torch.float64)), torch.empty_like(v)
+    objective = []
+    for iteration in range(n_iterations + 1):
+        torch.mm(v, rotation, out=rotated)
+        # B^T V without storing B: the signs of what is positive, twice, less all ones.
+        alignment = (2 * (rotated.gt_(0).T @ v) - sums).to(torch.float64)
+        magnitude = float((alignment.T * rotation).sum()) / v.numel()  # the mean of |V R|
+        objective.append(mean_square - 2 * magnitude + 1)
+        if iteration < n_iterations:
+            u, _, wt = torch.linalg.svd(alignment)
+            rotation = (wt.T @ u.T).to(v)
     return rotation, objective
-
-
-def _objective(rotated: torch.Tensor) -> float:
-    return float((rotated.abs() - 1).square().mean(dtype=torch.float64))

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.hashers.base import Hasher
+from fasthash.hashers.affine import AffineHasher
 
 
-class LSH(Hasher):
+class LSH(AffineHasher):
     """Random hyperplanes: bit i is the side of a Gaussian hyperplane that x lies on.
 
     Args:
@@ -21,7 +21,7 @@ class LSH(Hasher):
         self.center = center
         self.seed = seed
 
-    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(self.seed)
-        mean = x.mean(0) if self.center else torch.zeros(x.shape[1])
-        return mean, torch.randn((x.shape[1], self.n_bits), generator=generator)
+        mean = x.mean(0) if self.center else x.new_zeros(x.shape[1])
+        return mean, torch.randn((x.shape[1], self.n_bits), generator=generator).to(x)

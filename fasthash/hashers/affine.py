@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import torch
+
+from fasthash.hashers.base import Hasher
+from fasthash.ops.packing import pack_projections
+
+
+class AffineHasher(Hasher):
+    """Base of the hashers whose code is the signs of `(x - mean_) @ projection_`. A subclass defines `_fit_affine`.
+
+    `encode` compares `x @ projection_` with `offset_` and never stores the projections. Its bits may differ from the
+    signs that `transform` returns where a projection is within rounding of zero; no more than what the rounding of
+    the embeddings themselves can turn, but for a factor that grows with d.
+
+    Attributes:
+        mean_: float32 [d], set by `fit`.
+        projection_: float32 [d, n_bits], set by `fit`.
+        offset_: float64 [n_bits], `mean_ @ projection_`.
+    """
+
+    TENSORS = ("mean_", "projection_", "offset_")
+
+    mean_: torch.Tensor
+    projection_: torch.Tensor
+    offset_: torch.Tensor
+
+    def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        mean, projection = self._fit_affine(where, x)
+        return mean, projection, mean.double() @ projection.double()
+
+    def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean [d] and the projection [d, n_bits], float32, for float32 `x` [n, d]."""
+        raise NotImplementedError
+
+    def _project(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.mean_.to(x.device)) @ self.projection_.to(x.device)
+
+    def _encode(self, x: torch.Tensor) -> torch.Tensor:
+        return pack_projections(  # type: ignore[no-any-return]
+            x, self.projection_.to(x.device), self.offset_.to(x.device)
+        )
