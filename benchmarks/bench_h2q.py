@@ -80,8 +80,8 @@ ROWS = {
     "floor: bare products and solves": bare_products,
     "fasthash": lambda x: compiled(x, ""),
     **{f"fasthash {isa}": lambda x, isa=isa: compiled(x, isa) for isa in ("baseline", "avx2")},
-    "torch with fasthash's householder_apply": lambda x: applied(x, None),
-    "torch with the closed form": lambda x: applied(x, "torch"),
+    "fasthash householder_apply in a torch loop": lambda x: applied(x, None),
+    "fasthash closed form in a torch loop": lambda x: applied(x, "torch"),
     "torch parametrizations.orthogonal": parametrized,
 }
 

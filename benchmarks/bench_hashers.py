@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from fasthash.hashers import ITQ
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 N_BITS, N_ITERATIONS = 64, 50
 
 
@@ -17,15 +17,6 @@ def embeddings(rng, scale):
     n = scale(20_000, 500)
     centres = rng.standard_normal((20, N_BITS), dtype=np.float32)
     return centres[rng.integers(20, size=n)] + 0.1 * rng.standard_normal((n, N_BITS), dtype=np.float32)
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setenv("FASTHASH_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def quantisation_error(projections):

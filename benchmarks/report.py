@@ -47,7 +47,9 @@ def rows_of(benchmarks: Iterable[dict]) -> list[dict[str, object]]:
 
 def facts(machine: dict) -> str:
     cpu = machine.get("cpu", {})
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "numba", "faiss-cpu", "usearch"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "numpy", "numba", "faiss-cpu", "usearch", "POT")
+    )
     return (
         f"{cpu.get('brand_raw', machine.get('processor'))}, {cpu.get('count')} processors; "
         f"fasthash level {_core.active_isa()}; Python {machine['python_version']}, {packages}"

@@ -46,8 +46,8 @@ class H2Q(AffineHasher):
         restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
             processors; the best on the rows that decide is kept.
         center: whether the mean is subtracted; the paper does not.
-        validation_fraction: share of the rows that is held out and decides which epoch is kept; with 0, all rows decide,
-            which does better where there are few.
+        validation_fraction: share of the rows that is held out and decides which epoch is kept; with 0 all rows
+            decide, which does better where there are few.
         patience: epochs without a better objective on the rows that decide after which to stop; None never stops early.
         progress: whether to show a progress bar.
         seed: of the held-out rows, the order of the others, and random rotations.
