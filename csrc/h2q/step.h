@@ -51,6 +51,13 @@ Values exponential(Values x) {
     return series * (Values)(((Integers)shifted << 23) + (127 << 23));
 }
 
+// Blocks of rows, for triangles: what is known to be zero, or not needed, is skipped.
+template <class F>
+void for_blocks(int64_t n, const F& f) {
+    constexpr int64_t kRows = 64;
+    for (int64_t first = 0; first < n; first += kRows) f(first, n - first < kRows ? n - first : kRows);
+}
+
 struct Objective {
     double sum = 0;
 
@@ -135,11 +142,16 @@ void rotation(const H2QState& state) {
     float* const m = state.matrices[kScaled];
     float* const rotation_t = state.matrices[kRotation];
     unit_rows(state.v, k, k, w, state.lengths);
-    Gemm::multiply({k, k, k, w, k, 1, w, 1, k, 1, nullptr, 0, s, k});
+    for_blocks(k, [&](int64_t first, int64_t rows) {
+        const float* from = w + first * k;
+        Gemm::multiply({rows, k - first, k, from, k, 1, from, 1, k, 1, nullptr, 0, s + first * k + first, k});
+    });
     for (int64_t i = 0; i < k; ++i) s[i * k + i] *= 0.5F;
     __builtin_memset(inverse, 0, static_cast<size_t>(size) * sizeof(float));
     invert_upper(s, k, k, inverse);
-    Gemm::multiply({k, k, k, inverse, k, 1, w, k, 1, 1, nullptr, 0, m, k});
+    for_blocks(k, [&](int64_t first, int64_t rows) {
+        Gemm::multiply({rows, k, k - first, inverse + first * k + first, k, 1, w + first * k, k, 1, 1, nullptr, 0, m + first * k, k});
+    });
     __builtin_memset(rotation_t, 0, static_cast<size_t>(size) * sizeof(float));
     for (int64_t i = 0; i < k; ++i) rotation_t[i * k + i] = 1;
     Gemm::multiply({k, k, k, m, 1, k, w, k, 1, -1, rotation_t, k, rotation_t, k});
@@ -161,8 +173,12 @@ void pull_back(const float* slope, const H2QState& state, float* scratch, float*
     const float* const inverse = state.matrices[kTriangleInverse];
     const float* const m = state.matrices[kScaled];
     Gemm::multiply({k, k, k, w, k, 1, slope, 1, k, 1, nullptr, 0, scratch, k});
-    Gemm::multiply({k, k, k, inverse, 1, k, scratch, k, 1, -1, nullptr, 0, gradient, k});
-    Gemm::multiply({k, k, k, gradient, k, 1, m, 1, k, -1, nullptr, 0, scratch, k});
+    for_blocks(k, [&](int64_t first, int64_t rows) {
+        Gemm::multiply({rows, k, first + rows, inverse + first, 1, k, scratch, k, 1, -1, nullptr, 0, gradient + first * k, k});
+    });
+    for_blocks(k, [&](int64_t first, int64_t rows) {
+        Gemm::multiply({rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
+    });
     for (int64_t i = 0; i < k; ++i) {
         for (int64_t j = i + 1; j < k; ++j) scratch[j * k + i] = scratch[i * k + j];
     }
