@@ -1,5 +1,15 @@
 """Losses of learning to hash, as torch modules."""
 
+from fasthash.losses.base import HashingLoss
+from fasthash.losses.cel import CEL
+from fasthash.losses.csq import CSQ, hash_centers
+from fasthash.losses.dbdh import DBDH
+from fasthash.losses.dch import DCH
+from fasthash.losses.dhn import DHN
+from fasthash.losses.dpsh import DPSH
+from fasthash.losses.greedyhash import GreedyHash
+from fasthash.losses.hashnet import HashNet
+from fasthash.losses.hyp2 import HyP2
 from fasthash.losses.quantization import (
     HSWD,
     BitBalance,
@@ -8,5 +18,25 @@ from fasthash.losses.quantization import (
     OptimalTransport,
     SlicedWasserstein,
 )
+from fasthash.losses.wglhh import WGLHH
 
-__all__ = ["HSWD", "BitBalance", "LogCosh", "MagnitudeError", "OptimalTransport", "SlicedWasserstein"]
+__all__ = [
+    "CEL",
+    "CSQ",
+    "DBDH",
+    "DCH",
+    "DHN",
+    "DPSH",
+    "HSWD",
+    "WGLHH",
+    "BitBalance",
+    "GreedyHash",
+    "HashNet",
+    "HashingLoss",
+    "HyP2",
+    "LogCosh",
+    "MagnitudeError",
+    "OptimalTransport",
+    "SlicedWasserstein",
+    "hash_centers",
+]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy.linalg import hadamard
+from torch.nn import functional
+
+from fasthash.errors import check_integer
+from fasthash.losses.base import HashingLoss, one_hot
+from fasthash.losses.quantization import MagnitudeError
+
+
+def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
+    """Return distinct codes far from each other, -1 and +1 in float32 [n_classes, n_bits].
+
+    Where n_bits is a power of two and n_classes at most 2 n_bits, they are rows of a Hadamard matrix and their
+    negatives, at distance n_bits / 2 or more; else random codes, of as many +1 as -1 while there are enough of those.
+
+    Args:
+        n_classes: 1 to 2^n_bits.
+        n_bits: at least 1.
+        seed: of the random codes.
+
+    Raises:
+        TypeError: if a number is not an integer.
+        ValueError: if there are fewer codes than classes.
+
+    Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval", 2020, algorithm 1.
+    """
+    n_bits = check_integer("hash_centers", "n_bits", n_bits, 1)
+    n_classes = check_integer("hash_centers", f"n_classes for {n_bits} bits", n_classes, 1, 2**n_bits)
+    if n_bits & (n_bits - 1) == 0 and n_classes <= 2 * n_bits:
+        rows = torch.from_numpy(hadamard(n_bits)).float()
+        return torch.cat([rows, -rows])[:n_classes]
+    generator = torch.Generator().manual_seed(seed)
+    if 4 * n_classes > 2**n_bits:
+        every = (torch.arange(2**n_bits)[:, None] >> torch.arange(n_bits) & 1).float() * 2 - 1
+        return every[torch.randperm(len(every), generator=generator)[:n_classes]]
+    balanced = math.comb(n_bits, n_bits // 2) >= 2 * n_classes
+    codes = torch.empty(0, n_bits)
+    while len(codes) < n_classes:
+        draws = torch.rand(2 * n_classes, n_bits, generator=generator)
+        ones = draws.argsort(1).argsort(1) < n_bits // 2 if balanced else draws < 0.5
+        codes = torch.cat([codes, ones.float() * 2 - 1])
+        rows, inverse = torch.unique(codes, dim=0, return_inverse=True)
+        first = torch.full((len(rows),), len(codes)).scatter_reduce(0, inverse, torch.arange(len(codes)), "amin")
+        codes = codes[first.sort().values]
+    return codes[:n_classes]
+
+
+class CSQ(HashingLoss):
+    """Central similarity quantisation: binary cross entropy between (tanh u + 1) / 2 and the bits of a class's centre.
+
+    The centre of an item of several labels is the majority of theirs, ties by a fixed random code. Its quantisation
+    term is the mean of (|tanh u| - 1)^2.
+
+    Args:
+        n_bits: at least 1.
+        n_classes: 1 to 2^n_bits.
+        seed: of random centres and ties.
+        quantization: see `HashingLoss`.
+        quantization_weight: see `HashingLoss`; the authors have 0.05 for ResNet-50, 1e-4 to 1e-3 for AlexNet.
+
+    Attributes:
+        centers: -1 and +1 [n_classes, n_bits], part of the state.
+
+    Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval", 2020, and its code.
+    """
+
+    original_weight = 1e-3
+    centers: torch.Tensor
+    tie_bits: torch.Tensor
+
+    def __init__(
+        self,
+        n_bits: int,
+        n_classes: int,
+        seed: int = 0,
+        *,
+        quantization: str = "original",
+        quantization_weight: float | None = None,
+    ) -> None:
+        super().__init__(quantization, quantization_weight)
+        self.register_buffer("centers", hash_centers(n_classes, n_bits, seed))
+        ties = torch.rand(n_bits, generator=torch.Generator().manual_seed(seed)) < 0.5
+        self.register_buffer("tie_bits", ties.float() * 2 - 1)
+
+    def original_quantizer(self) -> torch.nn.Module:
+        """Return the square magnitude error after tanh."""
+        return _AfterTanh(MagnitudeError(2))
+
+    def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the cross entropy with the centres' bits."""
+        if labels.ndim == 1:
+            centers = self.centers[labels]
+        else:
+            votes = one_hot(labels, len(self.centers)).to(self.centers.dtype) @ self.centers
+            centers = torch.where(votes == 0, self.tie_bits, votes.sign())
+        # (tanh u + 1) / 2 is the logistic function of 2 u.
+        return functional.binary_cross_entropy_with_logits(2 * u, (centers.to(u.dtype) + 1) / 2)
+
+
+class _AfterTanh(torch.nn.Module):
+    def __init__(self, term: torch.nn.Module) -> None:
+        super().__init__()
+        self.term = term
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        loss: torch.Tensor = self.term(torch.tanh(u))
+        return loss
