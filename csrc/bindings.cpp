@@ -9,6 +9,7 @@ namespace py = pybind11;
 namespace fasthash {
 void register_packing(py::module_& m);
 void register_hamming(py::module_& m);
+void register_ranking(py::module_& m);
 void register_wasserstein(py::module_& m);
 void register_h2q(py::module_& m);
 void register_householder(py::module_& m);
@@ -34,6 +35,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("default_threads", &default_threads);
     register_packing(m);
     register_hamming(m);
+    register_ranking(m);
     register_wasserstein(m);
     register_h2q(m);
     register_householder(m);

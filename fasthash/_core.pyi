@@ -72,6 +72,17 @@ def hamming_topk(
 def hamming_radius(
     queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
 ) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
+def distance_counts(
+    queries: NDArray[uint8],
+    codes: NDArray[uint8],
+    query_labels: NDArray[int64],
+    labels: NDArray[int64],
+    shared: bool,
+    totals: NDArray[int64],
+    relevants: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> None: ...
 
 class H2QTrainer:
     def __init__(

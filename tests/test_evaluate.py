@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash import evaluate
-from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve
+from fasthash.evaluate import (
+    counts,
+    mean_average_precision,
+    precision_at,
+    precision_recall_curve,
+    precision_within,
+    recall_at,
+)
+from fasthash.evaluate.counts import Retrieval
 
 
 def orders(distances):
@@ -26,6 +34,22 @@ def average_precision(relevance):
         found += relevant
         total += Fraction(relevant * found, place)
     return total / found if found else Fraction(0)
+
+
+def as_ranked(retrieval):
+    """For every query, the relevance by rank of every order of the ties, the database's own order first."""
+    query_codes, query_labels, codes, labels = retrieval
+    for code, label in zip(query_codes, query_labels, strict=True):
+        distances = [bin(int(code[0] ^ other[0])).count("1") for other in codes]
+        yield [[int(labels[i] == label) for i in order] for order in orders(distances)]
+
+
+CHOSEN = {  # of all orders: those of a group of ties compare by where its relevant items are
+    "expected": lambda orders: orders,
+    "optimistic": lambda orders: [max(orders)],
+    "pessimistic": lambda orders: [min(orders)],
+    "index": lambda orders: [orders[0]],
+}
 
 
 @st.composite
@@ -44,19 +68,68 @@ def small_retrieval(draw):
 
 
 @given(small_retrieval())
-def test_ties_are_averaged_over_exactly(retrieval):
-    query_codes, query_labels, codes, labels = retrieval
-    n = len(codes)
-    average, precisions = Fraction(0), np.zeros(n)
-    for code, label in zip(query_codes, query_labels, strict=True):
-        distances = [bin(int(code[0] ^ other[0])).count("1") for other in codes]
-        relevances = [[int(labels[i] == label) for i in order] for order in orders(distances)]
-        average += Fraction(sum(map(average_precision, relevances)), len(relevances) * len(query_codes))
+def test_ties_against_all_orders(retrieval):
+    n = len(retrieval[2])
+    ranked = list(as_ranked(retrieval))
+    relevant = [sum(rows[0]) for rows in ranked]
+    for ties, choose in CHOSEN.items():
+        chosen = [choose(rows) for rows in ranked]
         for k in range(1, n + 1):
-            precisions[k - 1] += np.mean([np.mean(relevance[:k]) for relevance in relevances]) / len(query_codes)
-    assert mean_average_precision(*retrieval) == pytest.approx(float(average), abs=1e-12)
-    for k in range(1, n + 1):
-        assert precision_at(k, *retrieval) == pytest.approx(precisions[k - 1], abs=1e-12)
+            averages = [float(sum(average_precision(row[:k]) for row in rows) / len(rows)) for rows in chosen]
+            found = [sum(sum(row[:k]) for row in rows) / len(rows) for rows in chosen]
+            assert mean_average_precision(*retrieval, at=k, ties=ties) == pytest.approx(np.mean(averages), abs=1e-12)
+            assert precision_at(k, *retrieval, ties=ties) == pytest.approx(np.mean(found) / k, abs=1e-12)
+            recalls = [f / max(r, 1) for f, r in zip(found, relevant, strict=True)]
+            assert recall_at(k, *retrieval, ties=ties) == pytest.approx(np.mean(recalls), abs=1e-12)
+        assert mean_average_precision(*retrieval, ties=ties) == mean_average_precision(*retrieval, at=n, ties=ties)
+    answered = [a for a, r in zip(averages, relevant, strict=True) if r]
+    if answered:
+        skipped = mean_average_precision(*retrieval, at=n, ties="index", unanswered="skip")
+        assert skipped == pytest.approx(np.mean(answered), abs=1e-12)
+
+
+@given(small_retrieval(), st.integers(0, 8))
+def test_precision_within_a_radius(retrieval, radius):
+    within = fh.hamming_distance(retrieval[0], retrieval[2]) <= radius
+    relevant = retrieval[1][:, None] == retrieval[3]
+    shares = [relevant[i][within[i]].mean() if within[i].any() else np.nan for i in range(len(within))]
+    assert precision_within(radius, *retrieval) == pytest.approx(np.nan_to_num(shares).mean())
+    if not np.isnan(shares).all():
+        assert precision_within(radius, *retrieval, unanswered="skip") == pytest.approx(np.nanmean(shares))
+
+
+def test_ties_broken_by_cosine(rng):
+    u, v = rng.standard_normal((5, 12)), rng.standard_normal((80, 12))
+    labels, query_labels = rng.integers(0, 3, 80), rng.integers(0, 3, 5)
+    codes, query_codes = (fh.pack_bits(x[:, :8]) for x in (v, u))
+    cosines = (u / np.linalg.norm(u, axis=1, keepdims=True)) @ (v / np.linalg.norm(v, axis=1, keepdims=True)).T
+    order = np.argsort(10 * fh.hamming_distance(query_codes, codes) + (2 - 2 * cosines), axis=1, kind="stable")
+    relevance = query_labels[:, None] == labels[order]
+    for k in (3, 80):
+        expected = np.mean([float(average_precision([int(r) for r in row[:k]])) for row in relevance])
+        ours = mean_average_precision(
+            query_codes, query_labels, codes, labels, at=k, ties="cosine", query_embeddings=u, embeddings=v
+        )
+        assert ours == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_bits", [8, 64, 72, 1024])
+@pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
+def test_compiled_counts_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
+    """Label 0 classes are single labels; a database longer than a tile, queries of more than a task."""
+    codes, query_codes = (rng.integers(0, 256, (n, n_bits // 8), dtype=np.uint8) for n in (4100, 37))
+    if n_labels:
+        labels, query_labels = (rng.random((n, n_labels)) < 2 / n_labels for n in (4100, 37))
+    else:
+        labels, query_labels = rng.integers(-2, 3, 4100), rng.integers(-2, 3, 37)
+    retrieval = Retrieval("test", query_codes, query_labels, codes, labels)
+    totals, relevants = retrieval.counts()
+    bins = torch.arange(n_bits + 1)
+    monkeypatch.setattr(counts, "_DISTANCES_AT_ONCE", 50_000)
+    for part, distances, relevant in retrieval.parts():
+        same = distances[:, None, :] == bins[:, None]
+        assert torch.equal(totals[part], same.sum(2))
+        assert torch.equal(relevants[part], (same & relevant[:, None]).sum(2))
 
 
 @given(small_retrieval())
@@ -75,15 +148,6 @@ def test_curve_counts_what_is_within_each_radius(retrieval):
         recalls = [within[i][relevant[i]].mean() for i in range(len(within)) if relevant[i].any()]
         assert precision[radius] == pytest.approx(np.mean(precisions) if precisions else np.nan, nan_ok=True)
         assert recall[radius] == pytest.approx(np.mean(recalls))
-
-
-def test_many_queries_come_in_parts(monkeypatch, rng):
-    from fasthash.evaluate import metrics
-
-    retrieval = [rng.integers(0, 256, (30, 2), dtype=np.uint8), rng.integers(0, 3, 30)] * 2
-    whole = mean_average_precision(*retrieval)
-    monkeypatch.setattr(metrics, "_DISTANCES_AT_ONCE", 100)
-    assert mean_average_precision(*retrieval) == whole
 
 
 def test_labels_one_or_several(rng):
@@ -145,6 +209,37 @@ def test_bad_input(arguments, error, message):
         mean_average_precision(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"at": 4}, "expected at from 1 to 3, got 4"),
+        ({"ties": "first"}, "expected ties to be one of 'expected', 'optimistic', 'pessimistic', 'index', 'cosine'"),
+        ({"unanswered": "drop"}, "expected unanswered to be one of 'zero', 'skip', got 'drop'"),
+        ({"ties": "cosine"}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
+        ({"embeddings": np.ones((3, 2))}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
+        (
+            {"ties": "cosine", "embeddings": np.ones((3, 2)), "query_embeddings": np.ones((2, 2))},
+            "expected query_embeddings with 3 rows, got 2",
+        ),
+        (
+            {"ties": "cosine", "embeddings": np.ones((3, 2)), "query_embeddings": np.ones((3, 1))},
+            "expected query_embeddings and embeddings of equal width, got 1 and 2",
+        ),
+    ],
+    ids=str,
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match="mean_average_precision: " + message):
+        mean_average_precision(CODES, LABELS, CODES, LABELS, **settings)
+
+
+def test_no_query_is_left():
+    with pytest.raises(ValueError, match="recall_at: expected at least one query with a relevant item, got none"):
+        recall_at(1, CODES, LABELS, CODES, LABELS + 1, unanswered="skip")
+    with pytest.raises(ValueError, match="precision_within: expected at least one query with an item within"):
+        precision_within(2, ~CODES, LABELS, CODES, LABELS, unanswered="skip")
+
+
 def test_bad_k():
     with pytest.raises(ValueError, match="precision_at: expected k from 1 to 3, got 4"):
         precision_at(4, CODES, LABELS, CODES, LABELS)
@@ -164,6 +259,22 @@ def test_pictures_can_be_saved(tmp_path, rng):
     assert [greens[1:4], greens[5:8]] == right.tolist()
     grid.savefig(tmp_path / "grid.png")
     assert (tmp_path / "grid.png").stat().st_size > 1000
+
+
+def test_pictures_of_codes_and_training(tmp_path, rng):
+    from fasthash.evaluate.plots import code_map, codes_figure, training_figure
+
+    codes, labels = rng.integers(0, 256, (60, 2), dtype=np.uint8), rng.integers(0, 3, 60)
+    entropies = {name: evaluate.bit_entropy(codes) for name in ("a", "b")}
+    figure = codes_figure(entropies, {"a": 0.5, "b": 0.3})
+    assert [bar.get_height() for bar in figure.axes[1].patches] == [0.5, 0.3]
+    figure.savefig(tmp_path / "codes.png")
+    points = code_map(codes, labels)
+    assert [len(points.axes[0].collections[i].get_offsets()) for i in range(3)] == np.bincount(labels).tolist()
+    points.savefig(tmp_path / "map.png")
+    training = training_figure({"l2": [3, 2, 1]})
+    assert training.axes[0].lines[0].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
+    training.savefig(tmp_path / "training.png")
 
 
 def test_quantization_angle():

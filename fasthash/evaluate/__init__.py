@@ -6,6 +6,8 @@ from fasthash.evaluate.metrics import (
     mean_average_precision,
     precision_at,
     precision_recall_curve,
+    precision_within,
+    recall_at,
 )
 
 __all__ = [
@@ -14,5 +16,7 @@ __all__ = [
     "mean_average_precision",
     "precision_at",
     "precision_recall_curve",
+    "precision_within",
     "quantization_angle",
+    "recall_at",
 ]

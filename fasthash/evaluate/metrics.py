@@ -1,16 +1,22 @@
-"""Retrieval metrics whose value depends on the codes alone: ties are averaged over exactly."""
+"""Retrieval metrics by Hamming distance, whose value does not depend on how a program happens to order ties."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
 
-from fasthash.errors import check_codes, check_device, check_integer, check_same_width, dtype_name
+from fasthash.errors import check_choice, check_integer, check_matrix
+from fasthash.evaluate.counts import Retrieval
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.hamming import hamming_distance
 
-_DISTANCES_AT_ONCE = 1 << 24
+Floats = NDArray[np.float64]
+
+TIES = ("expected", "optimistic", "pessimistic", "index", "cosine")
+UNANSWERED = ("zero", "skip")
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -25,37 +31,61 @@ class PrecisionRecallCurve(NamedTuple):
     recall: Array
 
 
-def mean_average_precision(query_codes: Array, query_labels: Array, codes: Array, labels: Array) -> float:
-    """Return the mean over queries of the average precision of the whole database ranked by Hamming distance.
+def mean_average_precision(
+    query_codes: Array,
+    query_labels: Array,
+    codes: Array,
+    labels: Array,
+    *,
+    at: int | None = None,
+    ties: str = "expected",
+    unanswered: str = "zero",
+    query_embeddings: Array | None = None,
+    embeddings: Array | None = None,
+) -> float:
+    """Return the mean over queries of the average precision of the database ranked by Hamming distance.
 
-    Ties are averaged over all their orders, exactly. A query without a relevant item counts 0.
+    The average precision of a ranking is the mean, over the relevant items among the first `at`, of the precision up to
+    each of them; 0 where there is none.
 
     Args:
         query_codes: packed codes, uint8 [q, n_bits / 8], q at least 1.
         query_labels: classes, integers [q], or several a query, bool or 0/1 integers [q, c].
         codes: packed codes of the database, uint8 [n, n_bits / 8].
         labels: as `query_labels`, [n] or [n, c]. An item is relevant to a query if they share a label.
+        at: how many of the nearest items count, 1 to n; None for all.
+        ties: what stands for a ranking of items at equal distance: "expected", the exact mean over all their orders;
+            "optimistic", relevant ones first; "pessimistic", relevant ones last; "index", the order of the database;
+            "cosine", by descending cosine of the embeddings, then the order of the database.
+        unanswered: what a query without any relevant item in the database counts: "zero", or "skip" for nothing.
+        query_embeddings: for ties "cosine", floating-point [q, m].
+        embeddings: for ties "cosine", floating-point [n, m].
 
     Raises:
         TypeError: if codes are not uint8, or labels not integers or bool.
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not fit, another argument is not as described, or every query is skipped.
+
+    Source: McSherry, Najork, "Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied
+    Scores", 2008, for the whole database; cut at a place, the number of relevant items above it is hypergeometric.
     """
-    totals, relevants = _counts("mean_average_precision", query_codes, query_labels, codes, labels)
-    t, r = totals.to(torch.float64), relevants.to(torch.float64)  # [q, n_bits + 1]
-    items_before, relevant_before = totals.cumsum(1) - totals, r.cumsum(1) - r
-    places = torch.arange(1, int(totals.sum(1).max()) + 1, device=t.device, dtype=torch.float64)
-    harmonic = torch.cat([places.new_zeros(1), (1 / places).cumsum(0)])  # harmonic[i] = 1 + 1/2 + ... + 1/i
-    reciprocals = harmonic[items_before + totals] - harmonic[items_before]  # sum over the group of 1 / place
-    slope = torch.where(t > 1, (r - 1) / (t - 1).clamp(min=1), 0)
-    shares = (relevant_before + 1) * reciprocals + slope * (t - (items_before + 1) * reciprocals)
-    sums = torch.where(r > 0, r / t.clamp(min=1) * shares, 0).sum(1)
-    return float((sums / r.sum(1).clamp(min=1)).mean())
+    where = "mean_average_precision"
+    ranking = _Ranking(where, query_codes, query_labels, codes, labels, ties, query_embeddings, embeddings)
+    check_choice(where, "unanswered", unanswered, UNANSWERED)
+    return ranking.mean(ranking.average_precision(ranking.place("at", at)), unanswered)
 
 
-def precision_at(k: int, query_codes: Array, query_labels: Array, codes: Array, labels: Array) -> float:
+def precision_at(
+    k: int,
+    query_codes: Array,
+    query_labels: Array,
+    codes: Array,
+    labels: Array,
+    *,
+    ties: str = "expected",
+    query_embeddings: Array | None = None,
+    embeddings: Array | None = None,
+) -> float:
     """Return the mean over queries of the share of relevant items among the k nearest.
-
-    Ties at the k-th place are averaged over, exactly.
 
     Args:
         k: how many items count, 1 to n.
@@ -63,17 +93,84 @@ def precision_at(k: int, query_codes: Array, query_labels: Array, codes: Array, 
         query_labels: see there.
         codes: see there.
         labels: see there.
+        ties: see there.
+        query_embeddings: see there.
+        embeddings: see there.
 
     Raises:
         TypeError: if codes are not uint8, or labels not integers or bool.
-        ValueError: if shapes do not fit, or k is not from 1 to n.
+        ValueError: if shapes do not fit, or another argument is not as described.
     """
     where = "precision_at"
-    totals, relevants = _counts(where, query_codes, query_labels, codes, labels)
-    k = check_integer(where, "k", k, 1, int(totals[0].sum()))
-    t = totals.to(torch.float64)
-    taken = (k - (t.cumsum(1) - t)).clamp(min=0).minimum(t)  # of each distance's items
-    return float((relevants * taken / t.clamp(min=1)).sum(1).mean() / k)
+    ranking = _Ranking(where, query_codes, query_labels, codes, labels, ties, query_embeddings, embeddings)
+    return float((ranking.relevant_in_top(ranking.place("k", k)) / k).mean())
+
+
+def recall_at(
+    k: int,
+    query_codes: Array,
+    query_labels: Array,
+    codes: Array,
+    labels: Array,
+    *,
+    ties: str = "expected",
+    unanswered: str = "zero",
+    query_embeddings: Array | None = None,
+    embeddings: Array | None = None,
+) -> float:
+    """Return the mean over queries of the share of their relevant items that is among the k nearest.
+
+    Args:
+        k: how many items count, 1 to n.
+        query_codes: as in `mean_average_precision`, and so the others.
+        query_labels: see there.
+        codes: see there.
+        labels: see there.
+        ties: see there.
+        unanswered: see there.
+        query_embeddings: see there.
+        embeddings: see there.
+
+    Raises:
+        TypeError: if codes are not uint8, or labels not integers or bool.
+        ValueError: if shapes do not fit, another argument is not as described, or every query is skipped.
+    """
+    where = "recall_at"
+    ranking = _Ranking(where, query_codes, query_labels, codes, labels, ties, query_embeddings, embeddings)
+    check_choice(where, "unanswered", unanswered, UNANSWERED)
+    found = ranking.relevant_in_top(ranking.place("k", k))
+    return ranking.mean(found / np.maximum(ranking.n_relevant, 1), unanswered)
+
+
+def precision_within(
+    radius: int,
+    query_codes: Array,
+    query_labels: Array,
+    codes: Array,
+    labels: Array,
+    *,
+    unanswered: str = "zero",
+) -> float:
+    """Return the mean over queries of the share of relevant items among those within a Hamming radius.
+
+    Args:
+        radius: the largest distance that counts, 0 to n_bits; 2 in the literature.
+        query_codes: as in `mean_average_precision`, and so the others.
+        query_labels: see there.
+        codes: see there.
+        labels: see there.
+        unanswered: what a query without any item within the radius counts: "zero", or "skip" for nothing.
+
+    Raises:
+        TypeError: if codes are not uint8, or labels not integers or bool.
+        ValueError: if shapes do not fit, another argument is not as described, or every query is skipped.
+    """
+    where = "precision_within"
+    retrieval = Retrieval(where, query_codes, query_labels, codes, labels)
+    radius = check_integer(where, "radius", radius, 0, retrieval.codes.shape[1] * 8)
+    check_choice(where, "unanswered", unanswered, UNANSWERED)
+    within, relevant = (counts[:, : radius + 1].sum(1).numpy() for counts in retrieval.counts())
+    return _mean(where, relevant / np.maximum(within, 1), within > 0, unanswered, "an item within the radius")
 
 
 def precision_recall_curve(
@@ -95,7 +192,7 @@ def precision_recall_curve(
         ValueError: if shapes do not fit, or no query has a relevant item.
     """
     where = "precision_recall_curve"
-    totals, relevants = _counts(where, query_codes, query_labels, codes, labels)
+    totals, relevants = Retrieval(where, query_codes, query_labels, codes, labels).counts()
     within, relevant_within = totals.cumsum(1).to(torch.float64), relevants.cumsum(1).to(torch.float64)
     answered = relevant_within[:, -1] > 0
     if not answered.any():
@@ -105,40 +202,135 @@ def precision_recall_curve(
     return PrecisionRecallCurve(as_given(precision, query_codes), as_given(recall, query_codes))
 
 
-def _counts(
-    where: str, query_codes: Array, query_labels: Array, codes: Array, labels: Array
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return int64 [q, n_bits + 1]: the items at each distance from each query, and the relevant ones."""
-    q, c = to_tensor(where, "query_codes", query_codes), to_tensor(where, "codes", codes)
-    check_codes(where, "query_codes", q)
-    check_codes(where, "codes", c)
-    check_same_width(where, "query_codes", q, "codes", c)
-    check_device(where, "query_codes", q, c.device)
-    if len(q) == 0 or len(c) == 0:
-        raise ValueError(f"{where}: expected at least one query and one code, got {len(q)} and {len(c)}")
-    ql = _labels(where, "query_labels", query_labels, q)
-    cl = _labels(where, "labels", labels, c)
-    if ql.shape[1:] != cl.shape[1:]:
-        raise ValueError(f"{where}: expected query_labels and labels alike, got {list(ql.shape)} and {list(cl.shape)}")
-    bins = c.shape[1] * 8 + 1
-    totals = torch.empty((len(q), bins), dtype=torch.int64, device=c.device)
-    relevants = torch.empty_like(totals)
-    step = max(1, _DISTANCES_AT_ONCE // len(c))
-    for first in range(0, len(q), step):
-        part = slice(first, min(first + step, len(q)))
-        relevant = ql[part, None] == cl if ql.ndim == 1 else ql[part].float() @ cl.float().T > 0  # [part, n]
-        rows = torch.arange(part.stop - first, device=c.device)[:, None]
-        bin_of = hamming_distance(q[part], c) + rows * bins
-        totals[part] = torch.bincount(bin_of.flatten(), minlength=len(rows) * bins).view(-1, bins)
-        relevants[part] = torch.bincount(bin_of[relevant], minlength=len(rows) * bins).view(-1, bins)
-    return totals, relevants
+class _Ranking:
+    """Every query's ranking of the database, ties resolved as asked."""
+
+    n_relevant: Floats  # in the database, [q]
+
+    def __init__(
+        self,
+        where: str,
+        query_codes: Array,
+        query_labels: Array,
+        codes: Array,
+        labels: Array,
+        ties: str,
+        query_embeddings: Array | None,
+        embeddings: Array | None,
+    ) -> None:
+        self._where = where
+        self._ties = check_choice(where, "ties", ties, TIES)
+        self._retrieval = Retrieval(where, query_codes, query_labels, codes, labels)
+        self._n = len(self._retrieval.codes)
+        self._embeddings = None
+        if (ties == "cosine") != (query_embeddings is not None) or (ties == "cosine") != (embeddings is not None):
+            raise ValueError(f"{where}: expected query_embeddings and embeddings with ties 'cosine' and only then")
+        if ties == "cosine":
+            self._embeddings = self._directions(query_embeddings, embeddings)
+        if ties in ("index", "cosine"):
+            self._sorted = self._sort()
+            self.n_relevant = np.array([row.sum() for row in self._sorted], dtype=np.float64)
+        else:
+            totals, relevants = self._retrieval.counts()
+            self._totals, self._relevants = totals.double().numpy(), relevants.double().numpy()
+            self.n_relevant = self._relevants.sum(1)
+
+    def place(self, name: str, k: int | None) -> int:
+        return self._n if k is None else check_integer(self._where, name, k, 1, self._n)
+
+    def mean(self, values: Floats, unanswered: str) -> float:
+        return _mean(self._where, values, self.n_relevant > 0, unanswered, "a relevant item")
+
+    def relevant_in_top(self, k: int) -> Floats:
+        """Return how many relevant items are among the first k of each query, or how many are expected."""
+        if self._ties in ("index", "cosine"):
+            return np.array([row[:k].sum() for row in self._sorted], dtype=np.float64)
+        return np.asarray(self._taken(k).sum(1))
+
+    def average_precision(self, k: int) -> Floats:
+        """Return each query's average precision over its first k items."""
+        if self._ties in ("index", "cosine"):
+            return np.array([_average_precision(row[:k]) for row in self._sorted])
+        t, r = self._totals, self._relevants
+        before, relevant_before = t.cumsum(1) - t, r.cumsum(1) - r
+        harmonic = np.concatenate([[0.0], (1 / np.arange(1, self._n + 1)).cumsum()])  # [i] is 1 + 1/2 + ... + 1/i
+        if self._ties != "expected":
+            # The relevant items of a group follow each other, after `gap` others.
+            gap = t - r if self._ties == "pessimistic" else np.zeros_like(t)
+            taken = self._taken(k)
+            first = (before + gap).astype(np.int64)
+            reciprocals = harmonic[np.minimum(first + taken.astype(np.int64), self._n)] - harmonic[first]
+            sums = np.where(taken > 0, taken + (relevant_before - before - gap) * reciprocals, 0).sum(1)
+            return np.asarray(sums / np.maximum(taken.sum(1), 1))
+        whole = before + t <= k
+        sums = np.where(whole, _expected_sum(t, r, before, relevant_before, harmonic), 0).sum(1)
+        found = np.where(whole, r, 0).sum(1)
+        values: Floats = sums / np.maximum(found, 1)
+        for query, group in zip(*np.nonzero((before < k) & ~whole), strict=True):
+            items, relevant, places = t[query, group], r[query, group], k - before[query, group]
+            drawn = np.arange(max(0, places - (items - relevant)), min(relevant, places) + 1)
+            chance = hypergeom.pmf(drawn, int(items), int(relevant), int(places))
+            more = _expected_sum(
+                np.full_like(drawn, places), drawn, before[query, group], relevant_before[query, group], harmonic
+            )
+            values[query] = (chance * (sums[query] + more) / np.maximum(found[query] + drawn, 1)).sum()
+        return values
+
+    def _taken(self, k: int) -> Floats:
+        """Return how many relevant items at each distance are among the first k."""
+        t, r = self._totals, self._relevants
+        places = np.clip(k - (t.cumsum(1) - t), 0, t)
+        if self._ties == "expected":
+            return np.asarray(r * places / np.maximum(t, 1))
+        return np.asarray(np.minimum(r, places) if self._ties == "optimistic" else np.maximum(0, places - (t - r)))
+
+    def _directions(self, query_embeddings: Array, embeddings: Array) -> tuple[torch.Tensor, torch.Tensor]:
+        pair = []
+        for name, given, codes in (
+            ("query_embeddings", query_embeddings, self._retrieval.query_codes),
+            ("embeddings", embeddings, self._retrieval.codes),
+        ):
+            x = to_tensor(self._where, name, given)
+            check_matrix(self._where, name, x, "m")
+            if len(x) != len(codes):
+                raise ValueError(f"{self._where}: expected {name} with {len(codes)} rows, got {len(x)}")
+            pair.append(torch.nn.functional.normalize(x.detach().to(codes.device, torch.float64), dim=1))
+        if pair[0].shape[1] != pair[1].shape[1]:
+            raise ValueError(
+                f"{self._where}: expected query_embeddings and embeddings of equal width, got "
+                f"{pair[0].shape[1]} and {pair[1].shape[1]}"
+            )
+        return pair[0], pair[1]
+
+    def _sort(self) -> list[NDArray[np.bool_]]:
+        """Return which items of each query's ranking are relevant."""
+        rows = []
+        for part, distances, relevant in self._retrieval.parts():
+            key = distances.to(torch.int16)
+            if self._embeddings is not None:
+                key = distances * 4.0 - self._embeddings[0][part] @ self._embeddings[1].T  # a cosine is below 2
+            order = key.sort(dim=1, stable=True).indices
+            rows += list(relevant.gather(1, order).cpu().numpy())
+        return rows
 
 
-def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:
-    x = to_tensor(where, name, labels)
-    if x.is_floating_point() or x.is_complex():
-        raise TypeError(f"{where}: expected {name} of an integer dtype or bool, got {dtype_name(x)}")
-    if x.ndim not in (1, 2) or len(x) != len(codes):
-        raise ValueError(f"{where}: expected {name} of shape [{len(codes)}] or [{len(codes)}, c], got {list(x.shape)}")
-    check_device(where, name, x, codes.device)
-    return x != 0 if x.ndim == 2 else x
+def _expected_sum(t: Floats, r: Floats, before: Floats, relevant_before: Floats, harmonic: Floats) -> Floats:
+    """Return the expected sum of precisions at the relevant ones of `t` places, `r` of them relevant in any order."""
+    first = np.asarray(before, dtype=np.int64)
+    reciprocals = harmonic[first + np.asarray(t, dtype=np.int64)] - harmonic[first]  # the sum of 1 / place
+    slope = np.where(t > 1, (r - 1) / np.maximum(t - 1, 1), 0)
+    shares = (relevant_before + 1) * reciprocals + slope * (t - (before + 1) * reciprocals)
+    return np.asarray(np.where(r > 0, r / np.maximum(t, 1) * shares, 0))
+
+
+def _average_precision(relevant: NDArray[np.bool_]) -> float:
+    places = np.flatnonzero(relevant) + 1
+    return float((np.arange(1, len(places) + 1) / places).mean()) if len(places) else 0.0
+
+
+def _mean(where: str, values: Floats, answered: NDArray[np.bool_], unanswered: str, what: str) -> float:
+    if unanswered == "zero":
+        return float(values.mean())
+    if not answered.any():
+        raise ValueError(f"{where}: expected at least one query with {what}, got none")
+    return float(values[answered].mean())

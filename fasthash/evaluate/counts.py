@@ -1,0 +1,92 @@
+"""How many items, and how many relevant ones, are at each Hamming distance from a query: what most metrics need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from fasthash import _core
+from fasthash.errors import check_codes, check_device, check_same_width, dtype_name
+from fasthash.ops.arrays import Array, to_tensor
+from fasthash.ops.hamming import hamming_distance
+
+_DISTANCES_AT_ONCE = 1 << 24
+
+
+class Retrieval:
+    """Queries and a database, codes and labels, checked.
+
+    Attributes:
+        query_codes: uint8 [q, n_bits / 8].
+        codes: uint8 [n, n_bits / 8].
+        query_labels: integers [q], or bool [q, c].
+        labels: [n], or [n, c].
+    """
+
+    def __init__(self, where: str, query_codes: Array, query_labels: Array, codes: Array, labels: Array) -> None:
+        q, c = to_tensor(where, "query_codes", query_codes), to_tensor(where, "codes", codes)
+        check_codes(where, "query_codes", q)
+        check_codes(where, "codes", c)
+        check_same_width(where, "query_codes", q, "codes", c)
+        check_device(where, "query_codes", q, c.device)
+        if len(q) == 0 or len(c) == 0:
+            raise ValueError(f"{where}: expected at least one query and one code, got {len(q)} and {len(c)}")
+        ql = _labels(where, "query_labels", query_labels, q)
+        cl = _labels(where, "labels", labels, c)
+        if ql.shape[1:] != cl.shape[1:]:
+            raise ValueError(
+                f"{where}: expected query_labels and labels alike, got {list(ql.shape)} and {list(cl.shape)}"
+            )
+        self.query_codes, self.codes, self.query_labels, self.labels = q, c, ql, cl
+
+    def counts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return int64 [q, n_bits + 1], on the CPU: the items at each distance from each query, and the relevant."""
+        bins = self.codes.shape[1] * 8 + 1
+        totals = torch.empty((len(self.query_codes), bins), dtype=torch.int64)
+        relevants = torch.empty_like(totals)
+        if self.codes.device.type == "cpu":
+            shared = self.labels.ndim == 2
+            words = [_words(labels) if shared else labels[:, None] for labels in (self.query_labels, self.labels)]
+            query_codes, codes = (x.contiguous().numpy() for x in (self.query_codes, self.codes))
+            query_labels, labels = (x.long().contiguous().numpy() for x in words)
+            outs = totals.numpy(), relevants.numpy()
+            _core.distance_counts(query_codes, codes, query_labels, labels, shared, *outs, 0, "")
+            return totals, relevants
+        for part, distances, relevant in self.parts():
+            n = len(distances)
+            bin_of = distances + torch.arange(n, device=distances.device)[:, None] * bins
+            totals[part] = torch.bincount(bin_of.flatten(), minlength=n * bins).view(n, bins).cpu()
+            weights = relevant.flatten().double()  # exact: a count is below 2^53
+            relevants[part] = torch.bincount(bin_of.flatten(), weights, n * bins).view(n, bins).long().cpu()
+        return totals, relevants
+
+    def parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """Yield a part of the queries, their distances int32 [part, n], and which items are relevant, bool."""
+        step = max(1, _DISTANCES_AT_ONCE // len(self.codes))
+        for first in range(0, len(self.query_codes), step):
+            part = slice(first, min(first + step, len(self.query_codes)))
+            wanted = self.query_labels[part]
+            relevant = (
+                wanted[:, None] == self.labels if wanted.ndim == 1 else wanted.float() @ self.labels.float().T > 0
+            )
+            yield part, hamming_distance(self.query_codes[part], self.codes), relevant
+
+
+def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:
+    x = to_tensor(where, name, labels)
+    if x.is_floating_point() or x.is_complex():
+        raise TypeError(f"{where}: expected {name} of an integer dtype or bool, got {dtype_name(x)}")
+    if x.ndim not in (1, 2) or len(x) != len(codes):
+        raise ValueError(f"{where}: expected {name} of shape [{len(codes)}] or [{len(codes)}, c], got {list(x.shape)}")
+    check_device(where, name, x, codes.device)
+    return x != 0 if x.ndim == 2 else x
+
+
+def _words(labels: torch.Tensor) -> torch.Tensor:
+    """Return bool [n, c] as bits of int64 [n, ceil(c / 64)], at least one word."""
+    n, c = labels.shape
+    padded = torch.zeros((n, max(1, -(-c // 64)) * 64), dtype=torch.bool)
+    padded[:, :c] = labels
+    return torch.from_numpy(np.packbits(padded.numpy(), axis=1, bitorder="little").view(np.int64))
