@@ -44,7 +44,7 @@ def bench_mean_average_precision(benchmark, case, name, threads, rng, scale, mon
         pytest.skip("NumPy sorts on one thread, and the larger case takes it a minute")
     query_signs, query_labels, signs, labels = retrieval(rng, scale(q, 20), scale(n, 500), n_labels)
     packed = (fh.pack_bits(query_signs), query_labels, fh.pack_bits(signs), labels)
-    benchmark.group = f"mean average precision, {case}, 64 bits"
+    benchmark.group = f"mean average precision, {case}, 64 bits" + (f", {threads} threads" if threads > 1 else "")
     benchmark.extra_info.update(row=name, threads=threads, comparisons=q * n, bytes=packed[2].nbytes)
     if name == "fasthash":
         value = benchmark.pedantic(lambda: mean_average_precision(*packed), rounds=5, warmup_rounds=1)
