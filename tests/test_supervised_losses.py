@@ -245,6 +245,8 @@ def test_hash_centers(n_classes, n_bits):
         ),
         (lambda: losses.DHN(quantization_weight=-1), ValueError, "DHN: expected quantization_weight at least 0"),
         (lambda: losses.DCH(0), ValueError, "DCH: expected gamma above 0 and finite, got 0"),
+        (lambda: losses.CSQ(BITS, 2)(U, SINGLE), ValueError, "CSQ: expected labels from 0 to 1, got 0 to 2"),
+        (lambda: losses.HyP2(BITS, 4)(U, SEVERAL), ValueError, "HyP2: expected labels of 4 columns, got 3"),
         (lambda: losses.CSQ(3, 9), ValueError, "hash_centers: expected n_classes for 3 bits from 1 to 8, got 9"),
     ],
 )

@@ -25,6 +25,7 @@ class HashingLoss(torch.nn.Module):
     """
 
     original_weight: float = 0.0
+    n_classes: int | None = None  # how many labels there are, where the loss has parameters for each
 
     def __init__(self, quantization: str = "original", quantization_weight: float | None = None) -> None:
         super().__init__()
@@ -59,7 +60,8 @@ class HashingLoss(torch.nn.Module):
 
         Raises:
             TypeError: if `u` is not floating-point, or `labels` are not integers or bool.
-            ValueError: if shapes do not fit.
+            ValueError: if shapes do not fit, or a class is not one of the loss's (unchecked on a GPU, which would have
+                to be waited for).
         """
         where = type(self).__name__
         if not u.is_floating_point():
@@ -69,10 +71,20 @@ class HashingLoss(torch.nn.Module):
             raise TypeError(f"{where}: expected labels of an integer dtype or bool, got {dtype_name(labels)}")
         if labels.ndim not in (1, 2) or len(labels) != len(u):
             raise ValueError(f"{where}: expected labels of shape [{len(u)}] or [{len(u)}, c], got {list(labels.shape)}")
+        if self.n_classes is not None:
+            self._check_classes(where, labels, self.n_classes)
         loss = self.similarity(u, labels)
         if self.quantizer is not None and self.quantization_weight > 0:
             loss = loss + self.quantization_weight * self.quantizer(u)
         return loss
+
+    def _check_classes(self, where: str, labels: torch.Tensor, n_classes: int) -> None:
+        if labels.ndim == 2 and labels.shape[1] != n_classes:
+            raise ValueError(f"{where}: expected labels of {n_classes} columns, got {labels.shape[1]}")
+        if labels.ndim == 1 and labels.device.type == "cpu" and len(labels) and not torch.compiler.is_compiling():
+            low, high = int(labels.min()), int(labels.max())
+            if low < 0 or high >= n_classes:
+                raise ValueError(f"{where}: expected labels from 0 to {n_classes - 1}, got {low} to {high}")
 
     def extra_repr(self) -> str:
         """Return the settings."""

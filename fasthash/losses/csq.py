@@ -82,6 +82,7 @@ class CSQ(HashingLoss):
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)
+        self.n_classes = n_classes
         self.register_buffer("centers", hash_centers(n_classes, n_bits, seed))
         ties = torch.rand(n_bits, generator=torch.Generator().manual_seed(seed)) < 0.5
         self.register_buffer("tie_bits", ties.float() * 2 - 1)

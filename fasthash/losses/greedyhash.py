@@ -54,7 +54,7 @@ class GreedyHash(HashingLoss):
     ) -> None:
         super().__init__(quantization, quantization_weight)
         check_integer("GreedyHash", "n_bits", n_bits, 1)
-        check_integer("GreedyHash", "n_classes", n_classes, 2)
+        self.n_classes = check_integer("GreedyHash", "n_classes", n_classes, 2)
         self.classifier = torch.nn.Linear(n_bits, n_classes, bias=False)
 
     def original_quantizer(self) -> torch.nn.Module:

@@ -41,7 +41,7 @@ class HyP2(HashingLoss):
     ) -> None:
         super().__init__(quantization, quantization_weight)
         check_integer("HyP2", "n_bits", n_bits, 1)
-        check_integer("HyP2", "n_classes", n_classes, 2)
+        self.n_classes = check_integer("HyP2", "n_classes", n_classes, 2)
         self.margin = check_number("HyP2", "margin", margin, minimum=-1, below=1)
         self.beta = check_number("HyP2", "beta", beta, minimum=0)
         self.proxies = torch.nn.Parameter(torch.empty(n_classes, n_bits))
