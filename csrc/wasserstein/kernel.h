@@ -19,16 +19,29 @@ struct TwoPointBlock {
     double split;          // from 0 to 1; 0 where an n_low is n
     T low, high;
     double p;              // at least 1
-    double* cost;          // [lanes], out: the sum over rows of |x - target|^p
+    double* cost;          // [lanes], to which the sum over rows of |x - target|^p is added
     T* gradient;           // [n, lanes], out: the derivative of the cost times `scale`; null if not wanted
     int64_t gradient_stride;
     T scale;
 };
 
+// Where a block's columns are parted, and how far `rows` has come: registers, as they lie in memory.
+struct alignas(kMaxRowBytes) TwoPointSplit {
+    unsigned char threshold[kMaxRowBytes], n_ties[kMaxRowBytes], next[kMaxRowBytes], next_place[kMaxRowBytes];
+    unsigned char seen[kMaxRowBytes], seen_next[kMaxRowBytes];
+};
+
+template <class T>
+struct TwoPointFunctions {
+    void (*part)(const TwoPointBlock<T>& block, TwoPointSplit& split);
+    // Costs and gradients of rows [first, last); the calls for a block go through its rows in order.
+    void (*rows)(const TwoPointBlock<T>& block, TwoPointSplit& split, int64_t first, int64_t last);
+};
+
 struct WassersteinKernel {
     int row_bytes;  // of a register: lanes times the size of an element
-    void (*two_point_float)(const TwoPointBlock<float>& block);
-    void (*two_point_double)(const TwoPointBlock<double>& block);
+    TwoPointFunctions<float> single_precision;
+    TwoPointFunctions<double> double_precision;
 };
 
 WassersteinKernel wasserstein_kernel_baseline();

@@ -43,19 +43,46 @@ class TwoPoint {
     using Count = typename Lanes<T>::Count;
 
 public:
-    explicit TwoPoint(const TwoPointBlock<T>& block) : block_(block), x_(reinterpret_cast<const Values*>(block.x)) {
-        for (int lane = 0; lane < kLanes<T>; ++lane) n_low_[lane] = static_cast<Count>(block.n_low[lane]);
-        partition();
-        if (block.split > 0) find_next();
+    static void part(const TwoPointBlock<T>& block, TwoPointSplit& split) {
+        TwoPoint columns(block);
+        for (int lane = 0; lane < kLanes<T>; ++lane) columns.n_low_[lane] = static_cast<Count>(block.n_low[lane]);
+        columns.partition();
+        if (block.split > 0) columns.find_next();
+        columns.exchange<true>(split);
     }
 
-    void cost_and_gradient() const {
-        if (block_.p == 2) return pass(Square{block_.scale + block_.scale});
-        if (block_.p == 1) return pass(Absolute{block_.scale});
-        pass(Power{block_.p, block_.scale * static_cast<T>(block_.p)});
+    static void rows(const TwoPointBlock<T>& block, TwoPointSplit& split, int64_t first, int64_t last) {
+        TwoPoint columns(block);
+        columns.exchange<false>(split);
+        columns.cost_and_gradient(first, last);
+        columns.exchange<true>(split);
     }
 
 private:
+    explicit TwoPoint(const TwoPointBlock<T>& block) : block_(block), x_(reinterpret_cast<const Values*>(block.x)) {}
+
+    template <bool kStore>
+    void exchange(TwoPointSplit& split) {
+        exchange<kStore>(threshold_, split.threshold);
+        exchange<kStore>(n_ties_, split.n_ties);
+        exchange<kStore>(next_, split.next);
+        exchange<kStore>(next_place_, split.next_place);
+        exchange<kStore>(seen_, split.seen);
+        exchange<kStore>(seen_next_, split.seen_next);
+    }
+
+    template <bool kStore, class Register>
+    static void exchange(Register& lanes, unsigned char* memory) {
+        if (kStore) __builtin_memcpy(memory, &lanes, sizeof lanes);
+        else __builtin_memcpy(&lanes, memory, sizeof lanes);
+    }
+
+    void cost_and_gradient(int64_t first, int64_t last) {
+        if (block_.p == 2) return pass(Square{block_.scale + block_.scale}, first, last);
+        if (block_.p == 1) return pass(Absolute{block_.scale}, first, last);
+        pass(Power{block_.p, block_.scale * static_cast<T>(block_.p)}, first, last);
+    }
+
     // |d|^p and its scaled derivative, for d = x - target.
     struct Square {
         T scale;
@@ -175,21 +202,20 @@ private:
     }
 
     template <class Loss>
-    void pass(const Loss& loss) const {
+    void pass(const Loss& loss, int64_t first, int64_t last) {
         const bool ties = any(n_ties_);
-        if (block_.split > 0) return rows<true, true>(loss);
-        if (ties) return rows<true, false>(loss);
-        rows<false, false>(loss);
+        if (block_.split > 0) return pass<true, true>(loss, first, last);
+        if (ties) return pass<true, false>(loss, first, last);
+        pass<false, false>(loss, first, last);
     }
 
     template <bool kTies, bool kSplit, class Loss>
-    void rows(const Loss& loss) const {
+    void pass(const Loss& loss, int64_t first_row, int64_t last_row) {
         const Values zero = {}, low = zero + block_.low, high = zero + block_.high;
         const T split = static_cast<T>(block_.split);
-        Integers seen = {}, seen_next = {};
-        double sums[kLanes<T>] = {};
-        for (int64_t first = 0; first < block_.n; first += kRowsPerSum) {
-            const int64_t last = first + kRowsPerSum < block_.n ? first + kRowsPerSum : block_.n;
+        Integers seen = seen_, seen_next = seen_next_;
+        for (int64_t first = first_row; first < last_row; first += kRowsPerSum) {
+            const int64_t last = first + kRowsPerSum < last_row ? first + kRowsPerSum : last_row;
             Values sum = {};
             for (int64_t i = first; i < last; ++i) {
                 Integers is_low = x_[i] < threshold_;
@@ -211,9 +237,10 @@ private:
                 sum += cost;
                 if (block_.gradient) __builtin_memcpy(block_.gradient + i * block_.gradient_stride, &slope, sizeof slope);
             }
-            for (int lane = 0; lane < kLanes<T>; ++lane) sums[lane] += static_cast<double>(sum[lane]);
+            for (int lane = 0; lane < kLanes<T>; ++lane) block_.cost[lane] += static_cast<double>(sum[lane]);
         }
-        __builtin_memcpy(block_.cost, sums, sizeof sums);
+        seen_ = seen;
+        seen_next_ = seen_next;
     }
 
     const TwoPointBlock<T>& block_;
@@ -223,11 +250,12 @@ private:
     Integers n_ties_ = {};
     Values next_ = {};
     Integers next_place_ = {};
+    Integers seen_ = {}, seen_next_ = {};  // so many equal to the threshold and to next_ have been passed
 };
 
 template <class T>
-void two_point(const TwoPointBlock<T>& block) {
-    TwoPoint<T>(block).cost_and_gradient();
+TwoPointFunctions<T> two_point() {
+    return {TwoPoint<T>::part, TwoPoint<T>::rows};
 }
 
 }  // namespace
