@@ -75,8 +75,8 @@ def hamming_radius(
 def distance_counts(
     queries: NDArray[uint8],
     codes: NDArray[uint8],
-    query_labels: NDArray[int64],
-    labels: NDArray[int64],
+    query_labels: NDArray[int32],
+    labels: NDArray[int32],
     shared: bool,
     totals: NDArray[int64],
     relevants: NDArray[int64],

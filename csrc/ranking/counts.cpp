@@ -45,20 +45,21 @@ private:
     std::vector<uint32_t> counts_;
 };
 
-void mark_relevant(const Labels& labels, int64_t query, int64_t first, int64_t n, uint8_t* relevant) {
-    const int64_t* const wanted = labels.queries + query * labels.n_words;
-    const int64_t* code = labels.codes + first * labels.n_words;
+// Which of the codes [first, first + n) are relevant; `common` is scratch of as many words.
+void mark_relevant(const Labels& labels, int64_t n_codes, int64_t query, int64_t first, int64_t n, uint8_t* relevant, int32_t* common) {
+    const int32_t* const wanted = labels.queries + query * labels.n_words;
+    const int32_t* code = labels.codes + first;
     if (!labels.shared) {
         for (int64_t i = 0; i < n; ++i) relevant[i] = code[i] == wanted[0];
-    } else if (labels.n_words == 1) {
-        for (int64_t i = 0; i < n; ++i) relevant[i] = (code[i] & wanted[0]) != 0;
-    } else {
-        for (int64_t i = 0; i < n; ++i, code += labels.n_words) {
-            int64_t common = 0;
-            for (int64_t word = 0; word < labels.n_words; ++word) common |= code[word] & wanted[word];
-            relevant[i] = common != 0;
-        }
+        return;
     }
+    for (int64_t i = 0; i < n; ++i) common[i] = code[i] & wanted[0];
+    for (int64_t word = 1; word < labels.n_words; ++word) {
+        if (wanted[word] == 0) continue;
+        code = labels.codes + word * n_codes + first;
+        for (int64_t i = 0; i < n; ++i) common[i] |= code[i] & wanted[word];
+    }
+    for (int64_t i = 0; i < n; ++i) relevant[i] = common[i] != 0;
 }
 
 }  // namespace
@@ -72,15 +73,16 @@ void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& 
         std::vector<uint64_t> words(static_cast<size_t>(n * n_words));
         for (int64_t i = 0; i < n; ++i) code_to_words(queries.codes + (first + i) * set.n_bytes, set.n_bytes, words.data() + i * n_words, 1);
         std::vector<Counts> counts(static_cast<size_t>(n), Counts(bins));
-        std::vector<int32_t> distances;
+        std::vector<int32_t> distances, common;
         std::vector<uint8_t> relevant;
         TileReader reader(set, 0, set.n_codes, 0);
         for (CodeTile tile; reader.next(tile);) {
             distances.resize(static_cast<size_t>(tile.count));
             relevant.resize(static_cast<size_t>(tile.count));
+            common.resize(static_cast<size_t>(tile.count));
             for (int64_t i = 0; i < n; ++i) {
                 options.kernel.distances(tile, n_words, words.data() + i * n_words, distances.data());
-                mark_relevant(labels, first + i, tile.base, tile.count, relevant.data());
+                mark_relevant(labels, set.n_codes, first + i, tile.base, tile.count, relevant.data(), common.data());
                 counts[static_cast<size_t>(i)].add(distances.data(), relevant.data(), tile.count);
             }
             job.checkpoint(n * tile.count * 2);

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fasthash import _core
 from fasthash.errors import check_codes, check_device, check_same_width, dtype_name
@@ -47,12 +48,10 @@ class Retrieval:
         totals = torch.empty((len(self.query_codes), bins), dtype=torch.int64)
         relevants = torch.empty_like(totals)
         if self.codes.device.type == "cpu":
-            shared = self.labels.ndim == 2
-            words = [_words(labels) if shared else labels[:, None] for labels in (self.query_labels, self.labels)]
             query_codes, codes = (x.contiguous().numpy() for x in (self.query_codes, self.codes))
-            query_labels, labels = (x.long().contiguous().numpy() for x in words)
+            query_words, words = self._words()
             outs = totals.numpy(), relevants.numpy()
-            _core.distance_counts(query_codes, codes, query_labels, labels, shared, *outs, 0, "")
+            _core.distance_counts(query_codes, codes, query_words, words, self.labels.ndim == 2, *outs, 0, "")
             return totals, relevants
         for part, distances, relevant in self.parts():
             n = len(distances)
@@ -61,6 +60,17 @@ class Retrieval:
             weights = relevant.flatten().double()  # exact: a count is below 2^53
             relevants[part] = torch.bincount(bin_of.flatten(), weights, n * bins).view(n, bins).long().cpu()
         return totals, relevants
+
+    def _words(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the labels as int32 [q, n_words] and [n_words, n]: the number of the class, or a bit a label."""
+        both = torch.cat([self.query_labels, self.labels]).numpy()
+        if both.ndim == 1:
+            words = np.unique(both, return_inverse=True)[1].astype(np.int32)[:, None]
+        else:
+            bits = np.packbits(both, axis=1, bitorder="little")
+            words = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 4 or 4 * (bits.shape[1] == 0)))).view(np.int32)
+        n_queries = len(self.query_labels)
+        return np.ascontiguousarray(words[:n_queries]), np.ascontiguousarray(words[n_queries:].T)
 
     def parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Yield a part of the queries, their distances int32 [part, n], and which items are relevant, bool."""
@@ -82,11 +92,3 @@ def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.
         raise ValueError(f"{where}: expected {name} of shape [{len(codes)}] or [{len(codes)}, c], got {list(x.shape)}")
     check_device(where, name, x, codes.device)
     return x != 0 if x.ndim == 2 else x
-
-
-def _words(labels: torch.Tensor) -> torch.Tensor:
-    """Return bool [n, c] as bits of int64 [n, ceil(c / 64)], at least one word."""
-    n, c = labels.shape
-    padded = torch.zeros((n, max(1, -(-c // 64)) * 64), dtype=torch.bool)
-    padded[:, :c] = labels
-    return torch.from_numpy(np.packbits(padded.numpy(), axis=1, bitorder="little").view(np.int64))
