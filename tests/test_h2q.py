@@ -121,12 +121,13 @@ def test_epochs_visit_every_row_once_in_an_order_of_their_own():
 def test_the_best_epoch_on_the_held_out_rows_is_kept():
     x = scaled(clustered(60, 8))
     training, held_out = x[:40].numpy(), x[40:].numpy()
-    run = trainer(training, torch.randn(1, 8, 8).numpy(), held_out=held_out, rate=3.0, optimizer="adam", epochs=30)
-    run.train(30, 1)
-    history = run.history(0)
+    start = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(1)).numpy()
+    run = trainer(training, start, held_out=held_out, rate=3.0, optimizer="adam", epochs=1000)
+    run.train(10, 1)
+    while run.history(0)[:, 1].argmin() == len(run.history(0)) - 1:
+        run.train(1, 1)
     best = objective(reflect(x[40:].double(), torch.from_numpy(run.best(0)).double(), False), "l2")
-    np.testing.assert_allclose(best, history[:, 1].min(), rtol=1e-4)
-    assert history[:, 1].argmin() != 29
+    np.testing.assert_allclose(best, run.history(0)[:, 1].min(), rtol=1e-4)
     settings = {"rate": 100.0, "optimizer": "adam", "epochs": 1000, "patience": 3}
     patient = trainer(training, run.best(0)[None], held_out=held_out, **settings)
     patient.train(1000, 1)
