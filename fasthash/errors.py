@@ -65,6 +65,12 @@ def check_matrix(where: str, name: str, x: torch.Tensor, columns: str) -> None:
         raise ValueError(f"{where}: expected {name} of shape [n, {columns}], got {list(x.shape)}{hint}")
 
 
+def check_floating(where: str, name: str, x: torch.Tensor) -> None:
+    """Raise unless `x` is of a floating-point dtype."""
+    if not x.is_floating_point():
+        raise TypeError(f"{where}: expected {name} of a floating-point dtype, got {dtype_name(x)}")
+
+
 def check_codes(where: str, name: str, codes: torch.Tensor) -> None:
     """Raise unless `codes` is packed codes: uint8 [n, n_bits / 8] of 8 to 4,096 bits."""
     if codes.dtype != torch.uint8:

@@ -6,6 +6,8 @@
 
 namespace fasthash {
 
+constexpr double kMomentDecay = 0.9, kSquareDecay = 0.999;  // Adam's
+
 enum class BitLoss { l2, l1, min_entry, bit_var };
 enum class Optimizer { sgd, adam };
 

@@ -188,7 +188,7 @@ void pull_back(const float* slope, const H2QState& state, float* scratch, float*
 
 // Moves a row of v against its gradient: that in W without its part along w, divided by the row's length.
 void update_row(const H2QStep& step, const H2QState& state, int64_t row) {
-    constexpr float kFirst = 0.9F, kSecond = 0.999F, kEpsilon = 1e-8F;
+    constexpr float kFirst = static_cast<float>(kMomentDecay), kSecond = static_cast<float>(kSquareDecay), kEpsilon = 1e-8F;
     const int64_t k = state.k;
     float* const v = state.v + row * k;
     float* const first = state.first_moment + row * k;

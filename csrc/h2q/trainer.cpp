@@ -14,7 +14,6 @@ namespace fasthash {
 namespace {
 
 constexpr int64_t kRowsAtOnce = 256;  // of the held-out ones
-constexpr double kMomentDecay = 0.9, kSquareDecay = 0.999;
 constexpr double kPi = 3.14159265358979323846;
 
 }  // namespace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_integer, check_matrix, dtype_name
+from fasthash.errors import MAX_BITS, check_codes, check_floating, check_integer, check_matrix
 from fasthash.ops.arrays import Array, as_given, to_tensor
 
 
@@ -21,8 +21,7 @@ def quantization_angle(u: Array) -> float:
     Source: Doan, Yang, Li, "One Loss for Quantization", 2022, figure 5.
     """
     x = to_tensor("quantization_angle", "u", u)
-    if not x.is_floating_point():
-        raise TypeError(f"quantization_angle: expected u of a floating-point dtype, got {dtype_name(x)}")
+    check_floating("quantization_angle", "u", x)
     check_matrix("quantization_angle", "u", x, "m")
     if 0 in x.shape:
         raise ValueError(f"quantization_angle: expected u with at least one row and one column, got {list(x.shape)}")

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fasthash.errors import MAX_BITS, check_integer, check_matrix, dtype_name
+from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing import pack_bits
 
@@ -170,8 +170,7 @@ def _with_subclasses(cls: type[Hasher]) -> Iterator[type[Hasher]]:
 
 def _embeddings(where: str, X: Array) -> torch.Tensor:
     x = to_tensor(where, "X", X)
-    if not x.is_floating_point():
-        raise TypeError(f"{where}: expected X of a floating-point dtype, got {dtype_name(x)}")
+    check_floating(where, "X", x)
     check_matrix(where, "X", x, "d")
     return x.detach()
 

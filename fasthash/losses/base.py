@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_choice, check_matrix, check_number, dtype_name
+from fasthash.errors import check_choice, check_floating, check_matrix, check_number, dtype_name
 from fasthash.losses.quantization import HSWD, SlicedWasserstein
 
 QUANTIZATIONS = ("original", "none", "hswd", "swd")
@@ -64,8 +64,7 @@ class HashingLoss(torch.nn.Module):
                 to be waited for).
         """
         where = type(self).__name__
-        if not u.is_floating_point():
-            raise TypeError(f"{where}: expected u of a floating-point dtype, got {dtype_name(u)}")
+        check_floating(where, "u", u)
         check_matrix(where, "u", u, "n_bits")
         if labels.is_floating_point() or labels.is_complex():
             raise TypeError(f"{where}: expected labels of an integer dtype or bool, got {dtype_name(labels)}")

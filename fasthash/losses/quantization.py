@@ -10,7 +10,7 @@ import math
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_choice, check_integer, check_matrix, check_number, dtype_name
+from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_number
 from fasthash.ops.wasserstein import hswd, sliced_wasserstein
 
 
@@ -178,8 +178,7 @@ _REDUCTIONS = ("mean", "code")
 
 def random_bits(where: str, u: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Return independent -1 and +1 in the shape, dtype and device of `u` [n, m]."""
-    if not u.is_floating_point():
-        raise TypeError(f"{where}: expected u of a floating-point dtype, got {dtype_name(u)}")
+    check_floating(where, "u", u)
     check_matrix(where, "u", u, "m")
     return torch.randint(0, 2, u.shape, generator=generator, device=u.device).to(u.dtype) * 2 - 1
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fasthash.errors import check_device, dtype_name
+from fasthash.errors import check_device, check_floating, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.derivatives import no_second_derivative, only_once
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, is_traced, register
@@ -88,8 +88,7 @@ def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: st
 
 def _floating(where: str, name: str, array: Array) -> torch.Tensor:
     x = to_tensor(where, name, array)
-    if not x.is_floating_point():
-        raise TypeError(f"{where}: expected {name} of a floating-point dtype, got {dtype_name(x)}")
+    check_floating(where, name, x)
     return x
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import torch
 
-from fasthash.errors import check_choice, check_device, check_integer, check_matrix, check_number, dtype_name
+from fasthash.errors import (
+    check_choice,
+    check_device,
+    check_floating,
+    check_integer,
+    check_matrix,
+    check_number,
+    dtype_name,
+)
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.derivatives import only_once
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, register
@@ -157,8 +165,7 @@ def sliced_wasserstein(
 
 def _sample(where: str, name: str, x: Array) -> torch.Tensor:
     u = to_tensor(where, name, x)
-    if not u.is_floating_point():
-        raise TypeError(f"{where}: expected {name} of a floating-point dtype, got {dtype_name(u)}")
+    check_floating(where, name, u)
     check_matrix(where, name, u, "m")
     if 0 in u.shape:
         raise ValueError(f"{where}: expected {name} with at least one row and one column, got {list(u.shape)}")
