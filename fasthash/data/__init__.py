@@ -1,0 +1,6 @@
+"""Readers of data sets for learning to hash."""
+
+from fasthash.data.base import ImageFiles
+from fasthash.data.dataset import Dataset, load_dataset
+
+__all__ = ["Dataset", "ImageFiles", "load_dataset"]

@@ -1,0 +1,168 @@
+"""What a reader returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import SupportsIndex
+
+import numpy as np
+
+from fasthash.errors import MissingDependencyError
+
+
+class ImageFiles:
+    """Images that stay in their files until they are asked for; needs Pillow (the extra "images").
+
+    Args:
+        paths: the files, in the order of the items.
+
+    `len(files)` is the number of images; `files[i]` decodes one to uint8 [h, w, 3] or raises a ValueError that names
+    the file.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        try:
+            import PIL.Image  # noqa: F401
+        except ImportError as error:
+            raise MissingDependencyError("reading image files", "Pillow", "images") from error
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: SupportsIndex) -> np.ndarray:
+        from PIL import Image
+
+        path = self.paths[i]
+        try:
+            with Image.open(path) as image:
+                return np.array(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{path}: expected an image that Pillow can decode, got {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Items with labels.
+
+    Attributes:
+        name: what the data set is called.
+        items: uint8 images [n, h, w] or [n, h, w, 3], float32 features [n, d], or image files, decoded one by one.
+        labels: int64 [n], or bool [n, c] where an item may have several labels.
+        splits: the source's own splits: int64 positions into the items by name ("train", "test", "database"). They
+            are disjoint unless the source's are not; empty if it has none.
+        class_names: label i is `class_names[i]`.
+
+    Raises:
+        ValueError: if shapes, dtypes, labels or positions do not fit together.
+    """
+
+    name: str
+    items: np.ndarray | ImageFiles
+    labels: np.ndarray
+    splits: Mapping[str, np.ndarray]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        where = f"data set {self.name!r}"
+        if isinstance(self.items, np.ndarray):
+            check_items(where, "items", self.items)
+        check_labels(where, "labels", self.labels, len(self.items), self.n_classes)
+        if self.labels.dtype not in (np.int64, np.bool_):
+            raise ValueError(f"{where}: expected labels of dtype int64 or bool, got {self.labels.dtype}")
+        for name, positions in self.splits.items():
+            if positions.dtype != np.int64 or positions.ndim != 1:
+                raise ValueError(
+                    f"{where}: expected int64 positions [m] for the split {name!r}, "
+                    f"got {positions.dtype} {list(positions.shape)}"
+                )
+            if len(positions) and not (positions.min() >= 0 and positions.max() < len(self.items)):
+                raise ValueError(
+                    f"{where}: expected positions from 0 to {len(self.items) - 1} in the split {name!r}, "
+                    f"got {positions.min()} to {positions.max()}"
+                )
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+
+def check_items(where: object, name: str, items: np.ndarray) -> None:
+    """Raise unless `items` are uint8 images or finite float32 features."""
+    images = items.dtype == np.uint8 and (items.ndim == 3 or (items.ndim == 4 and items.shape[3] == 3))
+    features = items.dtype == np.float32 and items.ndim == 2
+    if not (images or features):
+        raise ValueError(
+            f"{where}: expected {name} to be uint8 [n, h, w] or [n, h, w, 3] or float32 [n, d], "
+            f"got {items.dtype} {list(items.shape)}"
+        )
+    if features and not np.isfinite(items).all():
+        raise ValueError(f"{where}: expected {name} to be finite, got NaN or infinity")
+
+
+def check_labels(where: object, name: str, labels: np.ndarray, n_items: int, n_classes: int | None = None) -> None:
+    """Raise unless `labels` are classes [n_items] below `n_classes`, or indicators [n_items, n_classes] of 0 and 1."""
+    if labels.dtype.kind not in "iub" or labels.ndim not in (1, 2) or (labels.dtype.kind == "b" and labels.ndim == 1):
+        raise ValueError(
+            f"{where}: expected {name} to be integers [n] or indicators [n, c], got {labels.dtype} {list(labels.shape)}"
+        )
+    if len(labels) != n_items:
+        raise ValueError(f"{where}: expected {name} for {n_items} items, got {len(labels)}")
+    if labels.ndim == 2 and n_classes is not None and labels.shape[1] != n_classes:
+        raise ValueError(f"{where}: expected {name} of {n_classes} columns, one a class, got {labels.shape[1]}")
+    if labels.size == 0:
+        return
+    largest = 1 if labels.ndim == 2 else np.inf if n_classes is None else n_classes - 1
+    if labels.min() < 0 or labels.max() > largest:
+        bounds = "of at least 0" if largest == np.inf else f"from 0 to {largest}"
+        raise ValueError(f"{where}: expected {name} {bounds}, got {labels.min()} to {labels.max()}")
+
+
+def join_splits(
+    name: str,
+    where: object,
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """Make a data set of splits that follow each other.
+
+    Args:
+        name: what the data set is called.
+        where: the file or folder that errors name.
+        splits: items and labels (integers [n], or indicators [n, c]) by the split's name.
+        class_names: by default the labels' own numbers.
+    """
+    for split, (items, labels) in splits.items():
+        check_items(where, f"{split} items", items)
+        check_labels(where, f"{split} labels", labels, len(items), None if class_names is None else len(class_names))
+    all_items, all_labels = (list(arrays) for arrays in zip(*splits.values(), strict=True))
+    for kind, arrays in (("items", all_items), ("labels", all_labels)):
+        rows = {
+            split: f"{a.dtype if kind == 'items' else ''} {list(a.shape[1:])}".strip()
+            for split, a in zip(splits, arrays, strict=True)
+        }
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"{where}: expected {kind} of one shape in every split, got {rows}")
+    bounds = np.cumsum([0, *map(len, all_items)])
+    labels = as_labels(np.concatenate(all_labels))
+    return Dataset(
+        name,
+        all_items[0] if len(all_items) == 1 else np.concatenate(all_items),
+        labels,
+        {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(splits)},
+        number_names(labels) if class_names is None else tuple(map(str, class_names)),
+    )
+
+
+def as_labels(labels: np.ndarray) -> np.ndarray:
+    """Return integers [n] as int64, and indicators [n, c] as bool."""
+    return labels.astype(np.int64 if labels.ndim == 1 else np.bool_)
+
+
+def number_names(labels: np.ndarray) -> tuple[str, ...]:
+    """Return names for classes that have none: "0", "1", ..."""
+    n_classes = labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=-1)) + 1
+    return tuple(map(str, range(n_classes)))
