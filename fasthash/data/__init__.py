@@ -2,5 +2,6 @@
 
 from fasthash.data.base import ImageFiles
 from fasthash.data.dataset import Dataset, load_dataset
+from fasthash.data.idx import read_idx
 
-__all__ = ["Dataset", "ImageFiles", "load_dataset"]
+__all__ = ["Dataset", "ImageFiles", "load_dataset", "read_idx"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -41,6 +41,14 @@ class ImageFiles:
                 return np.array(image.convert("RGB"))
         except (OSError, SyntaxError) as error:
             raise ValueError(f"{path}: expected an image that Pillow can decode, got {error}") from error
+
+
+class Split(NamedTuple):
+    """A split as it was read, and the file that it was read from."""
+
+    path: Path
+    items: np.ndarray
+    labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +98,7 @@ class Dataset:
         return len(self.class_names)
 
 
-def check_items(where: object, name: str, items: np.ndarray) -> None:
+def check_items(where: Path | str, name: str, items: np.ndarray) -> None:
     """Raise unless `items` are uint8 images or finite float32 features."""
     images = items.dtype == np.uint8 and (items.ndim == 3 or (items.ndim == 4 and items.shape[3] == 3))
     features = items.dtype == np.float32 and items.ndim == 2
@@ -103,7 +111,7 @@ def check_items(where: object, name: str, items: np.ndarray) -> None:
         raise ValueError(f"{where}: expected {name} to be finite, got NaN or infinity")
 
 
-def check_labels(where: object, name: str, labels: np.ndarray, n_items: int, n_classes: int | None = None) -> None:
+def check_labels(where: Path | str, name: str, labels: np.ndarray, n_items: int, n_classes: int | None = None) -> None:
     """Raise unless `labels` are classes [n_items] below `n_classes`, or indicators [n_items, n_classes] of 0 and 1."""
     if labels.dtype.kind not in "iub" or labels.ndim not in (1, 2) or (labels.dtype.kind == "b" and labels.ndim == 1):
         raise ValueError(
@@ -121,39 +129,39 @@ def check_labels(where: object, name: str, labels: np.ndarray, n_items: int, n_c
         raise ValueError(f"{where}: expected {name} {bounds}, got {labels.min()} to {labels.max()}")
 
 
-def join_splits(
-    name: str,
-    where: object,
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    class_names: Sequence[str] | None = None,
-) -> Dataset:
-    """Make a data set of splits that follow each other.
+def join_splits(name: str, splits: Mapping[str, Split], class_names: Sequence[str] | None = None) -> Dataset:
+    """Make a data set of splits that follow each other, in arrays.
 
     Args:
         name: what the data set is called.
-        where: the file or folder that errors name.
-        splits: items and labels (integers [n], or indicators [n, c]) by the split's name.
+        splits: by name; labels are integers [n], or indicators [n, c] of 0 and 1.
         class_names: by default the labels' own numbers.
+
+    Raises:
+        ValueError: if a split's items and labels do not fit together, or the splits do not.
     """
-    for split, (items, labels) in splits.items():
-        check_items(where, f"{split} items", items)
-        check_labels(where, f"{split} labels", labels, len(items), None if class_names is None else len(class_names))
-    all_items, all_labels = (list(arrays) for arrays in zip(*splits.values(), strict=True))
-    for kind, arrays in (("items", all_items), ("labels", all_labels)):
-        rows = {
-            split: f"{a.dtype if kind == 'items' else ''} {list(a.shape[1:])}".strip()
-            for split, a in zip(splits, arrays, strict=True)
-        }
-        if len(set(rows.values())) > 1:
-            raise ValueError(f"{where}: expected {kind} of one shape in every split, got {rows}")
-    bounds = np.cumsum([0, *map(len, all_items)])
-    labels = as_labels(np.concatenate(all_labels))
+    n_classes = None if class_names is None else len(class_names)
+    first = next(iter(splits.values()))
+    for split in splits.values():
+        check_items(split.path, "items", split.items)
+        check_labels(split.path, "labels", split.labels, len(split.items), n_classes)
+        for kind, shape, other in (
+            ("items", split.items.shape[1:], first.items.shape[1:]),
+            ("labels", split.labels.shape[1:], first.labels.shape[1:]),
+        ):
+            if shape != other:
+                raise ValueError(
+                    f"{split.path}: expected {kind} [n, {str(list(other))[1:]} as in {first.path}, "
+                    f"got [n, {str(list(shape))[1:]}"
+                )
+    bounds = np.cumsum([0, *(len(split.items) for split in splits.values())])
+    labels = as_labels(np.concatenate([split.labels for split in splits.values()]))
     return Dataset(
         name,
-        all_items[0] if len(all_items) == 1 else np.concatenate(all_items),
+        np.concatenate([split.items for split in splits.values()]),
         labels,
         {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(splits)},
-        number_names(labels) if class_names is None else tuple(map(str, class_names)),
+        number_names(labels) if class_names is None else tuple(class_names),
     )
 
 

@@ -3,23 +3,89 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from fasthash.data import cifar, folders, idx, lists, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
 
 __all__ = ["Dataset", "load_dataset"]
 
 
+class _Layout(NamedTuple):
+    files: str  # for the error that lists what was looked for
+    read: Callable[[str, Path], Dataset | None]  # None if the path does not have this layout
+
+
+_NPZ = _Layout("", read_npz)
+_IDX = _Layout(idx.FILES, idx.read_idx_folder)
+_CIFAR10 = _Layout(cifar.CIFAR10_FILES, cifar.read_cifar10)
+_CIFAR100 = _Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
+_USPS = _Layout(usps.FILES, usps.read_usps)
+_SVHN = _Layout(svhn.FILES, svhn.read_svhn)
+_LISTS = _Layout(lists.FILES, lists.read_lists)
+_FOLDERS = _Layout(folders.FILES, folders.read_image_folder)
+_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _LISTS, _FOLDERS)
+
+_PLACES: dict[str, tuple[tuple[str, _Layout], ...]] = {
+    "cifar10": ((".", _CIFAR10), ("cifar10", _CIFAR10), ("cifar10", _LISTS), ("cifar10", _FOLDERS)),
+    "cifar100": ((".", _CIFAR100), ("cifar100", _CIFAR100)),
+    "coco": (("coco", _LISTS),),
+    "fashion_mnist": (("fashion_mnist", _IDX), ("FashionMNIST/raw", _IDX)),
+    "imagenet100": (("imagenet100", _LISTS),),
+    "mnist": (("mnist", _IDX), ("MNIST/raw", _IDX)),
+    "nuswide_21": (("nuswide_21", _LISTS),),
+    "nuswide_81": (("nuswide_81", _LISTS),),
+    "office31/amazon": (("office31/amazon", _FOLDERS),),
+    "office31/dslr": (("office31/dslr", _FOLDERS),),
+    "office31/webcam": (("office31/webcam", _FOLDERS),),
+    "svhn": ((".", _SVHN), ("svhn", _SVHN)),
+    "usps": ((".", _USPS), ("usps", _USPS)),
+}
+
+
 def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
-    """Load a data set from a folder of data sets, or from a path."""
+    """Load a data set from disk.
+
+    Args:
+        name: a registered name (`fasthash/data/README.md` lists them), another name that an .npz file or a folder in
+            `root` has, or a path to one: a `Path`, or a string that has a slash or ends in .npz.
+        root: the folder that names are looked for in; by default the environment variable FASTHASH_DATA.
+
+    Returns:
+        The data set; arrays are in memory, image files are decoded when asked for.
+
+    Raises:
+        FileNotFoundError: if it is not found, with every place that was looked at, or lacks one of its files.
+        MissingDependencyError: if it is of image files and Pillow is not installed.
+        ValueError: if a file is damaged or not what its name says.
+    """
+    given = os.environ.get("FASTHASH_DATA") if root is None else root
+    title, places = _places(name, Path(given or "$FASTHASH_DATA"))
+    for path, layout in places:
+        dataset = layout.read(title, path)
+        if dataset is not None:
+            return dataset
+    looked_for = "".join(f"\n  {path}{layout.files and ': ' + layout.files}" for path, layout in places)
+    raise FileNotFoundError(
+        f"load_dataset: found no data set {str(name)!r}; looked for{looked_for}\n"
+        f"Pass root= or set the environment variable FASTHASH_DATA to the folder that holds it "
+        f"(now {str(given)!r}), or pass a path. Registered names: {', '.join(_PLACES)}."
+    )
+
+
+def _places(name: str | Path, root: Path) -> tuple[str, list[tuple[Path, _Layout]]]:
+    """Return what to call a data set, and the places to look for it, first to last."""
+    if isinstance(name, str) and name in _PLACES:
+        return name, [(root / f"{name}.npz", _NPZ), *((root / folder, layout) for folder, layout in _PLACES[name])]
     path = Path(name)
-    if path.suffix != ".npz":
-        folder = root if root is not None else os.environ.get("FASTHASH_DATA")
-        path = Path(folder or "") / f"{name}.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"load_dataset: found no {str(name)!r}; looked for {path}; pass root= or set the environment variable "
-            "FASTHASH_DATA"
-        )
-    return read_npz(path.stem, path)
+    is_npz = path.suffix == ".npz"
+    places = [(path, _NPZ)] if is_npz else [(path, layout) for layout in _LAYOUTS]
+    if isinstance(name, str):
+        in_root = [(root / place, layout) for place, layout in places]
+        if not is_npz:
+            in_root.insert(0, (root / f"{name}.npz", _NPZ))
+        places = places + in_root if is_npz or len(path.parts) > 1 else in_root
+    return path.stem if is_npz else path.resolve().name, places

@@ -5,30 +5,40 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fasthash.data.base import Dataset, as_labels, check_items, check_labels, join_splits, number_names
+from fasthash.data.base import Dataset, Split, join_splits
 
 _CHUNK = 1000  # images decoded at once, so that what is worked on stays in the cache
 
 
-def read_npz(name: str, path: Path) -> Dataset:
+def read_npz(name: str, path: Path) -> Dataset | None:
     """Read images or features with labels from an .npz file, without pickle.
 
     Keys: `<split>_images`, `<split>_features` or `<split>_delta` with `<split>_labels` for every split, or `images` or
     `features` with `labels`; `class_names` if they have names. Other keys are ignored.
 
+    Returns:
+        The data set, or None if there is no such file.
+
     Raises:
         ValueError: if the file is damaged or arrays are missing, or do not fit together.
     """
+    if not path.is_file():
+        return None
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: expected an .npz archive, got a file that is none or is cut off")
-    with np.load(path, allow_pickle=False) as file:
-        class_names = tuple(map(str, _array(path, file, "class_names"))) if "class_names" in file else None
+    try:
+        file = np.load(path, allow_pickle=False)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: expected an .npz archive, got {error}") from error
+    with file:
+        class_names = tuple(map(str, _array(path, file, "class_names").ravel())) if "class_names" in file else None
         found = [match for key in file if (match := re.fullmatch(r"(?:(\w+)_)?(images|features|delta)", key))]
-        splits = {}
+        splits: dict[str, Split] = {}
         for match in found:
             split = match[1] or ""
             if split in splits:
@@ -40,19 +50,14 @@ def read_npz(name: str, path: Path) -> Dataset:
                 items = _decode_delta(path, match[0], items)
             elif match[2] == "features" and items.dtype.kind == "f":
                 items = items.astype(np.float32, copy=False)
-            splits[split] = items, _array(path, file, f"{split}_labels".lstrip("_"))
+            splits[split] = Split(path, items, _array(path, file, f"{split}_labels".lstrip("_")))
     if not splits or ("" in splits and len(splits) > 1):
         raise ValueError(
             f"{path}: expected the arrays train_images, train_labels, test_images, test_labels, or images and labels "
             f"(features or delta for images), got {', '.join(file.files)}"
         )
-    if "" not in splits:
-        return join_splits(name, path, splits, class_names)
-    items, labels = splits[""]
-    check_items(path, "items", items)
-    check_labels(path, "labels", labels, len(items), None if class_names is None else len(class_names))
-    labels = as_labels(labels)
-    return Dataset(name, items, labels, {}, number_names(labels) if class_names is None else class_names)
+    joined = join_splits(name, splits, class_names)
+    return replace(joined, splits={}) if "" in splits else joined
 
 
 def _array(path: Path, file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
