@@ -145,14 +145,11 @@ def join_splits(name: str, splits: Mapping[str, Split], class_names: Sequence[st
     for split in splits.values():
         check_items(split.path, "items", split.items)
         check_labels(split.path, "labels", split.labels, len(split.items), n_classes)
-        for kind, shape, other in (
-            ("items", split.items.shape[1:], first.items.shape[1:]),
-            ("labels", split.labels.shape[1:], first.labels.shape[1:]),
-        ):
-            if shape != other:
+        for kind, array, other in (("items", split.items, first.items), ("labels", split.labels, first.labels)):
+            if array.shape[1:] != other.shape[1:]:
                 raise ValueError(
-                    f"{split.path}: expected {kind} [n, {str(list(other))[1:]} as in {first.path}, "
-                    f"got [n, {str(list(shape))[1:]}"
+                    f"{split.path}: expected {kind} of the shape {list(other.shape[1:])} each, as in {first.path}, "
+                    f"got {list(array.shape[1:])}"
                 )
     bounds = np.cumsum([0, *(len(split.items) for split in splits.values())])
     labels = as_labels(np.concatenate([split.labels for split in splits.values()]))

@@ -72,7 +72,7 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
     raise FileNotFoundError(
         f"load_dataset: found no data set {str(name)!r}; looked for{looked_for}\n"
         f"Pass root= or set the environment variable FASTHASH_DATA to the folder that holds it "
-        f"(now {str(given)!r}), or pass a path. Registered names: {', '.join(_PLACES)}."
+        f"({f'now {given}' if given else 'neither is set'}), or pass a path. Registered names: {', '.join(_PLACES)}."
     )
 
 
@@ -87,5 +87,5 @@ def _places(name: str | Path, root: Path) -> tuple[str, list[tuple[Path, _Layout
         in_root = [(root / place, layout) for place, layout in places]
         if not is_npz:
             in_root.insert(0, (root / f"{name}.npz", _NPZ))
-        places = places + in_root if is_npz or len(path.parts) > 1 else in_root
+        places = places + in_root if is_npz or "/" in name else in_root
     return path.stem if is_npz else path.resolve().name, places

@@ -32,8 +32,11 @@ def _read_mat(path: Path) -> Split:
     """Pixels are [32, 32, 3, n]; the label of the digit 0 is 10."""
     try:
         arrays = loadmat(path, variable_names=("X", "y"))
-    except (EOFError, MatReadError, NotImplementedError, OSError, TypeError, ValueError, struct.error, zlib.error) as e:
-        raise ValueError(f"{path}: expected a MATLAB file of version 5, got {e}") from e
+    except (
+        *(MatReadError, EOFError, OSError, struct.error, zlib.error),
+        *(IndexError, NotImplementedError, TypeError, ValueError),
+    ) as error:
+        raise ValueError(f"{path}: expected a MATLAB file of version 5, got {error}") from error
     pixels, labels = arrays.get("X"), arrays.get("y")
     if pixels is None or labels is None or pixels.dtype != np.uint8 or pixels.shape[:-1] != (32, 32, 3):
         got = {name: f"{array.dtype} {list(array.shape)}" for name, array in arrays.items() if name in ("X", "y")}
