@@ -10,20 +10,23 @@ from fasthash import losses
 
 N, BITS, CLASSES = 6, 8, 3
 U = torch.randn(N, BITS, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1.5
+INDICES = torch.arange(N)
 SINGLE = torch.tensor([0, 1, 2, 0, 1, 0])
 SEVERAL = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0], [0, 0, 1]])
 
 MAKERS = {
-    "CEL": lambda **settings: losses.CEL(0.1, **settings),
-    "CSQ": lambda **settings: losses.CSQ(BITS, CLASSES, **settings),
-    "DBDH": losses.DBDH,
-    "DCH": lambda **settings: losses.DCH(10, **settings),
-    "DHN": losses.DHN,
-    "DPSH": losses.DPSH,
-    "GreedyHash": lambda **settings: losses.GreedyHash(BITS, CLASSES, **settings),
-    "HashNet": losses.HashNet,
-    "HyP2": lambda **settings: losses.HyP2(BITS, CLASSES, 0.1, 0.7, **settings),
-    "WGLHH": lambda **settings: losses.WGLHH(0.1, 0.4, **settings),
+    "ADSH": lambda labels, **settings: losses.ADSH(labels, BITS, CLASSES, **settings),
+    "CEL": lambda labels, **settings: losses.CEL(0.1, **settings),
+    "CSQ": lambda labels, **settings: losses.CSQ(BITS, CLASSES, **settings),
+    "DBDH": lambda labels, **settings: losses.DBDH(**settings),
+    "DCH": lambda labels, **settings: losses.DCH(10, **settings),
+    "DHN": lambda labels, **settings: losses.DHN(**settings),
+    "DPSH": lambda labels, **settings: losses.DPSH(**settings),
+    "DSDH": lambda labels, **settings: losses.DSDH(labels, BITS, CLASSES, **settings),
+    "GreedyHash": lambda labels, **settings: losses.GreedyHash(BITS, CLASSES, **settings),
+    "HashNet": lambda labels, **settings: losses.HashNet(**settings),
+    "HyP2": lambda labels, **settings: losses.HyP2(BITS, CLASSES, 0.1, 0.7, **settings),
+    "WGLHH": lambda labels, **settings: losses.WGLHH(0.1, 0.4, **settings),
 }
 
 
@@ -67,8 +70,12 @@ def similarity(name, u, labels, loss):
     w = weights(labels)
     if name == "CEL":
         return over(lambda i, j, s: 1 - cosine(u[i], u[j]) if s else max(0, cosine(u[i], u[j]) - 0.1))
-    if name == "DPSH":
+    if name in ("DPSH", "DSDH"):  # the batch is all that DSDH's training set holds
         return over(lambda i, j, s: likelihood(u[i] @ u[j] / 2, s))
+    if name == "ADSH":
+        h, v = np.tanh(u), loss.codes.numpy()
+        ratio = w[False] / w[True]
+        return over(lambda i, j, s: (h[i] @ v[j] - BITS * (1 if s else -ratio)) ** 2)
     if name == "DHN":
         return over(lambda i, j, s: likelihood(u[i] @ u[j], s))
     if name == "DBDH":
@@ -126,18 +133,21 @@ def similarity(name, u, labels, loss):
 @pytest.mark.parametrize("labels", [SINGLE, SEVERAL], ids=["single", "several"])
 def test_similarity_against_its_formula(name, labels):
     torch.manual_seed(0)
-    loss = MAKERS[name](quantization="none").double()
+    loss = MAKERS[name](labels, quantization="none").double()
     expected = similarity(name, U.numpy(), labels, loss)
-    assert loss(U, labels).item() == pytest.approx(expected, rel=1e-5 if name == "CSQ" else 1e-9)
+    assert loss(U, labels, INDICES).item() == pytest.approx(expected, rel=1e-5 if name == "CSQ" else 1e-9)
 
 
+FIRST_CODES = losses.DSDH(SINGLE, BITS, CLASSES).codes
 ORIGINAL = {
+    "ADSH": 200 * (U.tanh() - FIRST_CODES).square().sum() / N**2,
     "CEL": 0.01 * (U.abs() - 1).square().sum(1).mean(),
     "CSQ": 1e-3 * (U.tanh().abs() - 1).square().mean(),
     "DBDH": 0.1 * U.clamp(-1, 1).mean(1).square().mean(),
     "DCH": 0.1 * mean(math.log1p(distance(cosine(u, np.ones(BITS))) / 10) for u in U.abs().numpy()),
     "DHN": 0.1 * (U.abs() - 1).cosh().log().sum(1).mean(),
     "DPSH": 0.1 * (U.abs() - 1).square().sum(1).mean(),
+    "DSDH": 0.01 * (U - FIRST_CODES).square().mean(),
     "GreedyHash": 0.1 * (U.abs() - 1).abs().pow(3).mean(),
     "HashNet": 0,
     "HyP2": 0,
@@ -150,13 +160,13 @@ def test_quantisation_terms(name):
     made = {}
     for quantization in ("none", "original", "hswd", "swd"):
         torch.manual_seed(0)
-        made[quantization] = MAKERS[name](quantization=quantization).double()
-    alone = made["none"](U, SINGLE)
-    torch.testing.assert_close(made["original"](U, SINGLE) - alone, torch.as_tensor(ORIGINAL[name]).double())
-    torch.testing.assert_close(made["hswd"](U, SINGLE) - alone, 0.1 * losses.HSWD()(U))
+        made[quantization] = MAKERS[name](SINGLE, quantization=quantization).double()
+    alone = made["none"](U, SINGLE, INDICES)
+    torch.testing.assert_close(made["original"](U, SINGLE, INDICES) - alone, torch.as_tensor(ORIGINAL[name]).double())
+    torch.testing.assert_close(made["hswd"](U, SINGLE, INDICES) - alone, 0.1 * losses.HSWD()(U))
     swd = losses.SlicedWasserstein(20_000)(U, torch.cat([torch.ones(1, BITS), -torch.ones(1, BITS)]).double())
-    assert 0 < made["swd"](U, SINGLE) - alone < 0.1 * 3 * swd
-    heavy = MAKERS[name](quantization="hswd", quantization_weight=2.0)
+    assert 0 < made["swd"](U, SINGLE, INDICES) - alone < 0.1 * 3 * swd
+    heavy = MAKERS[name](SINGLE, quantization="hswd", quantization_weight=2.0)
     assert heavy.quantization_weight == 2
 
 
@@ -164,21 +174,33 @@ def test_quantisation_terms(name):
 @pytest.mark.parametrize("quantization", ["original", "hswd"])
 def test_gradients(name, quantization):
     torch.manual_seed(0)
-    loss = MAKERS[name](quantization=quantization).double().eval()
-    assert torch.autograd.gradcheck(lambda u: loss(u, SEVERAL), (U.clone().requires_grad_(),), atol=1e-6)
+    loss = MAKERS[name](SEVERAL, quantization=quantization).double().eval()
+    assert torch.autograd.gradcheck(lambda u: loss(u, SEVERAL, INDICES), (U.clone().requires_grad_(),), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_extreme_outputs_stay_finite(name):
-    loss = MAKERS[name]()
+    loss = MAKERS[name](SINGLE)
     for u in (torch.zeros(N, BITS), torch.full((N, BITS), 50.0), torch.randn(N, BITS) * 1e4, torch.ones(N, BITS)):
         u.requires_grad_()
-        value = loss(u, SINGLE)
+        value = loss(u, SINGLE, INDICES)
         value.backward()
         assert torch.isfinite(value)
         assert torch.isfinite(u.grad).all()
-    one = loss(torch.randn(1, BITS), SINGLE[:1])  # a batch without a dissimilar pair
+        loss.end_epoch()
+    one = loss(torch.randn(1, BITS), SINGLE[:1], INDICES[:1])  # a batch without a dissimilar pair
     assert torch.isfinite(one)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("ADSH", "DSDH")])
+def test_losses_of_the_batch_alone_ignore_indices(name):
+    torch.manual_seed(0)
+    loss = MAKERS[name](SINGLE).double()
+    assert not loss.needs_indices
+    state = {key: value.clone() for key, value in loss.state_dict().items()}
+    loss.end_epoch()
+    assert all(torch.equal(value, state[key]) for key, value in loss.state_dict().items())
+    assert loss(U, SINGLE) == loss(U, SINGLE, INDICES)
 
 
 def test_the_sign_passes_gradients_straight_through():

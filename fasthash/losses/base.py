@@ -15,6 +15,7 @@ class HashingLoss(torch.nn.Module):
     """Base of the supervised losses: `similarity(u, labels) + quantization_weight * quantizer(u)`.
 
     A subclass defines `similarity`, and `original_quantizer` with the weight `original_weight` where its paper has one.
+    A training loop that passes `indices` and calls `end_epoch` after each epoch serves every loss.
 
     Args:
         quantization: "original", the paper's own term; "none"; "hswd" or "swd", the Wasserstein distances of the raw
@@ -26,6 +27,7 @@ class HashingLoss(torch.nn.Module):
 
     original_weight: float = 0.0
     n_classes: int | None = None  # how many labels there are, where the loss has parameters for each
+    needs_indices: bool = False  # whether the loss keeps something for each item of the training set
 
     def __init__(self, quantization: str = "original", quantization_weight: float | None = None) -> None:
         super().__init__()
@@ -51,51 +53,83 @@ class HashingLoss(torch.nn.Module):
         """Return the term that draws similar items together."""
         raise NotImplementedError
 
-    def forward(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None = None) -> torch.Tensor:
         """Return the loss of a batch.
 
         Args:
             u: the network's raw outputs, floating-point [n, n_bits].
             labels: classes, integers [n], or several an item, bool or 0/1 integers [n, c].
+            indices: int64 [n], which items of the training set the batch is, each once; needed where `needs_indices`,
+                else unused.
 
         Raises:
-            TypeError: if `u` is not floating-point, or `labels` are not integers or bool.
-            ValueError: if shapes do not fit, or a class is not one of the loss's (unchecked on a GPU, which would have
-                to be waited for).
+            TypeError: if `u` is not floating-point, `labels` are not integers or bool, or `indices` not int64.
+            ValueError: if shapes do not fit, or a class is not one of the loss's, or needed `indices` are missing, out
+                of range, repeated or of items with other labels (values are unchecked on a GPU, which would have to be
+                waited for).
         """
+        self.check_batch(u, labels, indices)
+        if self.training:
+            self.remember(u, indices)
+        loss = self.similarity(u, labels)
+        if self.quantization_weight > 0 and (term := self.quantization_term(u, indices)) is not None:
+            loss = loss + self.quantization_weight * term
+        return loss
+
+    def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> None:
+        """Raise unless the batch is as `forward` says."""
         where = type(self).__name__
         check_floating(where, "u", u)
         check_matrix(where, "u", u, "n_bits")
-        if labels.is_floating_point() or labels.is_complex():
-            raise TypeError(f"{where}: expected labels of an integer dtype or bool, got {dtype_name(labels)}")
-        if labels.ndim not in (1, 2) or len(labels) != len(u):
+        check_labels(where, labels, str(len(u)), self.n_classes)
+        if len(labels) != len(u):
             raise ValueError(f"{where}: expected labels of shape [{len(u)}] or [{len(u)}, c], got {list(labels.shape)}")
-        if self.n_classes is not None:
-            self._check_classes(where, labels, self.n_classes)
-        loss = self.similarity(u, labels)
-        if self.quantizer is not None and self.quantization_weight > 0:
-            loss = loss + self.quantization_weight * self.quantizer(u)
-        return loss
 
-    def _check_classes(self, where: str, labels: torch.Tensor, n_classes: int) -> None:
-        if labels.ndim == 2 and labels.shape[1] != n_classes:
-            raise ValueError(f"{where}: expected labels of {n_classes} columns, got {labels.shape[1]}")
-        if labels.ndim == 1 and labels.device.type == "cpu" and len(labels) and not torch.compiler.is_compiling():
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= n_classes:
-                raise ValueError(f"{where}: expected labels from 0 to {n_classes - 1}, got {low} to {high}")
+    def remember(self, u: torch.Tensor, indices: torch.Tensor | None) -> None:
+        """Keep what the loss needs of a batch in training mode: nothing, unless a subclass does."""
+
+    def quantization_term(self, u: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor | None:
+        """Return the unweighted quantisation term, or None if there is none."""
+        return None if self.quantizer is None else self.quantizer(u)
+
+    def end_epoch(self) -> None:
+        """Do what the method does after each epoch of training: nothing, unless a subclass does."""
 
     def extra_repr(self) -> str:
         """Return the settings."""
         return f"quantization={self.quantization!r}, quantization_weight={self.quantization_weight}"
 
 
-def share_label(labels: torch.Tensor) -> torch.Tensor:
-    """Return which pairs of items have a label in common, bool [n, n], for classes [n] or several an item [n, c]."""
+def check_labels(where: str, labels: torch.Tensor, n: str, n_classes: int | None) -> None:
+    """Raise unless `labels` are integers or bool [n], from 0 to n_classes - 1, or [n, n_classes]."""
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"{where}: expected labels of an integer dtype or bool, got {dtype_name(labels)}")
+    if labels.ndim not in (1, 2):
+        raise ValueError(f"{where}: expected labels of shape [{n}] or [{n}, c], got {list(labels.shape)}")
+    if n_classes is None:
+        return
+    if labels.ndim == 2 and labels.shape[1] != n_classes:
+        raise ValueError(f"{where}: expected labels of {n_classes} columns, got {labels.shape[1]}")
+    if labels.ndim == 1 and on_cpu(labels) and len(labels):
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= n_classes:
+            raise ValueError(f"{where}: expected labels from 0 to {n_classes - 1}, got {low} to {high}")
+
+
+def on_cpu(x: torch.Tensor) -> bool:
+    """Return whether the values of `x` can be looked at without waiting for a GPU or breaking a compiled graph."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def share_label(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+    """Return which items have a label in common with which of `others`, by default themselves, bool [n, k].
+
+    Labels are classes, [n] and [k], or several an item, [n, c] and [k, c].
+    """
+    others = labels if others is None else others
     if labels.ndim == 1:
-        return labels[:, None] == labels
-    wide = (labels != 0).float()
-    return wide @ wide.T > 0
+        return labels[:, None] == others
+    return (labels != 0).float() @ (others != 0).float().T > 0
 
 
 def balanced_weights(similar: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
