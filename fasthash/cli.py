@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
+from collections.abc import Callable, Iterable
 from importlib import util
 from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import click
 import numpy as np
@@ -14,6 +17,7 @@ import torch
 from fasthash import _core
 from fasthash.ops import hamming, householder, packing, wasserstein
 from fasthash.ops.registry import default_kernel
+from fasthash.recipes.supervised import SupervisedSettings, train_supervised
 
 ROOMS = {
     "packing": packing.KERNELS,
@@ -21,6 +25,48 @@ ROOMS = {
     "wasserstein": wasserstein.KERNELS,
     "householder": householder.KERNELS,
 }
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def options_of(settings: type) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command an option for each field of a settings class."""
+    hints = get_type_hints(settings)
+
+    def decorate(command: _F) -> _F:
+        for field in reversed(dataclasses.fields(settings)):
+            command = click.option(f"--{field.name.replace('_', '-')}", field.name, **_declaration(field, hints))(
+                command
+            )
+        return command
+
+    return decorate
+
+
+def _declaration(field: dataclasses.Field[Any], hints: dict[str, Any]) -> dict[str, Any]:
+    shared = {"help": field.metadata["help"]}
+    if field.default is dataclasses.MISSING:  # a mapping from names to numbers
+        return {**shared, "multiple": True, "metavar": "NAME=NUMBER", "callback": _named_numbers}
+    shared["default"] = field.default
+    shared["show_default"] = field.default is not None
+    if "choices" in field.metadata:
+        return {**shared, "type": click.Choice(field.metadata["choices"])}
+    if hints[field.name] is bool:
+        return {**shared, "is_flag": True}
+    kinds = [kind for kind in get_args(hints[field.name]) or (hints[field.name],) if kind is not type(None)]
+    return {**shared, "type": kinds[0]}
+
+
+def _named_numbers(context: click.Context, parameter: click.Parameter, values: Iterable[str]) -> dict[str, float]:
+    named = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            named[name] = float(number) if "." in number or "e" in number else int(number)
+        except ValueError:
+            raise click.BadParameter(f"expected NAME=NUMBER, got {value!r}") from None
+    return named
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,3 +120,36 @@ def demo(out: Path, bits: tuple[int, ...], seed: int) -> None:
     for row in rows:
         click.echo("".join(f"{row[column]:>8}" for column in COLUMNS))
     click.echo(f"written: {out / 'results.csv'}, {out / 'precision_recall.png'}, {out / 'retrieval.png'}")
+
+
+@main.group()
+def train() -> None:
+    """Train by a reference recipe."""
+
+
+@train.command("supervised")
+@options_of(SupervisedSettings)
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the training.")
+@click.option("--resume", is_flag=True, help="Go on with the training in that folder.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read image files."
+)
+def supervised(data_root: Path | None, out: Path, resume: bool, device: str, workers: int, **settings: Any) -> None:
+    """Train a network to hash from labels, and measure what its codes retrieve."""
+    try:
+        run = train_supervised(
+            SupervisedSettings(**settings),
+            root=data_root,
+            out=out,
+            resume=resume,
+            device=device,
+            workers=workers,
+            progress=True,
+        )
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        raise click.ClickException(str(error)) from error
+    for name, value in run.results.items():
+        click.echo(f"{name:<20} {value:.4f}")
+    click.echo(f"written: {out / 'network.safetensors'}, {out / 'results.json'}, {out / 'log.csv'}")

@@ -22,12 +22,13 @@ PACKAGE = ROOT / "fasthash"
 # What each part may import; imports run downstream only.
 DOWNSTREAM = {
     "errors": set(),
+    "files": set(),
     "ops": {"errors"},
     "layers": {"errors", "ops"},
     "losses": {"errors", "ops"},
-    "recipes": {"errors", "ops", "losses", "data", "hashers", "index", "evaluate"},
+    "recipes": {"errors", "files", "ops", "losses", "data", "hashers", "index", "evaluate"},
     "data": {"errors"},
-    "hashers": {"errors", "ops"},
+    "hashers": {"errors", "files", "ops"},
     "index": {"errors", "ops"},
     "evaluate": {"errors", "ops", "index"},
     "demo": {"errors", "ops", "hashers", "index", "evaluate"},

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fasthash.data import cifar, folders, idx, lists, svhn, usps
+from fasthash.data import cifar, digits, folders, idx, lists, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
 
@@ -23,6 +23,7 @@ _NPZ = _Layout("", read_npz)
 _IDX = _Layout(idx.FILES, idx.read_idx_folder)
 _CIFAR10 = _Layout(cifar.CIFAR10_FILES, cifar.read_cifar10)
 _CIFAR100 = _Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
+_DIGITS = _Layout(digits.FILES, digits.read_digits)
 _USPS = _Layout(usps.FILES, usps.read_usps)
 _SVHN = _Layout(svhn.FILES, svhn.read_svhn)
 _LISTS = _Layout(lists.FILES, lists.read_lists)
@@ -33,6 +34,7 @@ _PLACES: dict[str, tuple[tuple[str, _Layout], ...]] = {
     "cifar10": ((".", _CIFAR10), ("cifar10", _CIFAR10), ("cifar10", _LISTS), ("cifar10", _FOLDERS)),
     "cifar100": ((".", _CIFAR100), ("cifar100", _CIFAR100)),
     "coco": (("coco", _LISTS),),
+    "digits": ((".", _DIGITS),),
     "fashion_mnist": (("fashion_mnist", _IDX), ("FashionMNIST/raw", _IDX)),
     "imagenet100": (("imagenet100", _LISTS),),
     "mnist": (("mnist", _IDX), ("MNIST/raw", _IDX)),

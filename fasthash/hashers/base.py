@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -15,6 +14,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix
+from fasthash.files import replacing
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing import pack_bits
 
@@ -122,13 +122,8 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             "parameters": json.dumps(self.get_params()),
             "n_features_in": str(self.n_features_in_),
         }
-        target = Path(path)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            save_file({name: getattr(self, name) for name in self.TENSORS}, unfinished, metadata)
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(path) as file:
+            save_file({name: getattr(self, name) for name in self.TENSORS}, file, metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Hasher:

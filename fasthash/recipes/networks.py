@@ -1,0 +1,189 @@
+"""Networks from items to the real outputs whose signs are the code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional
+
+from fasthash.errors import MAX_BITS, MissingDependencyError, check_choice, check_integer
+from fasthash.files import replacing
+
+ARCHITECTURES = ("linear", "mlp", "cnn", "alexnet", "vgg11", "vgg16")
+AUGMENTATIONS = ("none", "crop", "flip-crop")
+PRETRAINED = ("alexnet", "vgg11", "vgg16")
+LARGE_IMAGE, LARGE_CROP = 256, 224  # what torchvision's networks see
+_SMALL_MARGIN = 4  # pixels around a small image before a crop of its size
+_FORMAT = "fasthash network 1"
+
+
+class HashingNetwork(nn.Module):
+    """Preparation of the items, a backbone, and a linear layer to the outputs u [n, n_bits]; the code is the sign of u.
+
+    Args:
+        architecture: "linear", none but the last layer; "mlp", a hidden layer of 512; "cnn", three
+            convolutions for small images; "alexnet", "vgg11" or "vgg16" of torchvision up to their last layer.
+        item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
+        n_bits: 1 to 4,096.
+        augmentation: of images in training mode: "none", "crop" at random places, or "flip-crop".
+        pretrained: whether torchvision's networks start from its ImageNet weights (read from torch's cache, else
+            downloaded).
+
+    Raises:
+        MissingDependencyError: if torchvision is needed and not installed.
+        OSError: if its weights can be neither read nor downloaded.
+        ValueError: if the architecture does not take such items.
+    """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(
+        self,
+        architecture: str,
+        item_shape: Sequence[int],
+        n_bits: int,
+        *,
+        augmentation: str = "none",
+        pretrained: bool = False,
+    ) -> None:
+        super().__init__()
+        where = "HashingNetwork"
+        self.architecture = check_choice(where, "architecture", architecture, ARCHITECTURES)
+        self.augmentation = check_choice(where, "augmentation", augmentation, AUGMENTATIONS)
+        self.n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+        self.item_shape = tuple(item_shape)
+        images = len(self.item_shape) > 1
+        if not (len(self.item_shape) in (1, 2) or (len(self.item_shape) == 3 and self.item_shape[2] == 3)):
+            raise ValueError(f"{where}: expected item_shape [d], [h, w] or [h, w, 3], got {list(self.item_shape)}")
+        if not images and architecture not in ("linear", "mlp"):
+            raise ValueError(f"{where}: expected images for {architecture}, got features of shape {self.item_shape}")
+        if pretrained and architecture not in PRETRAINED:
+            raise ValueError(f"{where}: expected pretrained weights of {', '.join(PRETRAINED)}, got {architecture}")
+        self.channels = 3 if architecture in PRETRAINED or len(self.item_shape) == 3 else 1
+        n_values = self.channels if images else self.item_shape[0]
+        self.register_buffer("mean", torch.zeros(n_values))
+        self.register_buffer("deviation", torch.ones(n_values))
+        if pretrained:
+            self.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))
+            self.deviation.copy_(torch.tensor([0.229, 0.224, 0.225]))
+        self.backbone, n_features = _backbone(self, pretrained)
+        self.head = nn.Linear(n_features, n_bits)
+
+    def standardize(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+        """Set what is subtracted from items, and what they are divided by; images are scaled to [0, 1] before."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.clamp(min=1e-6))
+
+    def prepare(self, items: torch.Tensor) -> torch.Tensor:
+        """Return items as the backbone takes them: images [n, c, h, w], features [n, d], standardised."""
+        if len(self.item_shape) == 1:
+            return (items.float() - self.mean) / self.deviation
+        x = items[..., None] if items.ndim == 3 else items
+        x = x.permute(0, 3, 1, 2).float() / 255
+        if self.architecture in PRETRAINED:
+            x = _cropped(_resized(x.expand(-1, 3, -1, -1)), LARGE_CROP, self.training and self.augmentation != "none")
+        elif self.training and self.augmentation != "none":
+            x = _cropped(functional.pad(x, [_SMALL_MARGIN] * 4), x.shape[-2:], at_random=True)
+        if self.training and self.augmentation == "flip-crop":
+            flipped = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+            x = torch.where(flipped, x.flip(3), x)
+        return (x - self.mean[:, None, None]) / self.deviation[:, None, None]
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """Return u [n, n_bits] for items [n, *item_shape], uint8 images or floating-point features."""
+        u: torch.Tensor = self.head(self.backbone(self.prepare(items)))
+        return u
+
+    def save(self, path: str | Path) -> None:
+        """Write the architecture and the weights to a safetensors file."""
+        settings = {
+            "architecture": self.architecture,
+            "item_shape": self.item_shape,
+            "n_bits": self.n_bits,
+            "augmentation": self.augmentation,
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}
+        with replacing(path) as file:
+            save_file(tensors, file, metadata={"format": _FORMAT, "settings": json.dumps(settings)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> HashingNetwork:
+        """Read what `save` wrote, in evaluation mode.
+
+        Raises:
+            ValueError: if it is not such a file.
+        """
+        where = "HashingNetwork.load"
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata: dict[str, str] = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise ValueError(f"{where}: expected a file of format {_FORMAT!r}, got {path}")
+                network = cls(**json.loads(metadata["settings"]))
+                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{where}: expected a network written by save, got {path}: {error}") from error
+        return network.eval()
+
+
+def _backbone(network: HashingNetwork, pretrained: bool) -> tuple[nn.Module, int]:
+    shape = network.item_shape
+    n_values = 1
+    for size in shape:
+        n_values *= size
+    if network.architecture == "linear":
+        return nn.Flatten(), n_values
+    if network.architecture == "mlp":
+        return nn.Sequential(nn.Flatten(), nn.Linear(n_values, 512), nn.ReLU()), 512
+    if network.architecture == "cnn":
+        blocks: list[nn.Module] = []
+        for before, width in ((network.channels, 32), (32, 64), (64, 128)):
+            convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)
+            blocks += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+        return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 512
+    return _torchvision_backbone(network.architecture, pretrained)
+
+
+def _torchvision_backbone(architecture: str, pretrained: bool) -> tuple[nn.Module, int]:
+    try:
+        from torchvision import models
+    except ImportError:
+        raise MissingDependencyError(f"the network {architecture}", "torchvision", "vision") from None
+    try:
+        whole: Any = models.get_model(architecture, weights="IMAGENET1K_V1" if pretrained else None)
+    except OSError as error:
+        raise OSError(
+            f"HashingNetwork: expected the ImageNet weights of {architecture} in torch's cache, {torch.hub.get_dir()}, "
+            f"or a way to download them, got {error}"
+        ) from error
+    last = whole.classifier[-1]
+    whole.classifier = whole.classifier[:-1]
+    return whole, last.in_features
+
+
+def _resized(x: torch.Tensor) -> torch.Tensor:
+    if tuple(x.shape[-2:]) == (LARGE_IMAGE, LARGE_IMAGE):
+        return x
+    return functional.interpolate(x, size=(LARGE_IMAGE, LARGE_IMAGE), mode="bilinear", antialias=True)
+
+
+def _cropped(x: torch.Tensor, size: int | Sequence[int], at_random: bool) -> torch.Tensor:
+    """Return a window of each image [n, c, h, w], in the middle or each at a random place."""
+    height, width = (size, size) if isinstance(size, int) else size
+    free = x.shape[2] - height, x.shape[3] - width
+    if not at_random:
+        return x[:, :, free[0] // 2 :, free[1] // 2 :][:, :, :height, :width]
+    rows, columns = (
+        torch.randint(0, most + 1, (len(x), 1), device=x.device) + torch.arange(length, device=x.device)
+        for most, length in zip(free, (height, width), strict=True)
+    )
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    return x[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,140 @@
+"""Who trains, who asks and who is searched: the splits of the papers, by name and version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fasthash.data import Dataset
+from fasthash.errors import check_choice, check_integer
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of a data set's items, int64 arrays without a common item but for train and database.
+
+    Attributes:
+        train: what a network learns from, with its labels.
+        validation: what decides which epoch is kept.
+        query: what is searched for, once, at the end.
+        database: what is searched.
+    """
+
+    train: Positions
+    validation: Positions
+    query: Positions
+    database: Positions
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way to split a data set.
+
+    Attributes:
+        draw: the split of a data set, by a generator of random numbers.
+        map_at: how many of the nearest items the mean average precision counts; None for all.
+    """
+
+    draw: Callable[[Dataset, np.random.Generator], Split]
+    map_at: int | None
+
+
+def split(dataset: Dataset, protocol: str, seed: int = 0) -> Split:
+    """Split a data set by a protocol, alike for equal seeds.
+
+    Args:
+        dataset: what to split.
+        protocol: a key of `PROTOCOLS`.
+        seed: at least 0.
+
+    Raises:
+        ValueError: if there is no such protocol, or the data set does not have what it asks for.
+    """
+    check_choice("split", "protocol", protocol, PROTOCOLS)
+    return PROTOCOLS[protocol].draw(dataset, np.random.default_rng(check_integer("split", "seed", seed, 0)))
+
+
+def per_class(train: int | None, query: int, validation: int = 0, *, train_in_database: bool = False) -> Protocol:
+    """Return the protocol that draws as many items of each class, for items of one label; the rest is the database.
+
+    Args:
+        train: None for the rest too.
+        query: at least 1.
+        validation: at least 0.
+        train_in_database: whether what is trained on is searched too.
+    """
+
+    def draw(dataset: Dataset, generator: np.random.Generator) -> Split:
+        if dataset.labels.ndim != 1:
+            raise ValueError(f"split: expected one label an item for a split by class, but {dataset.name} has several")
+        wanted = query + validation + (1 if train is None else train)
+        parts: list[list[Positions]] = [[], [], [], []]
+        for label in range(dataset.n_classes):
+            members = np.flatnonzero(dataset.labels == label)
+            if len(members) <= wanted:
+                raise ValueError(
+                    f"split: expected more than {wanted} items of each class, but {dataset.name} has {len(members)} of "
+                    f"class {dataset.class_names[label]}"
+                )
+            ends = np.cumsum([query, validation, 0 if train is None else train])
+            for part, drawn in zip(parts, np.split(generator.permutation(members), ends), strict=True):
+                part.append(drawn)
+        asked, held_out, learned, rest = (np.sort(np.concatenate(part)) for part in parts)
+        if train is None:
+            learned = rest
+        elif train_in_database:
+            rest = np.union1d(rest, learned)
+        return Split(learned, held_out, asked, rest)
+
+    return Protocol(draw, map_at=None)
+
+
+def at_random(train: int, query: int, validation: int, *, map_at: int) -> Protocol:
+    """Return the protocol that draws as many items of any label; the rest is the database."""
+
+    def draw(dataset: Dataset, generator: np.random.Generator) -> Split:
+        n, wanted = len(dataset.labels), train + query + validation
+        if n <= wanted:
+            raise ValueError(f"split: expected more than {wanted} items, but {dataset.name} has {n}")
+        parts = np.split(generator.permutation(n), np.cumsum([train, query, validation]))
+        learned, asked, held_out, rest = (np.sort(part) for part in parts)
+        return Split(learned, held_out, asked, rest)
+
+    return Protocol(draw, map_at)
+
+
+def _as_published(dataset: Dataset, generator: np.random.Generator) -> Split:
+    """The source's own parts: a tenth of the training part validates; where there is no database, it is searched."""
+    train, test = _published(dataset, "train"), _published(dataset, "test")
+    drawn = generator.permutation(train)
+    held_out, learned = np.sort(drawn[: len(train) // 10]), np.sort(drawn[len(train) // 10 :])
+    return Split(learned, held_out, test, np.setdiff1d(dataset.splits.get("database", train), held_out))
+
+
+def _half_of_the_test_list(dataset: Dataset, generator: np.random.Generator) -> Split:
+    """The published lists, where half of the test list validates."""
+    held_out, asked = np.array_split(generator.permutation(_published(dataset, "test")), 2)
+    return Split(_published(dataset, "train"), np.sort(held_out), np.sort(asked), _published(dataset, "database"))
+
+
+def _published(dataset: Dataset, name: str) -> Positions:
+    if name not in dataset.splits:
+        given = ", ".join(dataset.splits) or "none"
+        raise ValueError(f"split: expected a data set that is published with a {name} part; {dataset.name} has {given}")
+    return dataset.splits[name]
+
+
+PROTOCOLS = {
+    "per-class-v1": per_class(train=500, query=100, validation=100),
+    "unsupervised-v1": per_class(train=None, query=1000),
+    "digits-v1": per_class(train=100, query=20, validation=20, train_in_database=True),
+    "nuswide-v1": at_random(train=10_500, query=2_100, validation=2_100, map_at=5000),
+    "coco-v1": at_random(train=10_000, query=5_000, validation=5_000, map_at=5000),
+    "imagenet100-v1": Protocol(_half_of_the_test_list, map_at=1000),
+    "published-v1": Protocol(_as_published, map_at=None),
+}

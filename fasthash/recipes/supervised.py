@@ -1,0 +1,445 @@
+"""Supervised deep hashing: a network trained by any of the losses, its codes rotated or not, and what they retrieve."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from fasthash import losses
+from fasthash.data import Dataset, ImageFiles, load_dataset
+from fasthash.errors import check_choice, check_integer, check_number
+from fasthash.evaluate import (
+    bit_entropy,
+    mean_average_precision,
+    precision_at,
+    precision_within,
+    quantization_angle,
+)
+from fasthash.hashers import H2Q, ITQ
+from fasthash.hashers.affine import AffineHasher
+from fasthash.losses.base import QUANTIZATIONS
+from fasthash.ops.packing import pack_bits
+from fasthash.recipes.networks import ARCHITECTURES, AUGMENTATIONS, LARGE_IMAGE, PRETRAINED, HashingNetwork
+from fasthash.recipes.protocols import PROTOCOLS, Split, split
+from fasthash.recipes.training import Loaded, Row, RunFolder, choose_device, joined_ranks, option, seed_epoch
+
+METHODS: dict[str, type[losses.HashingLoss]] = {
+    loss.__name__.lower(): loss
+    for loss in (
+        losses.ADSH,
+        losses.CEL,
+        losses.CSQ,
+        losses.DBDH,
+        losses.DCH,
+        losses.DHN,
+        losses.DPSH,
+        losses.DSDH,
+        losses.GreedyHash,
+        losses.HashNet,
+        losses.HyP2,
+        losses.WGLHH,
+    )
+}
+ROTATIONS = ("none", "itq", "h2q")
+
+
+@dataclass(frozen=True)
+class SupervisedSettings:
+    """What decides the result of `train_supervised`; the command's options are these."""
+
+    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
+    method: str = option("csq", "loss", choices=METHODS)
+    quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
+    quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]")
+    loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
+    bits: int = option(32, "length of the codes")
+    network: str = option("cnn", "architecture", choices=ARCHITECTURES)
+    pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
+    augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
+    protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
+    split_seed: int = option(0, "of the split")
+    epochs: int = option(60, "passes over the training items")
+    batch_size: int = option(128, "items a step, on each GPU")
+    optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
+    learning_rate: float = option(1e-3, "of the last layer and the loss's parameters")
+    backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that")
+    schedule: str = option("cosine", "learning rate down to 0, or constant", choices=("cosine", "constant"))
+    weight_decay: float = option(1e-5, "L2 penalty")
+    validate_every: int = option(5, "epochs between validations")
+    rotation: str = option("none", "of the trained outputs before the signs", choices=ROTATIONS)
+    precision: str = option("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
+    seed: int = option(0, "of weights, order and augmentation")
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        where = "train_supervised"
+        for field in dataclasses.fields(self):
+            if "choices" in field.metadata:
+                check_choice(where, field.name, getattr(self, field.name), field.metadata["choices"])
+        for name in ("bits", "epochs", "batch_size", "validate_every"):
+            check_integer(where, name, getattr(self, name), 1)
+        for name in ("seed", "split_seed"):
+            check_integer(where, name, getattr(self, name), 0)
+        check_number(where, "learning_rate", self.learning_rate, above=0)
+        for name in ("backbone_rate", "weight_decay"):
+            check_number(where, name, getattr(self, name), minimum=0)
+
+
+@dataclass(frozen=True)
+class SupervisedRun:
+    """What `train_supervised` returns.
+
+    Attributes:
+        network: with the weights of the epoch that did best on the validation items, in evaluation mode.
+        rotation: fitted to its outputs on the training items, or None.
+        results: "mAP", "precision_within_2" and others of the queries, see `evaluate_codes`; "epoch", the one kept;
+            "validation_mAP"; "seconds" of training.
+        history: a row an epoch: "epoch", "loss", "seconds", and "validation_mAP" where it was measured.
+    """
+
+    network: HashingNetwork
+    rotation: AffineHasher | None
+    results: dict[str, float]
+    history: list[Row]
+
+
+def build_loss(method: str, n_bits: int, n_classes: int, labels: torch.Tensor, **arguments: Any) -> losses.HashingLoss:
+    """Return the loss of a method, given what its constructor asks for.
+
+    Args:
+        method: a key of `METHODS`.
+        n_bits: length of the codes.
+        n_classes: how many labels there are.
+        labels: of the training items, [n] or [n, n_classes].
+        arguments: further ones of the constructor.
+
+    Raises:
+        ValueError: if the constructor has no such argument, or refuses a value.
+    """
+    loss = METHODS[check_choice("build_loss", "method", method, METHODS)]
+    taken = inspect.signature(loss).parameters
+    unknown = sorted(arguments.keys() - taken.keys())
+    if unknown:
+        raise ValueError(f"build_loss: expected arguments of {method} ({', '.join(taken)}), got {', '.join(unknown)}")
+    given: dict[str, Any] = {"n_bits": n_bits, "n_classes": n_classes, "labels": labels}
+    return loss(**{name: value for name, value in given.items() if name in taken}, **arguments)
+
+
+def train_supervised(
+    settings: SupervisedSettings,
+    *,
+    dataset: Dataset | None = None,
+    parts: Split | None = None,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    workers: int = 0,
+    progress: bool = False,
+) -> SupervisedRun:
+    """Train a network to hash, and measure what its codes retrieve.
+
+    A plain loop: a batch, the loss, a step. Every `validate_every` epochs a fifth of the validation items is searched
+    for among the others, and the epoch of the best mean average precision is kept; queries are looked at once, at the
+    end. Under `torchrun` every process takes a part of each batch and of each of its gradients.
+
+    Args:
+        settings: what decides the result.
+        dataset: in place of the one that the settings name.
+        parts: in place of the split that the settings name.
+        root: where data sets are, else FASTHASH_DATA.
+        out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors, rotation.safetensors, results.json;
+            None keeps nothing.
+        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted.
+        device: "auto", "cpu", "cuda", ...
+        workers: processes that read image files.
+        progress: whether to show a progress bar.
+
+    Raises:
+        FileExistsError: if `out` holds a training and `resume` is not set.
+        ValueError: if a setting does not fit the data, or `out` holds a training of other settings.
+    """
+    where = choose_device(device)
+    with joined_ranks(where) as (rank, n_ranks):
+        training = _Training(settings, dataset, parts, root, where, rank, n_ranks, workers)
+        folder = RunFolder(Path(out) if out is not None and rank == 0 else None, dataclasses.asdict(settings), resume)
+        return training.run(folder, progress and rank == 0)
+
+
+class _Learner(nn.Module):
+    """The network and its loss as one module, which is what ranks keep equal."""
+
+    def __init__(self, network: HashingNetwork, loss: losses.HashingLoss, precision: str) -> None:
+        super().__init__()
+        self.network, self.loss, self.precision = network, loss, precision
+
+    def forward(self, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(items.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            u = self.network(items)
+        loss: torch.Tensor = self.loss(u.float(), labels, indices)
+        return loss
+
+
+class _Training:
+    def __init__(
+        self,
+        settings: SupervisedSettings,
+        dataset: Dataset | None,
+        parts: Split | None,
+        root: str | Path | None,
+        device: torch.device,
+        rank: int,
+        n_ranks: int,
+        workers: int,
+    ) -> None:
+        self.settings, self.device, self.rank, self.n_ranks, self.workers = settings, device, rank, n_ranks, workers
+        self.dataset = load_dataset(settings.dataset, root) if dataset is None else dataset
+        self.parts = split(self.dataset, settings.protocol, settings.split_seed) if parts is None else parts
+        image_size = LARGE_IMAGE if settings.network in PRETRAINED else None
+        if isinstance(self.dataset.items, ImageFiles) and image_size is None:
+            raise ValueError(
+                f"train_supervised: expected a network of torchvision for image files ({', '.join(PRETRAINED)}), got "
+                f"{settings.network}"
+            )
+
+        def loaded(positions: np.ndarray) -> Loaded:
+            return Loaded(self.dataset.items, self.dataset.labels, positions, image_size)
+
+        self.train, self.query, self.database = (
+            loaded(x) for x in (self.parts.train, self.parts.query, self.parts.database)
+        )
+        n_asked = -(-len(self.parts.validation) // 5)
+        shuffled = np.random.default_rng(settings.split_seed).permutation(self.parts.validation)
+        self.validation_query, self.validation_database = loaded(shuffled[:n_asked]), loaded(shuffled[n_asked:])
+        if len(self.train) < settings.batch_size * n_ranks:
+            raise ValueError(
+                f"train_supervised: expected batch_size of at most the {len(self.train)} training items, got "
+                f"{settings.batch_size} on {n_ranks} ranks"
+            )
+
+        seed_epoch(settings.seed, 0)
+        self.learner = _Learner(self._network(image_size), self._loss(), settings.precision).to(device)
+        self.network, self.loss = self.learner.network, self.learner.loss
+        self.parallel: nn.Module = self.learner
+        if n_ranks > 1:
+            self.parallel = DistributedDataParallel(self.learner)
+            quantizer = self.loss.quantizer
+            if isinstance(quantizer, losses.HSWD):
+                quantizer.group = dist.group.WORLD
+        self.optimizer = self._optimizer()
+
+    def _network(self, image_size: int | None) -> HashingNetwork:
+        settings, items = self.settings, self.dataset.items
+        shape = (image_size or 0, image_size or 0, 3) if isinstance(items, ImageFiles) else items.shape[1:]
+        network = HashingNetwork(
+            settings.network,
+            shape,
+            settings.bits,
+            augmentation=settings.augmentation if len(shape) > 1 else "none",
+            pretrained=settings.pretrained,
+        )
+        if not settings.pretrained and not isinstance(items, ImageFiles):
+            network.standardize(*_moments(items[self.parts.train], len(network.mean)))
+        return network
+
+    def _loss(self) -> losses.HashingLoss:
+        settings = self.settings
+        loss = build_loss(
+            settings.method,
+            settings.bits,
+            self.dataset.n_classes,
+            self.train.labels,
+            quantization=settings.quantization,
+            quantization_weight=settings.quantization_weight,
+            **settings.loss_arguments,
+        )
+        if loss.needs_indices and self.n_ranks > 1:
+            raise ValueError(
+                f"train_supervised: expected one process for {settings.method}, which keeps a code for each training "
+                f"item, got {self.n_ranks}"
+            )
+        return loss
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings, backbone = self.settings, list(self.network.backbone.parameters())
+        others = [*self.network.head.parameters(), *self.loss.parameters()]
+        groups = [
+            {"params": backbone, "lr": settings.learning_rate * settings.backbone_rate},
+            {"params": others, "lr": settings.learning_rate},
+        ]
+        groups = [group for group in groups if group["params"]]
+        if settings.optimizer == "adam":
+            return torch.optim.Adam(groups, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
+
+    def run(self, folder: RunFolder, progress: bool) -> SupervisedRun:
+        rows: list[Row] = []
+        best: dict[str, Any] = {"validation_mAP": -math.inf}
+        base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        state = folder.checkpoint(self.device)
+        if self.n_ranks > 1:
+            shared = [state]
+            dist.broadcast_object_list(shared)
+            state = shared[0]
+        if state is not None:
+            self.learner.load_state_dict(state["learner"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            rows, best = state["rows"], state["best"]
+        epochs = range(len(rows) + 1, self.settings.epochs + 1)
+        for epoch in tqdm(
+            epochs,
+            desc=f"{self.settings.method}, {self.settings.bits} bits",
+            unit="epoch",
+            initial=len(rows),
+            total=self.settings.epochs,
+            disable=not progress,
+        ):
+            share = (epoch - 1) / self.settings.epochs if self.settings.schedule == "cosine" else 0.0
+            for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
+            rows.append(self._epoch(epoch))
+            if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
+                value = self._validation_map() if len(self.validation_database) else float(epoch)
+                if len(self.validation_database):
+                    rows[-1]["validation_mAP"] = value
+                if value > best["validation_mAP"]:
+                    weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+                    best = {"epoch": epoch, "validation_mAP": value, "network": weights}
+            folder.keep(
+                {
+                    "learner": self.learner.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "rows": rows,
+                    "best": best,
+                },
+                rows,
+            )
+        self.network.load_state_dict(best["network"])
+        rotation, results = self._evaluate()
+        results |= {"epoch": best["epoch"], "seconds": sum(row["seconds"] for row in rows)}
+        if len(self.validation_database):
+            results["validation_mAP"] = best["validation_mAP"]
+        if folder.path is not None:
+            self.network.save(folder.path / "network.safetensors")
+            if rotation is not None:
+                rotation.save(folder.path / "rotation.safetensors")
+            folder.finish(results)
+        return SupervisedRun(self.network, rotation, results, rows)
+
+    def _epoch(self, epoch: int) -> Row:
+        settings = self.settings
+        seed_epoch(settings.seed, epoch, self.rank)
+        batches = self.train.epoch(
+            settings.batch_size,
+            seed=settings.seed,
+            epoch=epoch,
+            rank=self.rank,
+            n_ranks=self.n_ranks,
+            workers=self.workers,
+        )
+        self.parallel.train()
+        total = torch.zeros((), device=self.device)
+        start = time.perf_counter()
+        for batch in batches:
+            items, labels, indices = (part.to(self.device, non_blocking=True) for part in batch)
+            loss = self.parallel(items, labels, indices)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach()
+        self.loss.end_epoch()
+        mean = float(total) / len(batches)
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"train_supervised: the loss is {mean} in epoch {epoch}; lower the learning rate")
+        return {"epoch": epoch, "loss": mean, "seconds": time.perf_counter() - start}
+
+    def _outputs(self, items: Loaded) -> torch.Tensor:
+        return network_outputs(self.network, items, self.workers)
+
+    def _validation_map(self) -> float:
+        query, database = (self._outputs(x) for x in (self.validation_query, self.validation_database))
+        return mean_average_precision(
+            pack_bits(query), self.validation_query.labels, pack_bits(database), self.validation_database.labels
+        )
+
+    def _evaluate(self) -> tuple[AffineHasher | None, dict[str, float]]:
+        settings = self.settings
+        rotation = fit_rotation(settings.rotation, self._outputs(self.train), settings.seed)
+        query, database = self._outputs(self.query), self._outputs(self.database)
+        if rotation is not None:
+            query, database = rotation.transform(query), rotation.transform(database)
+        at = PROTOCOLS[settings.protocol].map_at
+        return rotation, evaluate_codes(query, self.query.labels, database, self.database.labels, at)
+
+
+def fit_rotation(name: str, u: torch.Tensor, seed: int = 0) -> AffineHasher | None:
+    """Return the rotation of that name fitted to outputs u [n, n_bits]; None for "none"."""
+    check_choice("fit_rotation", "name", name, ROTATIONS)
+    if name == "none":
+        return None
+    n_bits = u.shape[1]
+    rotation: AffineHasher = ITQ(n_bits, seed=seed) if name == "itq" else H2Q(n_bits, center=False, seed=seed)
+    rotation.fit(u)
+    return rotation
+
+
+def network_outputs(network: HashingNetwork, items: Loaded, workers: int = 0) -> torch.Tensor:
+    """Return the network's outputs in evaluation mode for some items in their order, float32 [n, n_bits] on the CPU."""
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        return torch.cat([network(batch.to(device)).float().cpu() for batch, _, _ in items.in_order(workers)])
+
+
+def evaluate_codes(
+    query: torch.Tensor,
+    query_labels: torch.Tensor,
+    database: torch.Tensor,
+    labels: torch.Tensor,
+    at: int | None = None,
+) -> dict[str, float]:
+    """Return what the signs of outputs retrieve.
+
+    Args:
+        query: outputs [q, n_bits].
+        query_labels: [q] or [q, c].
+        database: outputs [n, n_bits].
+        labels: [n] or [n, c].
+        at: how many of the nearest items the mean average precision counts; None for all.
+
+    Returns:
+        "mAP", "precision_at_100" and "precision_within_2", ties averaged over; "quantization_angle" in radians and
+        "bit_entropy", the mean over bits, of the database.
+    """
+    codes = pack_bits(database)
+    retrieval = (pack_bits(query), query_labels, codes, labels)
+    return {
+        "mAP": mean_average_precision(*retrieval, at=None if at is None else min(at, len(database))),
+        "precision_at_100": precision_at(min(100, len(database)), *retrieval),
+        "precision_within_2": precision_within(2, *retrieval),
+        "quantization_angle": quantization_angle(database),
+        "bit_entropy": float(bit_entropy(codes, database.shape[1]).mean()),
+    }
+
+
+def _moments(items: NDArray[Any], n_values: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and deviation of each feature, or of each colour of images scaled to [0, 1]."""
+    if items.ndim == 2:
+        x = torch.from_numpy(items).double()
+        return x.mean(dim=0), x.std(dim=0, correction=0)
+    x = torch.from_numpy(items).reshape(len(items), -1, n_values if items.ndim == 4 else 1).double() / 255
+    return x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
