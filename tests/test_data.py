@@ -399,6 +399,16 @@ def test_truncated_archive(rng, tmp_path, kept):
         load_dataset("cifar10", tmp_path)
 
 
+def test_an_archive_with_another_checksum(rng, tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    write_archive(path, "cifar-10-batches-bin", cifar(rng, "cifar-10-batches-bin")[-1])
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"{path}: expected a whole .tar.gz archive, got CRC check failed"):
+        load_dataset("cifar10", tmp_path)
+
+
 class Command:
     def __init__(self, function, argument):
         self.call = function, (argument,)

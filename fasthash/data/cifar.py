@@ -11,15 +11,17 @@ import pickle
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fasthash.data.base import Dataset, Split, check_labels, join_splits
+from fasthash.data.base import Dataset, Split, join_splits
 
 _T = TypeVar("_T")
 _PIXELS = 3 * 32 * 32
+_CHUNK = 1 << 20
 
 
 class _Release(NamedTuple):
@@ -99,16 +101,11 @@ def _read_release(name: str, source: Path, release: _Release) -> Dataset:
     missing = [file for file in wanted if file not in batches and (file != wanted[0] or class_names is None)]
     if missing or class_names is None:
         raise FileNotFoundError(f"{source}: expected {', '.join(wanted)} in it, got no {', '.join(missing)}")
-    for batch in batches.values():
-        check_labels(batch.path, "labels", batch.labels, len(batch.items), len(class_names))
-    return join_splits(name, {split: _joined(batches, files) for split, files in release.splits.items()}, class_names)
-
-
-def _joined(batches: dict[str, Split], files: tuple[str, ...]) -> Split:
-    parts = [batches.pop(file) for file in files]
-    return Split(
-        parts[0].path, np.concatenate([part.items for part in parts]), np.concatenate([part.labels for part in parts])
-    )
+    joined = join_splits(name, {file: batches[file] for file in wanted[1:]}, class_names)
+    positions = {
+        split: np.concatenate([joined.splits[file] for file in files]) for split, files in release.splits.items()
+    }
+    return replace(joined, splits=positions)
 
 
 def _contents(source: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -119,12 +116,14 @@ def _contents(source: Path, wanted: Collection[str]) -> Iterator[tuple[str, byte
                 yield file, (source / file).read_bytes()
         return
     try:
-        with tarfile.open(source, "r|gz") as archive:
+        with gzip.open(source) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
                 file = PurePosixPath(member.name).name
                 content = archive.extractfile(member) if member.isfile() and file in wanted else None
                 if content is not None:
                     yield file, content.read()
+            while unpacked.read(_CHUNK):
+                pass  # the checksum is compared at the end
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{source}: expected a whole .tar.gz archive, got {error}") from error
 
@@ -132,9 +131,10 @@ def _contents(source: Path, wanted: Collection[str]) -> Iterator[tuple[str, byte
 def _class_names(path: Path, data: bytes, release: _Release) -> tuple[str, ...]:
     if isinstance(release.label, int):
         return tuple(data.decode("ascii", "replace").split())
-    return tuple(
-        name.decode("ascii", "replace") for name in _value(path, _unpickle(path, data), release.label[1], list)
-    )
+    names = _value(path, _unpickle(path, data), release.label[1], list)
+    if not all(isinstance(name, bytes) for name in names):
+        raise ValueError(f"{path}: expected the names of classes in {release.label[1]!r}, got {names}")
+    return tuple(name.decode("ascii", "replace") for name in names)
 
 
 def _batch(path: Path, data: bytes, release: _Release) -> Split:
@@ -184,6 +184,6 @@ def _unpickle(path: Path, data: bytes) -> object:
         return _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
     except (
         *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError),
-        *(OverflowError, TypeError, ValueError),
+        *(MemoryError, OverflowError, TypeError, ValueError),
     ) as error:
         raise ValueError(f"{path}: expected a pickle of arrays and plain values, got {error}") from error

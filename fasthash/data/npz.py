@@ -33,7 +33,7 @@ def read_npz(name: str, path: Path) -> Dataset | None:
         raise ValueError(f"{path}: expected an .npz archive, got a file that is none or is cut off")
     try:
         file = np.load(path, allow_pickle=False)
-    except zipfile.BadZipFile as error:
+    except (NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected an .npz archive, got {error}") from error
     with file:
         class_names = tuple(map(str, _array(path, file, "class_names").ravel())) if "class_names" in file else None
@@ -65,7 +65,7 @@ def _array(path: Path, file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
         raise ValueError(f"{path}: expected the array {key!r}, got {', '.join(file.files)}")
     try:
         return np.asarray(file[key])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: expected a readable array {key!r}, got {error}") from error
 
 
