@@ -1,8 +1,8 @@
 """Codes from rotated principal components: what each rotation does to the distance to the signs and to retrieval.
 
-`python -m benchmarks.rotations fashion_mnist.npz cifar10.npz` (from the repository's root) writes a table of the
-handwritten digits and of every named file to benchmarks/results. A file is an .npz archive with train_images [n, ...],
-train_labels [n], test_images and test_labels; its features are the leading principal components of the pixels.
+`python -m benchmarks.rotations digits fashion_mnist cifar10` (from the repository's root) writes a table of these data
+sets (see fasthash/data/README.md) to benchmarks/results. The features are the leading principal components of the
+pixels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from fasthash import _core, pack_bits
+from fasthash.data import load_dataset
 from fasthash.evaluate import mean_average_precision, precision_at
 from fasthash.hashers import H2Q, ITQ, LSH
 
@@ -42,18 +42,17 @@ def rotations(n_bits, seed):
     }
 
 
-def digits(seed):
-    pixels, labels = load_digits(return_X_y=True)
-    return train_test_split(pixels, labels, test_size=297, stratify=labels, random_state=seed)
-
-
-def images(path, seed):
-    """Database and queries, pixels and labels, in the order of `train_test_split`."""
-    with np.load(path) as file:
-        train, test = file["train_images"], file["test_images"]
-        train_labels, test_labels = file["train_labels"], file["test_labels"]
-    chosen = np.random.default_rng(seed).choice(len(test), min(N_QUERIES, len(test)), replace=False)
-    return train.reshape(len(train), -1), test[chosen].reshape(len(chosen), -1), train_labels, test_labels[chosen]
+def database_and_queries(dataset, seed):
+    """Pixels and labels: the training part and some of the test part, or of a set without parts, most and the rest."""
+    pixels = dataset.items.reshape(len(dataset.items), -1)
+    if "test" in dataset.splits:
+        database, test = dataset.splits["train"], dataset.splits["test"]
+        queries = np.random.default_rng(seed).choice(test, min(N_QUERIES, len(test)), replace=False)
+    else:
+        database, queries = train_test_split(
+            np.arange(len(pixels)), test_size=297, stratify=dataset.labels, random_state=seed
+        )
+    return pixels[database], pixels[queries], dataset.labels[database], dataset.labels[queries]
 
 
 def distance_to_signs(z):
@@ -66,7 +65,6 @@ def distance_to_signs(z):
 def rows_of(name, database, queries, labels, query_labels, seed):
     pca = PCA(min(max(BITS), database.shape[1]), svd_solver="covariance_eigh").fit(database.astype(np.float32))
     database, queries = (pca.transform(x.astype(np.float32)) for x in (database, queries))
-    labels, query_labels = labels.astype(np.int64), query_labels.astype(np.int64)
     for n_bits in BITS:
         x, q = np.ascontiguousarray(database[:, :n_bits]), np.ascontiguousarray(queries[:, :n_bits])
         for method, hasher in tqdm(rotations(n_bits, seed).items(), desc=f"{name}, {n_bits} bits", leave=False):
@@ -107,14 +105,15 @@ def markdown(rows, seed):
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("datasets", nargs=-1, required=True)
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("benchmarks/results"))
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def main(files: tuple[Path, ...], out: Path, seed: int) -> None:
-    """Compare rotations on handwritten digits and on the images in FILES."""
-    rows = list(rows_of("digits", *digits(seed), seed))
-    for path in files:
-        rows += rows_of(path.stem, *images(path, seed), seed)
+def main(datasets: tuple[str, ...], data_root: Path | None, out: Path, seed: int) -> None:
+    """Compare rotations on the images of DATASETS."""
+    rows = []
+    for name in datasets:
+        rows += rows_of(name, *database_and_queries(load_dataset(name, data_root), seed), seed)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "rotations.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
