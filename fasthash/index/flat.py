@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
-from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.hamming import Hits, RadiusHits, hamming_radius, hamming_topk
+from fasthash.index.base import Index
+from fasthash.ops.hamming import hamming_radius, hamming_topk
 from fasthash.ops.registry import default_kernel
 
 
-def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    if device.type != "cpu":
-        return torch.empty(shape, dtype=dtype, device=device)
-    # NumPy asks the kernel for huge pages, without which a search that waits for memory waits longer.
-    return torch.from_numpy(np.empty(shape, dtype=str(dtype).removeprefix("torch.")))
-
-
-class _Rows:
-    """Rows that are appended in place, their memory doubling as it fills."""
-
-    def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-        self._memory = _memory((0, *row_shape), dtype, device)
-        self._n = 0
-
-    @property
-    def rows(self) -> torch.Tensor:
-        return self._memory[: self._n]
-
-    def append(self, rows: torch.Tensor) -> None:
-        n = self._n + len(rows)
-        if n > len(self._memory):
-            capacity = max(n, 2 * len(self._memory))
-            larger = _memory((capacity, *rows.shape[1:]), rows.dtype, self._memory.device)
-            larger[: self._n] = self.rows
-            self._memory = larger
-        self._memory[self._n : n] = rows
-        self._n = n
-
-
-class FlatIndex:
+class FlatIndex(Index):
     """An index that compares every query with every code, exactly.
 
     Args:
@@ -51,160 +20,16 @@ class FlatIndex:
     at once; `add`, `remove` and `reset` may not run beside them.
     """
 
-    def __init__(self, n_bits: int, *, device: str | torch.device = "cpu") -> None:
-        self.n_bits = check_integer("FlatIndex", "n_bits", n_bits, 1, MAX_BITS)
-        self._width = (self.n_bits + 7) // 8
-        self.device = torch.device(device)
-        self.reset()
-
-    def __len__(self) -> int:
-        return len(self._codes.rows)
-
     def __repr__(self) -> str:
         kernel = default_kernel(self.device)
         return f"FlatIndex(n_bits={self.n_bits}, device={str(self.device)!r}): {len(self)} codes, kernel {kernel!r}"
 
-    @property
-    def codes(self) -> torch.Tensor:
-        """The codes, uint8 [len(index), ceil(n_bits / 8)], in order of insertion; a view, not to be written to."""
-        return self._codes.rows
+    def _nearest(
+        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return hamming_topk(queries, self.codes, k, mask=mask, threads=threads)
 
-    @property
-    def ids(self) -> torch.Tensor:
-        """The ids of `codes`, int64 [len(index)]."""
-        return torch.arange(len(self), device=self.device) if self._ids is None else self._ids.rows
-
-    def reset(self) -> None:
-        """Remove every code."""
-        self._codes = _Rows((self._width,), torch.uint8, self.device)
-        self._ids: _Rows | None = None  # None while the ids are 0, 1, 2, ...
-        self._next_id: int | None = 0  # None once ids were given
-
-    def add(self, codes: Array, ids: Array | None = None) -> None:
-        """Add a copy of codes.
-
-        Args:
-            codes: uint8 [n, ceil(n_bits / 8)].
-            ids: int64 [n], not negative, none twice, none in the index. By default codes are numbered in order of
-                insertion, an id never being used again. An index has ids of one kind or the other.
-
-        Raises:
-            TypeError: if `codes` is not uint8, or `ids` not int64.
-            ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
-        """
-        where = "FlatIndex.add"
-        c = self._check_codes(where, "codes", codes).to(self.device)
-        if ids is None:
-            if self._next_id is None:
-                raise ValueError(f"{where}: expected ids, as the codes in the index were added with ids, got none")
-            if self._ids is not None:
-                self._ids.append(torch.arange(self._next_id, self._next_id + len(c), device=self.device))
-            self._codes.append(c)
-            self._next_id += len(c)
-            return
-        if self._next_id:
-            raise ValueError(f"{where}: expected no ids, as the codes in the index were added without, got ids")
-        i = self._check_ids(where, ids)
-        if list(i.shape) != [len(c)]:
-            raise ValueError(f"{where}: expected ids of shape {[len(c)]} for {len(c)} codes, got {list(i.shape)}")
-        if len(i) and int(i.min()) < 0:
-            raise ValueError(f"{where}: expected ids of at least 0, got {int(i.min())}")
-        ordered = i.sort().values
-        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-        known = i[torch.isin(i, self.ids)]
-        if len(repeated) or len(known):
-            raise ValueError(f"{where}: expected ids that are new, got {int(torch.cat([repeated, known])[0])} again")
-        if self._ids is None:
-            self._ids, self._next_id = _Rows((), torch.int64, self.device), None
-        self._ids.append(i)
-        self._codes.append(c)
-
-    def remove(self, ids: Array) -> None:
-        """Remove codes; the others keep their ids and their order.
-
-        Args:
-            ids: int64 [m].
-
-        Raises:
-            TypeError: if `ids` is not int64.
-            ValueError: if an id is not in the index. The index is unchanged.
-        """
-        where = "FlatIndex.remove"
-        i = self._check_ids(where, ids)
-        missing = i[~torch.isin(i, self.ids)]
-        if len(missing):
-            raise ValueError(f"{where}: expected ids in the index, got {int(missing[0])}, which is not")
-        keep = ~torch.isin(self.ids, i)
-        kept_codes, kept_ids = self.codes[keep], self.ids[keep]
-        self._codes = _Rows((self._width,), torch.uint8, self.device)
-        self._ids = _Rows((), torch.int64, self.device)
-        self._codes.append(kept_codes)
-        self._ids.append(kept_ids)
-
-    def search(self, queries: Array, k: int, *, mask: Array | None = None, threads: int | None = None) -> Hits:
-        """Find the k nearest codes of every query.
-
-        Args:
-            queries: uint8 [q, ceil(n_bits / 8)].
-            k: how many hits a query gets, at least 1.
-            mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
-            threads: as in `fasthash.hamming_topk`.
-
-        Returns:
-            `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
-            codes are eligible, rows end in distance 2^31 - 1 and id -1.
-
-        Raises:
-            TypeError: if an argument has the wrong dtype.
-            ValueError: if shapes, widths or k do not fit.
-        """
-        q = self._check_codes("FlatIndex.search", "queries", queries).to(self.device)
-        distances, positions = hamming_topk(q, self.codes, k, mask=self._mask(mask), threads=threads)
-        return Hits(as_given(distances, queries), as_given(self._ids_at(positions), queries))
-
-    def radius_search(
-        self, queries: Array, radius: int, *, mask: Array | None = None, threads: int | None = None
-    ) -> RadiusHits:
-        """Find every code at most `radius` bits from each query.
-
-        Args:
-            queries: uint8 [q, ceil(n_bits / 8)].
-            radius: the largest distance that counts as a hit, at least 0.
-            mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
-            threads: as in `fasthash.hamming_topk`.
-
-        Returns:
-            `RadiusHits(offsets, distances, ids)`, tensors if `queries` is one, else NumPy arrays.
-
-        Raises:
-            TypeError: if an argument has the wrong dtype.
-            ValueError: if shapes, widths or the radius do not fit.
-        """
-        q = self._check_codes("FlatIndex.radius_search", "queries", queries).to(self.device)
-        offsets, distances, positions = hamming_radius(q, self.codes, radius, mask=self._mask(mask), threads=threads)
-        return RadiusHits(*(as_given(part, queries) for part in (offsets, distances, self._ids_at(positions))))
-
-    def _check_codes(self, where: str, name: str, codes: Array) -> torch.Tensor:
-        c = to_tensor(where, name, codes)
-        check_codes(where, name, c)
-        if c.shape[1] != self._width:
-            raise ValueError(
-                f"{where}: expected {name} of {self._width} bytes a row ({self.n_bits} bits), got {c.shape[1]}"
-            )
-        return c
-
-    def _check_ids(self, where: str, ids: Array) -> torch.Tensor:
-        i = to_tensor(where, "ids", ids)
-        if i.dtype != torch.int64:
-            raise TypeError(f"{where}: expected ids of dtype int64, got {dtype_name(i)}")
-        if i.ndim != 1:
-            raise ValueError(f"{where}: expected ids of shape [n], got {list(i.shape)}")
-        return i.to(self.device)
-
-    def _mask(self, mask: Array | None) -> torch.Tensor | None:
-        return None if mask is None else to_tensor("FlatIndex.search", "mask", mask).to(self.device)
-
-    def _ids_at(self, positions: torch.Tensor) -> torch.Tensor:
-        if self._ids is None or len(self) == 0:
-            return positions
-        return torch.where(positions < 0, positions, self._ids.rows[positions.clamp(min=0)])
+    def _within(
+        self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return hamming_radius(queries, self.codes, radius, mask=mask, threads=threads)
