@@ -52,11 +52,11 @@ py::tuple radius(const Codes& queries, const Codes& codes, int64_t bound, const 
     Arguments arguments(queries, codes, mask, threads, isa);
     Array<int64_t> offsets(arguments.queries.n_queries + 1);
     int64_t* out_offsets = offsets.mutable_data();
-    std::unique_ptr<RadiusSearch> search;
+    HitLists hits;
     run_interruptible([&](const std::function<bool()>& interrupted) {
         arguments.options.interrupted = interrupted;
-        search = std::make_unique<RadiusSearch>(arguments.set, arguments.queries, bound, arguments.options);
-        search->write_offsets(out_offsets);
+        hits = search_radius(arguments.set, arguments.queries, bound, arguments.options);
+        write_offsets(hits, out_offsets);
     });
     Array<int32_t> distances(out_offsets[arguments.queries.n_queries]);
     Array<int64_t> ids(out_offsets[arguments.queries.n_queries]);
@@ -64,8 +64,8 @@ py::tuple radius(const Codes& queries, const Codes& codes, int64_t bound, const 
     int64_t* out_ids = ids.mutable_data();
     {
         py::gil_scoped_release release;
-        search->write_hits(out_distances, out_ids);
-        search.reset();
+        write_hits(hits, arguments.set, out_distances, out_ids);
+        HitLists().swap(hits);
     }
     return py::make_tuple(offsets, distances, ids);
 }

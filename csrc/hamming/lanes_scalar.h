@@ -1,4 +1,5 @@
 // One code at a time, for the levels without vector popcounts.
+#include "../popcount.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -37,19 +38,6 @@ struct Lanes {
     template <int>
     static Words repeat(const uint64_t* words) { return *words; }
     static Counts pairwise(Counts a, Counts) { return a; }
-
-private:
-    static uint64_t popcount(uint64_t x) {
-#if defined(__POPCNT__)
-        return static_cast<uint64_t>(__builtin_popcountll(x));
-#else
-        // Without the instruction the compiler's builtin is a call into its run-time library.
-        x -= x >> 1 & 0x5555555555555555u;
-        x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
-        x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-        return x * 0x0101010101010101u >> 56;
-#endif
-    }
 };
 
 }  // namespace

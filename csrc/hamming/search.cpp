@@ -229,18 +229,26 @@ void search_topk(const CodeSet& set, const QuerySet& queries, int64_t k, const S
     if (misled.empty()) return;
 
     // The sample was no fair one for these queries; without a limit they are complete.
-    const int64_t n_misled = static_cast<int64_t>(misled.size());
-    std::vector<uint8_t> codes(static_cast<size_t>(n_misled * set.n_bytes));
-    std::vector<int32_t> found_distances(static_cast<size_t>(n_misled * k));
-    std::vector<int64_t> found_ids(static_cast<size_t>(n_misled * k));
-    for (int64_t i = 0; i < n_misled; ++i) {
-        std::copy_n(queries.codes + misled[static_cast<size_t>(i)] * set.n_bytes, set.n_bytes, codes.data() + i * set.n_bytes);
-    }
+    const QuerySubset subset(queries, set.n_bytes, misled);
     const std::vector<uint64_t> unlimited(misled.size(), no_limit(set));
-    search_below(set, {codes.data(), n_misled}, k, k_found, unlimited, options, found_distances.data(), found_ids.data());
-    for (int64_t i = 0; i < n_misled; ++i) {
-        std::copy_n(found_distances.data() + i * k, k, distances + misled[static_cast<size_t>(i)] * k);
-        std::copy_n(found_ids.data() + i * k, k, ids + misled[static_cast<size_t>(i)] * k);
+    subset.search_topk([&](int32_t* found_distances, int64_t* found_ids) {
+        search_below(set, subset.set(), k, k_found, unlimited, options, found_distances, found_ids);
+    }, k, distances, ids);
+}
+
+QuerySubset::QuerySubset(const QuerySet& queries, int n_bytes, const std::vector<int64_t>& which)
+    : which_(which), codes_(which.size() * static_cast<size_t>(n_bytes)) {
+    uint8_t* code = codes_.data();
+    for (int64_t query : which_) code = std::copy_n(queries.codes + query * n_bytes, n_bytes, code);
+}
+
+void QuerySubset::search_topk(const std::function<void(int32_t*, int64_t*)>& search, int64_t k, int32_t* distances, int64_t* ids) const {
+    std::vector<int32_t> found_distances(which_.size() * static_cast<size_t>(k));
+    std::vector<int64_t> found_ids(found_distances.size());
+    search(found_distances.data(), found_ids.data());
+    for (size_t i = 0; i < which_.size(); ++i) {
+        std::copy_n(found_distances.data() + static_cast<int64_t>(i) * k, k, distances + which_[i] * k);
+        std::copy_n(found_ids.data() + static_cast<int64_t>(i) * k, k, ids + which_[i] * k);
     }
 }
 
@@ -264,8 +272,7 @@ struct GrowingList : CandidateList {
 
 }  // namespace
 
-RadiusSearch::RadiusSearch(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options)
-    : set_(set), hits_(static_cast<size_t>(queries.n_queries)) {
+HitLists search_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options) {
     const Plan plan(queries.n_queries, set.n_codes, kMaxQueryBlock, options.threads);
     std::vector<std::vector<uint64_t>> parts(static_cast<size_t>(plan.n_ranges * queries.n_queries));
     const uint64_t limit = static_cast<uint64_t>(std::min<int64_t>(radius, set.n_bytes * 8)) + 1;
@@ -284,29 +291,31 @@ RadiusSearch::RadiusSearch(const CodeSet& set, const QuerySet& queries, int64_t 
         }
     }, options.interrupted);
 
+    HitLists hits(static_cast<size_t>(queries.n_queries));
     for (int64_t query = 0; query < queries.n_queries; ++query) {
-        std::vector<uint64_t>& hits = hits_[static_cast<size_t>(query)];
+        std::vector<uint64_t>& list = hits[static_cast<size_t>(query)];
         for (int64_t range = 0; range < plan.n_ranges; ++range) {
             std::vector<uint64_t>& part = parts[static_cast<size_t>(query * plan.n_ranges + range)];
-            if (hits.empty()) hits.swap(part);
-            else hits.insert(hits.end(), part.begin(), part.end());
+            if (list.empty()) list.swap(part);
+            else list.insert(list.end(), part.begin(), part.end());
             std::vector<uint64_t>().swap(part);
         }
     }
+    return hits;
 }
 
-void RadiusSearch::write_offsets(int64_t* offsets) const {
+void write_offsets(const HitLists& hits, int64_t* offsets) {
     *offsets = 0;
-    for (const std::vector<uint64_t>& hits : hits_) {
-        offsets[1] = offsets[0] + static_cast<int64_t>(hits.size());
+    for (const std::vector<uint64_t>& list : hits) {
+        offsets[1] = offsets[0] + static_cast<int64_t>(list.size());
         ++offsets;
     }
 }
 
-void RadiusSearch::write_hits(int32_t* distances, int64_t* ids) {
-    for (std::vector<uint64_t>& hits : hits_) {
-        const int64_t n_hits = static_cast<int64_t>(hits.size());
-        write_nearest(hits.data(), n_hits, n_hits, set_, distances, ids);
+void write_hits(HitLists& hits, const CodeSet& set, int32_t* distances, int64_t* ids) {
+    for (std::vector<uint64_t>& list : hits) {
+        const int64_t n_hits = static_cast<int64_t>(list.size());
+        write_nearest(list.data(), n_hits, n_hits, set, distances, ids);
         distances += n_hits;
         ids += n_hits;
     }

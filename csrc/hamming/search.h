@@ -25,17 +25,28 @@ struct QuerySet {
 void search_topk(const CodeSet& set, const QuerySet& queries, int64_t k, const SearchOptions& options, int32_t* distances,
                  int64_t* ids);
 
-// The codes within a distance, the bound included: hits per query, then the hits sorted by (distance, id).
-class RadiusSearch {
+// Some of the queries, side by side.
+class QuerySubset {
 public:
-    RadiusSearch(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options);
-    void write_offsets(int64_t* offsets) const;  // [n_queries + 1]
-    void write_hits(int32_t* distances, int64_t* ids);
+    QuerySubset(const QuerySet& queries, int n_bytes, const std::vector<int64_t>& which);
+    QuerySet set() const { return {codes_.data(), static_cast<int64_t>(which_.size())}; }
+
+    // Searches for them alone and writes their rows of a result for all the queries.
+    void search_topk(const std::function<void(int32_t* distances, int64_t* ids)>& search, int64_t k, int32_t* distances, int64_t* ids) const;
 
 private:
-    CodeSet set_;
-    std::vector<std::vector<uint64_t>> hits_;
+    const std::vector<int64_t>& which_;
+    std::vector<uint8_t> codes_;
 };
+
+// For each query its hits as items; among those at one distance the ranks ascend.
+using HitLists = std::vector<std::vector<uint64_t>>;
+
+// The codes within a distance, the bound included.
+HitLists search_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options);
+
+void write_offsets(const HitLists& hits, int64_t* offsets);  // [n_queries + 1]
+void write_hits(HitLists& hits, const CodeSet& set, int32_t* distances, int64_t* ids);  // sorted by (distance, id)
 
 // Every distance, [n_queries, n_codes]. The set has no mask.
 void all_distances(const CodeSet& set, const QuerySet& queries, const SearchOptions& options, int32_t* distances);
