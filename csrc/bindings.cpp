@@ -9,6 +9,7 @@ namespace py = pybind11;
 namespace fasthash {
 void register_packing(py::module_& m);
 void register_hamming(py::module_& m);
+void register_multi_index(py::module_& m);
 void register_ranking(py::module_& m);
 void register_wasserstein(py::module_& m);
 void register_h2q(py::module_& m);
@@ -35,6 +36,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("default_threads", &default_threads);
     register_packing(m);
     register_hamming(m);
+    register_multi_index(m);
     register_ranking(m);
     register_wasserstein(m);
     register_h2q(m);

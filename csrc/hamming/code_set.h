@@ -18,6 +18,7 @@ public:
     int64_t n_eligible() const { return eligible_before_.back(); }
     int64_t eligible_before_block(int64_t block) const { return eligible_before_[static_cast<size_t>(block)]; }
     int64_t id(int64_t rank) const;
+    bool eligible(int64_t id) const { return bits_[id / 8] >> id % 8 & 1; }
     uint64_t word(int64_t i) const;  // bits 64 i to 64 i + 63, zero past the last code
 
 private:

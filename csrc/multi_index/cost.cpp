@@ -1,0 +1,44 @@
+#include "cost.h"
+
+#include <algorithm>
+
+namespace fasthash {
+
+namespace {
+
+// A comparison of 64 bits by the scan's kernel, when the codes are in the cache.
+double comparison_cost(Isa isa) {
+    switch (isa) {
+        case Isa::baseline: return 1.3;
+        case Isa::v2: return 0.45;
+        case Isa::neon: return 0.3;
+        case Isa::avx2: return 0.23;
+        case Isa::avx512: return 0.17;
+        case Isa::avx512vpopcntdq: return 0.085;
+    }
+    return 1.3;
+}
+
+constexpr double kReadCost = 0.7;     // of 64 bits that are not in the cache
+constexpr double kGatherCost = 2.0;   // of 64 bits of an eligible code, once for a block of queries
+constexpr int64_t kQueryBlock = 256;  // of the scan
+constexpr double kEntryCost = 40;     // of placing an entry in a table
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+ProbeCost::ProbeCost(int n_bytes, bool fast, Isa isa)
+    : probe(8), candidate((fast ? 1.0 : 8.0) + (isa == Isa::baseline ? 2 : 0) + 0 * n_bytes) {}
+
+double scan_cost(const CodeSet& set, int64_t n_queries, int threads, Isa isa) {
+    const double words = static_cast<double>(set.n_eligible() * set.n_words());
+    const double once = set.mask ? kGatherCost * static_cast<double>(ceil_div(n_queries, kQueryBlock)) : kReadCost;
+    return words * std::max(once, comparison_cost(isa) * static_cast<double>(n_queries)) / threads;
+}
+
+double build_cost(int64_t n_codes, int64_t n_tables, int threads) {
+    return kEntryCost * static_cast<double>(n_codes * ceil_div(n_tables, threads));
+}
+
+}  // namespace fasthash

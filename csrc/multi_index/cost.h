@@ -1,0 +1,22 @@
+#pragma once
+
+#include "../cpu_features.h"
+#include "../hamming/code_set.h"
+
+namespace fasthash {
+
+// What the parts of a search cost, in nanoseconds of one thread. fasthash/index/README.md says how they were measured.
+struct ProbeCost {
+    double probe;      // to look up a bucket
+    double candidate;  // to compare with an entry
+
+    ProbeCost(int n_bytes, bool fast, Isa isa);
+};
+
+// The time that a scan of the set takes for all the queries.
+double scan_cost(const CodeSet& set, int64_t n_queries, int threads, Isa isa);
+
+// The time that building takes.
+double build_cost(int64_t n_codes, int64_t n_tables, int threads);
+
+}  // namespace fasthash

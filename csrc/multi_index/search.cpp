@@ -1,0 +1,383 @@
+#include "search.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "../hamming/topk.h"
+#include "../thread_pool.h"
+#include "cost.h"
+
+namespace fasthash {
+
+namespace {
+
+constexpr int64_t kProbes = 256;    // whose memory is asked for before the first of them is read
+constexpr int64_t kEntries = 2048;  // verified at once
+constexpr int64_t kMaxQueriesPerTask = 32;
+
+// Of a scan's cost, what may be spent before it is known that the tables will do, and what they may then cost by the estimate.
+constexpr double kTrial = 0.04;
+constexpr double kWorthwhile = 0.7;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The codes found for a query: the k nearest of them, or all within a radius.
+class Found {
+public:
+    Found(int64_t k, uint64_t limit) : k_(k), limit_(limit), bounded_(k == INT64_MAX), counts_(static_cast<size_t>(limit) + 1) {}
+
+    uint64_t limit() const { return limit_; }    // farther codes are not wanted
+    bool bounded() const { return bounded_; }    // whether all wanted codes are known to be within the limit
+    bool all() const { return k_ == INT64_MAX; }
+
+    void add(uint64_t item) {
+        const uint64_t distance = item_distance(item);
+        if (distance > limit_) return;
+        items_.push_back(item);
+        ++counts_[distance];
+        if (++n_within_ < k_) return;
+        bounded_ = true;
+        while (n_within_ - counts_[limit_] >= k_) n_within_ -= counts_[limit_--];
+        if (static_cast<int64_t>(items_.size()) >= 2 * std::max(k_, kEntries)) cut();
+    }
+
+    // The items in ascending order of (distance, rank).
+    std::vector<uint64_t>& sorted() {
+        if (!all() && static_cast<int64_t>(items_.size()) > k_) cut();
+        std::sort(items_.begin(), items_.end());
+        return items_;
+    }
+
+private:
+    void cut() {
+        std::nth_element(items_.begin(), items_.begin() + (k_ - 1), items_.end());
+        items_.resize(static_cast<size_t>(k_));
+    }
+
+    const int64_t k_;
+    uint64_t limit_;
+    bool bounded_;
+    int64_t n_within_ = 0;
+    std::vector<int64_t> counts_;
+    std::vector<uint64_t> items_;
+};
+
+// The numbers of `width` bits of which `radius` are set, in ascending order.
+class Flips {
+public:
+    Flips(int width, uint64_t radius) : next_((uint64_t{1} << radius) - 1), end_(uint64_t{1} << width) {}
+
+    bool done() const { return next_ >= end_; }
+    int64_t fill(uint32_t* flips, int64_t capacity) {
+        int64_t n = 0;
+        uint64_t flip = next_;
+        while (n < capacity && flip < end_) {
+            flips[n++] = static_cast<uint32_t>(flip);
+            if (flip == 0) flip = end_;
+            const uint64_t carried = flip + (flip & (~flip + 1));
+            flip = (carried ^ flip) >> 2 >> __builtin_ctzll(flip) | carried;
+        }
+        next_ = flip;
+        return n;
+    }
+
+private:
+    uint64_t next_;
+    const uint64_t end_;
+};
+
+enum class Outcome { complete, cut_short, too_dear };
+
+// Searches the tables for one query after the other.
+class Prober {
+public:
+    Prober(const Tables& tables, const CodeSet& set, const MultiSearchOptions& options, double scan_cost)
+        : tables_(tables),
+          mask_(set.mask),
+          kernel_(options.kernel),
+          cost_(set.n_bytes, tables[0].words.get() != nullptr, options.isa),
+          max_candidates_(options.max_candidates),
+          scan_cost_(scan_cost),
+          keys_(static_cast<size_t>(tables.size())),
+          entries_(static_cast<size_t>(kEntries + kSelectSlack)),
+          items_(static_cast<size_t>(kEntries)) {
+        probe_.codes = set.codes;
+        probe_.n_bytes = set.n_bytes;
+        probe_.substrings = tables.substrings();
+        probe_.keys = keys_.data();
+        probe_.n_tables = tables.size();
+    }
+
+    // Whether there is any use in trying.
+    bool affordable(const Found& found) const { return bounded() || allowance(found, 0, 0, uniform_density()) > 0; }
+
+    Outcome search(const uint8_t* query, Found& found, Job& job) {
+        probe_.query = query;
+        for (int64_t t = 0; t < tables_.size(); ++t) keys_[static_cast<size_t>(t)] = tables_.key(query, t);
+        spent_ = 0;
+        left_ = max_candidates_;
+        double density = uniform_density();
+        int64_t probes = 0, candidates = 0;
+        for (int64_t step = 0; step < tables_.n_steps(); ++step) {
+            if (found.limit() < static_cast<uint64_t>(step)) return Outcome::complete;
+            if (step % tables_.size() == 0 && step > 0) {
+                density = static_cast<double>(candidates) / static_cast<double>(probes);
+                probes = candidates = 0;
+            }
+            const double most = allowance(found, step, spent_, density);
+            if (!bounded() && most == 0) return Outcome::too_dear;
+            probe_.table = step % tables_.size();
+            probe_.radius = static_cast<uint64_t>(step / tables_.size());
+            const Table& table = tables_[probe_.table];
+            probe_.ids = table.ids.get();
+            probe_.words = table.words.get();
+            probe_.query_word = tables_.word(query, table.word_byte);
+            Flips flips(table.width, probe_.radius);
+            while (!flips.done()) {
+                if (bounded() && left_ == 0) return Outcome::cut_short;
+                const int64_t n = look_up(table, flips);
+                const bool trimmed = bounded() && trim();
+                probes += n;
+                candidates += n_candidates_;
+                const double cost = static_cast<double>(n) * cost_.probe + static_cast<double>(n_candidates_) * cost_.candidate;
+                spent_ += cost;
+                if (!bounded() && spent_ > most) return Outcome::too_dear;
+                verify(found);
+                if (trimmed) return Outcome::cut_short;
+                job.checkpoint(static_cast<int64_t>(cost));
+            }
+        }
+        return Outcome::complete;
+    }
+
+private:
+    bool bounded() const { return max_candidates_ > 0; }
+    double uniform_density() const { return static_cast<double>(tables_.n_codes()) / static_cast<double>(int64_t{1} << tables_[0].width); }
+
+    // What may be spent on the query by the end of a step, 0 if not even this step's cost may.
+    double allowance(const Found& found, int64_t step, double spent, double density) const {
+        const double cost = cost_.probe + density * cost_.candidate;
+        if (found.bounded()) {
+            const int64_t last = std::min<int64_t>(static_cast<int64_t>(found.limit()) + 1, tables_.n_steps());
+            const double rest = (tables_.probes_before(last) - tables_.probes_before(step)) * cost;
+            if (spent + rest <= kWorthwhile * scan_cost_) return scan_cost_;
+        }
+        const double next = (tables_.probes_before(step + 1) - tables_.probes_before(step)) * cost;
+        return !found.all() && spent + next <= kTrial * scan_cost_ ? kTrial * scan_cost_ : 0;
+    }
+
+    // Finds the buckets of the next keys and returns how many keys those were.
+    int64_t look_up(const Table& table, Flips& flips) {
+        const int64_t n = flips.fill(flips_, bounded() ? std::min(kProbes, left_) : kProbes);
+        const uint32_t key = keys_[static_cast<size_t>(probe_.table)];
+        const uint32_t* const offsets = table.offsets.get();
+        for (int64_t i = 0; i < n; ++i) {
+            __builtin_prefetch(offsets + (key ^ flips_[i]));
+            __builtin_prefetch(offsets + (key ^ flips_[i]) + 1);
+        }
+        n_buckets_ = n_candidates_ = 0;
+        for (int64_t i = 0; i < n; ++i) {
+            const Bucket bucket{offsets[key ^ flips_[i]], offsets[(key ^ flips_[i]) + 1]};
+            buckets_[n_buckets_] = bucket;
+            n_buckets_ += bucket.end > bucket.begin;
+            n_candidates_ += bucket.end - bucket.begin;
+            if (probe_.words) {
+                __builtin_prefetch(probe_.words + bucket.begin);
+                __builtin_prefetch(probe_.words + bucket.end - 1);
+            } else {
+                __builtin_prefetch(probe_.ids + bucket.begin);
+            }
+        }
+        left_ -= n;
+        return n;
+    }
+
+    // Leaves of the buckets what may still be compared, and returns whether that is less than all.
+    bool trim() {
+        for (int64_t i = 0; i < n_buckets_; ++i) {
+            Bucket& bucket = buckets_[i];
+            if (bucket.end - bucket.begin > left_) {
+                bucket.end = bucket.begin + static_cast<uint32_t>(left_);
+                n_buckets_ = i + 1;
+                left_ = 0;
+                return true;
+            }
+            left_ -= bucket.end - bucket.begin;
+        }
+        return false;
+    }
+
+    // Compares the query with the entries of the buckets.
+    void verify(Found& found) {
+        for (int64_t first = 0; first < n_buckets_;) {
+            int64_t last = first, n_entries = 0;
+            for (; last < n_buckets_; ++last) {
+                const int64_t size = buckets_[last].end - buckets_[last].begin;
+                if (n_entries + size > kEntries) break;
+                n_entries += size;
+            }
+            if (last > first) {
+                verify(buckets_ + first, last - first, found);
+                first = last;
+            } else {
+                Bucket& bucket = buckets_[first++];
+                for (; bucket.begin < bucket.end; bucket.begin += std::min<uint32_t>(kEntries, bucket.end - bucket.begin)) {
+                    const Bucket part{bucket.begin, bucket.begin + std::min<uint32_t>(kEntries, bucket.end - bucket.begin)};
+                    verify(&part, 1, found);
+                }
+            }
+        }
+    }
+
+    void verify(const Bucket* buckets, int64_t n_buckets, Found& found) {
+        probe_.limit = found.limit();
+        const int64_t n_selected = kernel_.select(probe_, buckets, n_buckets, entries_.data());
+        const int64_t n_items = kernel_.verify(probe_, entries_.data(), n_selected, items_.data());
+        for (int64_t i = 0; i < n_items; ++i) {
+            if (!mask_ || mask_->eligible(item_rank(items_[static_cast<size_t>(i)]))) found.add(items_[static_cast<size_t>(i)]);
+        }
+    }
+
+    const Tables& tables_;
+    const Mask* const mask_;
+    const MultiIndexKernel kernel_;
+    const ProbeCost cost_;
+    const int64_t max_candidates_;
+    const double scan_cost_;  // for one query of those that are searched for together
+    std::vector<uint32_t> keys_;
+    std::vector<uint32_t> entries_;
+    std::vector<uint64_t> items_;
+    uint32_t flips_[kProbes];
+    Bucket buckets_[kProbes];
+    Probe probe_{};
+    int64_t n_buckets_ = 0, n_candidates_ = 0;
+    int64_t left_ = 0;
+    double spent_ = 0;
+};
+
+void write_sorted(const std::vector<uint64_t>& items, int64_t k, int32_t* distances, int64_t* ids) {
+    const int64_t n_hits = static_cast<int64_t>(items.size());
+    for (int64_t i = 0; i < n_hits; ++i) {
+        distances[i] = static_cast<int32_t>(item_distance(items[static_cast<size_t>(i)]));
+        ids[i] = item_rank(items[static_cast<size_t>(i)]);
+    }
+    std::fill(distances + n_hits, distances + k, kNoDistance);
+    std::fill(ids + n_hits, ids + k, int64_t{-1});
+}
+
+// What a search needs beside the tables: the codes that are not in them yet, and what a scan instead would cost.
+struct Search {
+    std::vector<uint8_t> rest_mask_bits;
+    std::unique_ptr<const Mask> rest_mask;
+    CodeSet rest;
+    double scan_cost;  // of one query, as the threads share them out
+
+    Search(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options)
+        : rest{set.codes + tables.n_codes() * set.n_bytes, set.n_codes - tables.n_codes(), set.n_bytes, nullptr},
+          scan_cost(fasthash::scan_cost(set, queries.n_queries, options.scan.threads, options.isa) /
+                    static_cast<double>(ceil_div(queries.n_queries, options.scan.threads))) {
+        if (!set.mask) return;
+        rest_mask_bits.assign(static_cast<size_t>(ceil_div(rest.n_codes, 8)), 0);
+        for (int64_t i = 0; i < rest.n_codes; ++i) {
+            const int bit = set.mask->eligible(tables.n_codes() + i) << i % 8;
+            rest_mask_bits[static_cast<size_t>(i / 8)] = static_cast<uint8_t>(rest_mask_bits[static_cast<size_t>(i / 8)] | bit);
+        }
+        rest_mask = std::make_unique<const Mask>(rest_mask_bits.data(), rest.n_codes);
+        rest.mask = rest_mask.get();
+    }
+};
+
+// Calls search(prober, query, job), which returns an outcome, for every query, and returns the outcomes.
+template <class SearchOne>
+std::vector<Outcome> search_all(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options,
+                                double scan_cost, const Found& nothing_found, const SearchOne& search_one) {
+    std::vector<Outcome> outcomes(static_cast<size_t>(queries.n_queries), Outcome::too_dear);
+    if (!Prober(tables, set, options, scan_cost).affordable(nothing_found)) return outcomes;
+    const int64_t per_task = std::clamp<int64_t>(queries.n_queries / (4 * options.scan.threads), 1, kMaxQueriesPerTask);
+    parallel_for(ceil_div(queries.n_queries, per_task), options.scan.threads, [&](Job& job, int64_t task) {
+        Prober prober(tables, set, options, scan_cost);
+        const int64_t last = std::min((task + 1) * per_task, queries.n_queries);
+        for (int64_t query = task * per_task; query < last; ++query) outcomes[static_cast<size_t>(query)] = search_one(prober, query, job);
+    }, options.scan.interrupted);
+    return outcomes;
+}
+
+std::vector<int64_t> left_to_scan(const std::vector<Outcome>& outcomes) {
+    std::vector<int64_t> queries;
+    for (size_t i = 0; i < outcomes.size(); ++i) {
+        if (outcomes[i] == Outcome::too_dear) queries.push_back(static_cast<int64_t>(i));
+    }
+    return queries;
+}
+
+}  // namespace
+
+MultiIndexKernel multi_index_kernel(Isa isa) {
+    switch (isa) {
+#if defined(__x86_64__)
+        case Isa::v2:
+        case Isa::avx2:
+        case Isa::avx512: return multi_index_kernel_v2();
+        case Isa::avx512vpopcntdq: return multi_index_kernel_avx512vpopcntdq();
+#endif
+        default: return multi_index_kernel_baseline();
+    }
+}
+
+void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
+                 int32_t* distances, int64_t* ids, bool* complete) {
+    const Search search(tables, set, queries, options);
+    const uint64_t farthest = static_cast<uint64_t>(set.n_bytes) * 8;
+    const int64_t k_found = std::min(k, set.n_eligible()), k_rest = std::min(k, search.rest.n_eligible());
+    std::vector<int32_t> rest_distances(static_cast<size_t>(queries.n_queries * k_rest));
+    std::vector<int64_t> rest_ids(rest_distances.size());
+    if (k_rest > 0) search_topk(search.rest, queries, k_rest, options.scan, rest_distances.data(), rest_ids.data());
+
+    const auto search_one = [&](Prober& prober, int64_t query, Job& job) {
+        Found found(k_found, farthest);
+        for (int64_t i = query * k_rest; i < (query + 1) * k_rest; ++i) {
+            const auto at = static_cast<size_t>(i);
+            found.add(static_cast<uint64_t>(rest_distances[at]) << kRankBits | static_cast<uint64_t>(tables.n_codes() + rest_ids[at]));
+        }
+        const Outcome outcome = prober.search(queries.codes + query * set.n_bytes, found, job);
+        complete[query] = outcome != Outcome::cut_short;
+        if (outcome != Outcome::too_dear) write_sorted(found.sorted(), k, distances + query * k, ids + query * k);
+        return outcome;
+    };
+    const std::vector<Outcome> outcomes = search_all(tables, set, queries, options, search.scan_cost, Found(k_found, farthest), search_one);
+    const std::vector<int64_t> scanned = left_to_scan(outcomes);
+    if (scanned.empty()) return;
+    for (int64_t query : scanned) complete[query] = 1;
+    const QuerySubset subset(queries, set.n_bytes, scanned);
+    subset.search_topk([&](int32_t* found_distances, int64_t* found_ids) {
+        search_topk(set, subset.set(), k, options.scan, found_distances, found_ids);
+    }, k, distances, ids);
+}
+
+HitLists search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius, const MultiSearchOptions& options) {
+    const Search search(tables, set, queries, options);
+    const uint64_t limit = static_cast<uint64_t>(std::min<int64_t>(radius, set.n_bytes * 8));
+    HitLists hits = search_radius(search.rest, queries, radius, options.scan);
+    const auto search_one = [&](Prober& prober, int64_t query, Job& job) {
+        Found found(INT64_MAX, limit);
+        for (uint64_t item : hits[static_cast<size_t>(query)]) {
+            const int64_t rank = item_rank(item);
+            found.add(item - static_cast<uint64_t>(rank) + static_cast<uint64_t>(tables.n_codes() + search.rest.id(rank)));
+        }
+        const Outcome outcome = prober.search(queries.codes + query * set.n_bytes, found, job);
+        if (outcome != Outcome::too_dear) hits[static_cast<size_t>(query)].swap(found.sorted());
+        return outcome;
+    };
+    const std::vector<int64_t> scanned =
+        left_to_scan(search_all(tables, set, queries, options, search.scan_cost, Found(INT64_MAX, limit), search_one));
+    if (scanned.empty()) return hits;
+    const QuerySubset subset(queries, set.n_bytes, scanned);
+    HitLists scan_hits = search_radius(set, subset.set(), radius, options.scan);
+    for (size_t i = 0; i < scanned.size(); ++i) {
+        for (uint64_t& item : scan_hits[i]) item = item - static_cast<uint64_t>(item_rank(item)) + static_cast<uint64_t>(set.id(item_rank(item)));
+        hits[static_cast<size_t>(scanned[i])].swap(scan_hits[i]);
+    }
+    return hits;
+}
+
+}  // namespace fasthash

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "../cpu_features.h"
+#include "../hamming/search.h"
+#include "kernel.h"
+#include "tables.h"
+
+namespace fasthash {
+
+MultiIndexKernel multi_index_kernel(Isa isa);
+
+struct MultiSearchOptions {
+    SearchOptions scan;
+    MultiIndexKernel kernel;
+    Isa isa;
+    int64_t max_candidates;  // 0: no bound, and the answer is exact
+};
+
+// As the searches of the same names without tables, which hold the first codes of the set; the others are scanned. Ranks are ids, with a mask too.
+// `complete` [n_queries] is 0 where max_candidates cut a query short.
+void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
+                 int32_t* distances, int64_t* ids, bool* complete);
+HitLists search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius, const MultiSearchOptions& options);
+
+}  // namespace fasthash
