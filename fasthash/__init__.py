@@ -2,7 +2,7 @@
 
 from fasthash import evaluate, hashers, layers, losses
 from fasthash._core import __version__
-from fasthash.index import FlatIndex
+from fasthash.index import FlatIndex, MultiIndex
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
 from fasthash.ops.householder import householder_apply, householder_product
 from fasthash.ops.packing import pack_bits, pack_projections, unpack_bits
@@ -11,6 +11,7 @@ from fasthash.ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
 __all__ = [
     "FlatIndex",
     "Hits",
+    "MultiIndex",
     "RadiusHits",
     "__version__",
     "evaluate",

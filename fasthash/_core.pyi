@@ -1,6 +1,6 @@
 from typing import Any
 
-from numpy import float32, float64, int32, int64, uint8
+from numpy import bool_, float32, float64, int32, int64, uint8
 from numpy.typing import NDArray
 
 __version__: str
@@ -83,6 +83,43 @@ def distance_counts(
     threads: int,
     isa: str,
 ) -> None: ...
+
+class MultiIndexTables:
+    def __init__(self, codes: NDArray[uint8], n_bits: int, n_tables: int, fast: bool, threads: int) -> None: ...
+    def topk(
+        self,
+        queries: NDArray[uint8],
+        codes: NDArray[uint8],
+        k: int,
+        mask: NDArray[uint8] | None,
+        max_candidates: int,
+        distances: NDArray[int32],
+        ids: NDArray[int64],
+        complete: NDArray[bool_],
+        threads: int,
+        isa: str,
+    ) -> None: ...
+    def radius(
+        self,
+        queries: NDArray[uint8],
+        codes: NDArray[uint8],
+        radius: int,
+        mask: NDArray[uint8] | None,
+        threads: int,
+        isa: str,
+    ) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
+    max_codes: int
+    def probes(self, radius: int) -> float: ...
+    @property
+    def n_codes(self) -> int: ...
+    @property
+    def memory(self) -> int: ...
+    @property
+    def keys(self) -> list[tuple[int, int]]: ...
+    @staticmethod
+    def cost_of_build(n_codes: int, n_bytes: int, n_bits: int, n_tables: int, fast: bool, threads: int) -> float: ...
+    @staticmethod
+    def cost_of_scan(n_codes: int, n_bytes: int, n_queries: int, threads: int) -> float: ...
 
 class H2QTrainer:
     def __init__(

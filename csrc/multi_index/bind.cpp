@@ -43,13 +43,22 @@ struct Arguments {
 };
 
 std::unique_ptr<Tables> build(const Codes& codes, int n_bits, int n_tables, bool fast, int threads) {
-    if (codes.shape(0) > Tables::kMaxCodes) throw std::invalid_argument("multi_index: too many codes");
+    if (codes.shape(0) > Tables::kMaxCodes) throw std::invalid_argument("multi_index: ids of more than 32 bits");
     std::unique_ptr<Tables> tables;
     run_interruptible([&](const std::function<bool()>& interrupted) {
         tables = std::make_unique<Tables>(codes.data(), codes.shape(0), static_cast<int>(codes.shape(1)), n_bits, n_tables,
                                           fast ? Layout::fast : Layout::compact, thread_count(threads), interrupted);
     });
     return tables;
+}
+
+double cost_of_build(int64_t n_codes, int n_bytes, int n_bits, int n_tables, bool fast, int threads) {
+    const Layout layout = fast ? Layout::fast : Layout::compact;
+    return build_cost(n_codes, n_tables > 0 ? n_tables : Tables::choose_size(n_codes, n_bytes, n_bits, layout), thread_count(threads));
+}
+
+double cost_of_scan(int64_t n_codes, int n_bytes, int64_t n_queries, int threads) {
+    return scan_cost({nullptr, n_codes, n_bytes, nullptr}, n_queries, thread_count(threads), select_isa());
 }
 
 void topk(const Tables& tables, const Codes& queries, const Codes& codes, int64_t k, const std::optional<Codes>& mask, int64_t max_candidates,
@@ -106,6 +115,10 @@ void register_multi_index(py::module_& m) {
                                    for (int64_t t = 0; t < tables.size(); ++t) keys.emplace_back(tables[t].start, tables[t].width);
                                    return keys;
                                })
+        .def_property_readonly_static("max_codes", [](const py::object&) { return Tables::kMaxCodes; })
+        .def_static("cost_of_build", &cost_of_build, py::arg("n_codes"), py::arg("n_bytes"), py::arg("n_bits"), py::arg("n_tables"),
+                    py::arg("fast"), py::arg("threads"))
+        .def_static("cost_of_scan", &cost_of_scan, py::arg("n_codes"), py::arg("n_bytes"), py::arg("n_queries"), py::arg("threads"))
         .def("probes", [](const Tables& tables, int64_t radius) { return tables.probes_before(std::min(radius + 1, tables.n_steps())); },
              py::arg("radius"));
 }

@@ -1,6 +1,7 @@
 #include "cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fasthash {
 
@@ -14,12 +15,13 @@ double comparison_cost(Isa isa) {
         case Isa::neon: return 0.3;
         case Isa::avx2: return 0.23;
         case Isa::avx512: return 0.17;
-        case Isa::avx512vpopcntdq: return 0.085;
+        case Isa::avx512vpopcntdq: return 0.08;
     }
     return 1.3;
 }
 
-constexpr double kReadCost = 0.7;     // of 64 bits that are not in the cache
+constexpr double kCache = 2 << 20;    // in bytes
+constexpr double kReadCost = 0.6;     // of 64 bits that are not in the cache
 constexpr double kGatherCost = 2.0;   // of 64 bits of an eligible code, once for a block of queries
 constexpr int64_t kQueryBlock = 256;  // of the scan
 constexpr double kEntryCost = 40;     // of placing an entry in a table
@@ -28,8 +30,13 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-ProbeCost::ProbeCost(int n_bytes, bool fast, Isa isa)
-    : probe(8), candidate((fast ? 1.0 : 8.0) + (isa == Isa::baseline ? 2 : 0) + 0 * n_bytes) {}
+ProbeCost::ProbeCost(const Tables& tables, Isa isa) {
+    // Every doubling of what does not fit the second-level cache makes a look-up wait longer.
+    const double doublings = std::clamp(std::log2(static_cast<double>(tables.memory()) / kCache), 0.0, 10.0);
+    const bool words = tables[0].words.get() != nullptr;
+    probe = 4 + (words ? 2.7 : 1.5) * doublings;
+    candidate = (words ? 1.3 : 5 + 1.2 * doublings) + (isa == Isa::baseline ? 1.5 : 0);
+}
 
 double scan_cost(const CodeSet& set, int64_t n_queries, int threads, Isa isa) {
     const double words = static_cast<double>(set.n_eligible() * set.n_words());

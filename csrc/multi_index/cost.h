@@ -2,6 +2,7 @@
 
 #include "../cpu_features.h"
 #include "../hamming/code_set.h"
+#include "tables.h"
 
 namespace fasthash {
 
@@ -10,7 +11,7 @@ struct ProbeCost {
     double probe;      // to look up a bucket
     double candidate;  // to compare with an entry
 
-    ProbeCost(int n_bytes, bool fast, Isa isa);
+    ProbeCost(const Tables& tables, Isa isa);
 };
 
 // The time that a scan of the set takes for all the queries.

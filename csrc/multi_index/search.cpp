@@ -1,6 +1,7 @@
 #include "search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "../hamming/topk.h"
@@ -17,7 +18,7 @@ constexpr int64_t kMaxQueriesPerTask = 32;
 
 // Of a scan's cost, what may be spent before it is known that the tables will do, and what they may then cost by the estimate.
 constexpr double kTrial = 0.04;
-constexpr double kWorthwhile = 0.7;
+constexpr double kWorthwhile = 0.8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -29,6 +30,22 @@ public:
     uint64_t limit() const { return limit_; }    // farther codes are not wanted
     bool bounded() const { return bounded_; }    // whether all wanted codes are known to be within the limit
     bool all() const { return k_ == INT64_MAX; }
+
+    enum class Prospect { unknown, good, none };
+
+    // Whether the k nearest will prove to lie within `distance`, going by the share of the codes there that is found before a step.
+    Prospect prospect(const Tables& tables, int64_t step, int64_t distance) const {
+        double within = 0, expected = 0;
+        for (int64_t d = 0; d <= std::min<int64_t>(distance, static_cast<int64_t>(limit_)); ++d) {
+            if (counts_[static_cast<size_t>(d)] == 0) continue;
+            within += static_cast<double>(counts_[static_cast<size_t>(d)]);
+            expected += static_cast<double>(counts_[static_cast<size_t>(d)]) / std::max(tables.share_found(step, d), 1e-9);
+        }
+        if (expected >= static_cast<double>(k_)) return Prospect::good;
+        // Of k codes there more would have been found by now: four and two standard deviations more than have been.
+        const double least = static_cast<double>(k_) * tables.share_found(step, distance);
+        return within + 2 * std::sqrt(within) + 4 < least ? Prospect::none : Prospect::unknown;
+    }
 
     void add(uint64_t item) {
         const uint64_t distance = item_distance(item);
@@ -91,13 +108,15 @@ enum class Outcome { complete, cut_short, too_dear };
 // Searches the tables for one query after the other.
 class Prober {
 public:
-    Prober(const Tables& tables, const CodeSet& set, const MultiSearchOptions& options, double scan_cost)
+    // For `n_queries` queries, a scan for each of which would cost scan_cost.
+    Prober(const Tables& tables, const CodeSet& set, const MultiSearchOptions& options, double scan_cost, int64_t n_queries)
         : tables_(tables),
           mask_(set.mask),
           kernel_(options.kernel),
-          cost_(set.n_bytes, tables[0].words.get() != nullptr, options.isa),
+          cost_(tables, options.isa),
           max_candidates_(options.max_candidates),
           scan_cost_(scan_cost),
+          credit_(kTrial * scan_cost * static_cast<double>(n_queries)),
           keys_(static_cast<size_t>(tables.size())),
           entries_(static_cast<size_t>(kEntries + kSelectSlack)),
           items_(static_cast<size_t>(kEntries)) {
@@ -109,12 +128,19 @@ public:
     }
 
     // Whether there is any use in trying.
-    bool affordable(const Found& found) const { return bounded() || allowance(found, 0, 0, uniform_density()) > 0; }
+    bool affordable(const Found& found) const { return bounded() || allowance(found, 0, uniform_density()) > 0; }
 
     Outcome search(const uint8_t* query, Found& found, Job& job) {
+        spent_ = 0;
+        const Outcome outcome = search_tables(query, found, job);
+        credit_ += outcome == Outcome::too_dear ? -spent_ : scan_cost_ - spent_;
+        return outcome;
+    }
+
+private:
+    Outcome search_tables(const uint8_t* query, Found& found, Job& job) {
         probe_.query = query;
         for (int64_t t = 0; t < tables_.size(); ++t) keys_[static_cast<size_t>(t)] = tables_.key(query, t);
-        spent_ = 0;
         left_ = max_candidates_;
         double density = uniform_density();
         int64_t probes = 0, candidates = 0;
@@ -124,7 +150,7 @@ public:
                 density = static_cast<double>(candidates) / static_cast<double>(probes);
                 probes = candidates = 0;
             }
-            const double most = allowance(found, step, spent_, density);
+            const double most = allowance(found, step, density);
             if (!bounded() && most == 0) return Outcome::too_dear;
             probe_.table = step % tables_.size();
             probe_.radius = static_cast<uint64_t>(step / tables_.size());
@@ -150,20 +176,20 @@ public:
         return Outcome::complete;
     }
 
-private:
     bool bounded() const { return max_candidates_ > 0; }
     double uniform_density() const { return static_cast<double>(tables_.n_codes()) / static_cast<double>(int64_t{1} << tables_[0].width); }
 
-    // What may be spent on the query by the end of a step, 0 if not even this step's cost may.
-    double allowance(const Found& found, int64_t step, double spent, double density) const {
+    // What may be spent on the query by the end of a step; 0: a scan is the better choice.
+    double allowance(const Found& found, int64_t step, double density) const {
+        if (credit_ < 0) return 0;
         const double cost = cost_.probe + density * cost_.candidate;
-        if (found.bounded()) {
-            const int64_t last = std::min<int64_t>(static_cast<int64_t>(found.limit()) + 1, tables_.n_steps());
-            const double rest = (tables_.probes_before(last) - tables_.probes_before(step)) * cost;
-            if (spent + rest <= kWorthwhile * scan_cost_) return scan_cost_;
-        }
-        const double next = (tables_.probes_before(step + 1) - tables_.probes_before(step)) * cost;
-        return !found.all() && spent + next <= kTrial * scan_cost_ ? kTrial * scan_cost_ : 0;
+        const int64_t reach = tables_.step_after(step, (kWorthwhile * scan_cost_ - spent_) / cost) - 1;
+        if (found.bounded() && static_cast<int64_t>(found.limit()) <= reach) return scan_cost_;
+        if (found.all() || reach < step) return 0;
+        const Found::Prospect prospect = found.prospect(tables_, step, reach);
+        if (prospect == Found::Prospect::none) return 0;
+        const double most = std::min(credit_, (prospect == Found::Prospect::good ? 1 : kTrial) * scan_cost_);
+        return spent_ + tables_.probes_at(step) * cost <= most ? most : 0;
     }
 
     // Finds the buckets of the next keys and returns how many keys those were.
@@ -243,7 +269,8 @@ private:
     const MultiIndexKernel kernel_;
     const ProbeCost cost_;
     const int64_t max_candidates_;
-    const double scan_cost_;  // for one query of those that are searched for together
+    const double scan_cost_;
+    double credit_;  // what scans would have cost more than the searches so far, and what these may cost more in the end
     std::vector<uint32_t> keys_;
     std::vector<uint32_t> entries_;
     std::vector<uint64_t> items_;
@@ -292,12 +319,12 @@ template <class SearchOne>
 std::vector<Outcome> search_all(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options,
                                 double scan_cost, const Found& nothing_found, const SearchOne& search_one) {
     std::vector<Outcome> outcomes(static_cast<size_t>(queries.n_queries), Outcome::too_dear);
-    if (!Prober(tables, set, options, scan_cost).affordable(nothing_found)) return outcomes;
+    if (!Prober(tables, set, options, scan_cost, 1).affordable(nothing_found)) return outcomes;
     const int64_t per_task = std::clamp<int64_t>(queries.n_queries / (4 * options.scan.threads), 1, kMaxQueriesPerTask);
     parallel_for(ceil_div(queries.n_queries, per_task), options.scan.threads, [&](Job& job, int64_t task) {
-        Prober prober(tables, set, options, scan_cost);
-        const int64_t last = std::min((task + 1) * per_task, queries.n_queries);
-        for (int64_t query = task * per_task; query < last; ++query) outcomes[static_cast<size_t>(query)] = search_one(prober, query, job);
+        const int64_t first = task * per_task, last = std::min(first + per_task, queries.n_queries);
+        Prober prober(tables, set, options, scan_cost, last - first);
+        for (int64_t query = first; query < last; ++query) outcomes[static_cast<size_t>(query)] = search_one(prober, query, job);
     }, options.scan.interrupted);
     return outcomes;
 }

@@ -1,3 +1,4 @@
 from fasthash.index.flat import FlatIndex
+from fasthash.index.multi import BoundedHits, MultiIndex, MultiIndexStats
 
-__all__ = ["FlatIndex"]
+__all__ = ["BoundedHits", "FlatIndex", "MultiIndex", "MultiIndexStats"]

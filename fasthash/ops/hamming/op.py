@@ -70,7 +70,7 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
         ValueError: if shapes, widths or devices do not fit.
     """
     where = "hamming_distance"
-    q, c, n_threads = _check_search(where, queries, codes, threads)
+    q, c, n_threads = check_search(where, queries, codes, threads)
     distances = dispatch(KERNELS, where, c, kernel)(q, c, n_threads)
     return as_given(distances, queries)
 
@@ -109,8 +109,8 @@ def hamming_topk(
     """
     where = "hamming_topk"
     k = check_integer(where, "k", k, 1)
-    q, c, n_threads = _check_search(where, queries, codes, threads)
-    distances, ids = dispatch(KERNELS, where, c, kernel)(q, c, k, _mask_bits(where, mask, c), n_threads)
+    q, c, n_threads = check_search(where, queries, codes, threads)
+    distances, ids = dispatch(KERNELS, where, c, kernel)(q, c, k, mask_bits(where, mask, c), n_threads)
     return Hits(as_given(distances, queries), as_given(ids, queries))
 
 
@@ -143,14 +143,15 @@ def hamming_radius(
     """
     where = "hamming_radius"
     radius = check_integer(where, "radius", radius, 0)
-    q, c, n_threads = _check_search(where, queries, codes, threads)
-    found = dispatch(KERNELS, where, c, kernel)(q, c, radius, _mask_bits(where, mask, c), n_threads)
+    q, c, n_threads = check_search(where, queries, codes, threads)
+    found = dispatch(KERNELS, where, c, kernel)(q, c, radius, mask_bits(where, mask, c), n_threads)
     return RadiusHits(*(as_given(part, queries) for part in found))
 
 
-def _check_search(
+def check_search(
     where: str, queries: Array, codes: Array, threads: int | None
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return queries and codes as tensors that fit each other, and the number of threads, 0 by default."""
     q, c = to_tensor(where, "queries", queries), to_tensor(where, "codes", codes)
     check_codes(where, "queries", q)
     check_codes(where, "codes", c)
@@ -159,7 +160,7 @@ def _check_search(
     return q, c, 0 if threads is None else check_integer(where, "threads", threads, 1, 4096)
 
 
-def _mask_bits(where: str, mask: Array | None, codes: torch.Tensor) -> torch.Tensor | None:
+def mask_bits(where: str, mask: Array | None, codes: torch.Tensor) -> torch.Tensor | None:
     """Return the mask as bits, uint8 [ceil(n / 8)]."""
     if mask is None:
         return None

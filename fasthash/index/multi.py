@@ -1,0 +1,261 @@
+"""Exact search in less than linear time by multi-index hashing."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from threading import Lock
+from typing import NamedTuple, SupportsIndex, overload
+
+import torch
+
+from fasthash import _core
+from fasthash.errors import check_choice, check_integer
+from fasthash.index.base import Index
+from fasthash.ops.arrays import Array, as_given
+from fasthash.ops.hamming import Hits, hamming_radius, hamming_topk
+from fasthash.ops.hamming.op import check_search, mask_bits
+
+
+class BoundedHits(NamedTuple):
+    """The nearest codes that a bounded search met.
+
+    Attributes:
+        distances: int32 [q, k], as in `Hits`.
+        ids: int64 [q, k], as in `Hits`.
+        complete: bool [q], False where the bound cut the search short; elsewhere the hits are exact.
+    """
+
+    distances: Array
+    ids: Array
+    complete: Array
+
+
+class MultiIndexStats(NamedTuple):
+    """What an index consists of.
+
+    Attributes:
+        n_tables: how many tables there are, 0 before the first is built.
+        keys: for each table the first bit of its key and how many bits the key has.
+        n_indexed: how many codes are in the tables.
+        n_waiting: how many codes are not, and are compared with every query.
+        table_bytes: the memory of the tables.
+        code_bytes: the memory of the codes.
+        probes: how many buckets a search looks up before it has every code within radius 0, 1, 2, ...; as far as these
+            are fewer than codes.
+    """
+
+    n_tables: int
+    keys: tuple[tuple[int, int], ...]
+    n_indexed: int
+    n_waiting: int
+    table_bytes: int
+    code_bytes: int
+    probes: tuple[int, ...]
+
+
+class MultiIndex(Index):
+    """An index that looks up parts of a query instead of comparing it with every code, exactly all the same.
+
+    It answers as `FlatIndex` does, faster by as much as the hits are near. Where looking up would cost more than
+    comparing, for uniform codes or a large k say, it compares. It searches on the CPU.
+
+    Tables are built by the first search that is worth it and again when enough codes were added since, or by `build`.
+
+    Args:
+        n_bits: length of the codes, 1 to 4,096.
+        n_tables: into how many parts codes are cut, 1 to n_bits; "auto" is about n_bits / log2(len(index)).
+        layout: "fast" keeps eight bytes of a code beside each entry, for codes of up to 128 bits, in up to 5 times the
+            memory of the codes; "compact" keeps ids alone, in up to twice that memory. Both hold for "auto" and codes
+            of at least 32 bits.
+
+    Source:
+        M. Norouzi, A. Punjani, D. J. Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", 2012.
+    """
+
+    _tables: _core.MultiIndexTables | None
+    _scanned: float  # the nanoseconds that scans of codes outside the tables have cost
+
+    def __init__(self, n_bits: int, n_tables: SupportsIndex | str = "auto", *, layout: str = "fast") -> None:
+        super().__init__(n_bits)
+        if isinstance(n_tables, str):
+            check_choice("MultiIndex", "n_tables", n_tables, ["auto"])
+            self._n_tables = 0
+        else:
+            self._n_tables = check_integer("MultiIndex", "n_tables", n_tables, 1, self.n_bits)
+        self.layout = check_choice("MultiIndex", "layout", layout, ["fast", "compact"])
+        self._lock = Lock()
+
+    def __repr__(self) -> str:
+        n_tables = self._n_tables or "auto"
+        found = self.stats()
+        return (
+            f"MultiIndex(n_bits={self.n_bits}, n_tables={n_tables!r}, layout={self.layout!r}): {len(self)} codes, "
+            f"{found.n_indexed} of them in {found.n_tables} tables"
+        )
+
+    def reset(self) -> None:
+        """Remove every code."""
+        super().reset()
+        self._drop_tables()
+
+    def remove(self, ids: Array) -> None:
+        """Remove codes; the others keep their ids and their order. The tables must then be built anew.
+
+        Args:
+            ids: int64 [m].
+
+        Raises:
+            TypeError: if `ids` is not int64.
+            ValueError: if an id is not in the index. The index is unchanged.
+        """
+        super().remove(ids)
+        self._drop_tables()
+
+    def build(self, *, threads: int | None = None) -> None:
+        """Put every code into the tables now, rather than when a search finds it worth its time.
+
+        Args:
+            threads: as in `fasthash.hamming_topk`; there is work for one a table.
+
+        Raises:
+            ValueError: if `threads` does not fit, or there are 2^32 codes or more.
+        """
+        n_threads = 0 if threads is None else check_integer("MultiIndex.build", "threads", threads, 1, 4096)
+        if len(self) > _core.MultiIndexTables.max_codes:
+            raise ValueError(
+                f"MultiIndex.build: expected at most {_core.MultiIndexTables.max_codes} codes, got {len(self)}"
+            )
+        with self._lock:
+            self._build(n_threads)
+
+    def stats(self) -> MultiIndexStats:
+        """Return what the index consists of at the moment."""
+        tables, code_bytes = self._tables, self.codes.numel()
+        if tables is None:
+            return MultiIndexStats(0, (), 0, len(self), 0, code_bytes, ())
+        keys, n = tuple(tables.keys), tables.n_codes
+        probes = takewhile(lambda probes: probes < n, (round(tables.probes(r)) for r in range(self.n_bits + 1)))
+        return MultiIndexStats(len(keys), keys, n, len(self) - n, tables.memory, code_bytes, tuple(probes))
+
+    @overload
+    def search(self, queries: Array, k: int, *, mask: Array | None = None, threads: int | None = None) -> Hits: ...
+
+    @overload
+    def search(
+        self, queries: Array, k: int, *, mask: Array | None = None, threads: int | None = None, max_candidates: int
+    ) -> BoundedHits: ...
+
+    def search(
+        self,
+        queries: Array,
+        k: int,
+        *,
+        mask: Array | None = None,
+        threads: int | None = None,
+        max_candidates: int | None = None,
+    ) -> Hits | BoundedHits:
+        """Find the k nearest codes of every query.
+
+        Args:
+            queries: uint8 [q, ceil(n_bits / 8)].
+            k: how many hits a query gets, at least 1.
+            mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
+            threads: as in `fasthash.hamming_topk`.
+            max_candidates: how many buckets and entries of the tables a query may look at, at least 1; by default as
+                many as it takes. Codes that wait for the tables are compared in any case.
+
+        Returns:
+            `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
+            codes are eligible, rows end in distance 2^31 - 1 and id -1. With `max_candidates`,
+            `BoundedHits(distances, ids, complete)`, whose rows are exact where `complete`.
+
+        Raises:
+            TypeError: if an argument has the wrong dtype.
+            ValueError: if shapes, widths, k or max_candidates do not fit.
+        """
+        if max_candidates is None:
+            return super().search(queries, k, mask=mask, threads=threads)
+        where = "MultiIndex.search"
+        bound = check_integer(where, "max_candidates", max_candidates, 1)
+        q = self._check_codes(where, "queries", queries)
+        distances, positions, complete = self._bounded(q, k, self._mask(mask), threads, bound)
+        return BoundedHits(*(as_given(part, queries) for part in (distances, self._ids_at(positions), complete)))
+
+    def _nearest(
+        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        distances, positions, _ = self._bounded(queries, k, mask, threads, 0)
+        return distances, positions
+
+    def _bounded(
+        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None, max_candidates: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return distances, positions and which queries are complete; 0 is no bound."""
+        where = "MultiIndex.search"
+        k = check_integer(where, "k", k, 1)
+        q, codes, n_threads = check_search(where, queries, self.codes, threads)
+        bits = mask_bits(where, mask, codes)
+        complete = torch.ones(len(q), dtype=torch.bool)
+        tables = self._tables_for(len(q), n_threads, wanted=max_candidates > 0)
+        if tables is None:
+            return (*hamming_topk(q, codes, k, mask=bits, threads=threads), complete)
+        distances = torch.empty((len(q), k), dtype=torch.int32)
+        positions = torch.empty((len(q), k), dtype=torch.int64)
+        tables.topk(
+            q.contiguous().numpy(),
+            codes.numpy(),
+            k,
+            None if bits is None else bits.contiguous().numpy(),
+            max_candidates,
+            distances.numpy(),
+            positions.numpy(),
+            complete.numpy(),
+            n_threads,
+            "",
+        )
+        return distances, positions, complete
+
+    def _within(
+        self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        where = "MultiIndex.radius_search"
+        radius = check_integer(where, "radius", radius, 0)
+        q, codes, n_threads = check_search(where, queries, self.codes, threads)
+        bits = mask_bits(where, mask, codes)
+        tables = self._tables_for(len(q), n_threads)
+        if tables is None:
+            return hamming_radius(q, codes, radius, mask=bits, threads=threads)
+        found = tables.radius(
+            q.contiguous().numpy(),
+            codes.numpy(),
+            radius,
+            None if bits is None else bits.contiguous().numpy(),
+            n_threads,
+            "",
+        )
+        offsets, distances, positions = map(torch.from_numpy, found)
+        return offsets, distances, positions
+
+    def _tables_for(self, n_queries: int, threads: int, wanted: bool = False) -> _core.MultiIndexTables | None:
+        """Return the tables for a search, built before it if the scans for want of them have cost as much as that."""
+        with self._lock:
+            n_waiting = len(self) - (self._tables.n_codes if self._tables is not None else 0)
+            if n_waiting == 0 or len(self) > _core.MultiIndexTables.max_codes:
+                return self._tables
+            self._scanned += _core.MultiIndexTables.cost_of_scan(n_waiting, self._width, n_queries, threads)
+            worth = self._scanned > _core.MultiIndexTables.cost_of_build(
+                len(self), self._width, self.n_bits, self._n_tables, self.layout == "fast", threads
+            )
+            if worth or (wanted and self._tables is None):
+                self._build(threads)
+            return self._tables
+
+    def _build(self, threads: int) -> None:
+        self._tables = _core.MultiIndexTables(
+            self.codes.numpy(), self.n_bits, self._n_tables, self.layout == "fast", threads
+        )
+        self._scanned = 0.0
+
+    def _drop_tables(self) -> None:
+        self._tables = None
+        self._scanned = 0.0
