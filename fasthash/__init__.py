@@ -1,8 +1,8 @@
 """Compiled kernels for learning to hash, under a thin PyTorch layer."""
 
-from fasthash import evaluate, hashers, layers, losses
+from fasthash import evaluate, hashers, index, layers, losses
 from fasthash._core import __version__
-from fasthash.index import FlatIndex, MultiIndex
+from fasthash.index import FlatIndex, MultiIndex, load_index
 from fasthash.ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
 from fasthash.ops.householder import householder_apply, householder_product
 from fasthash.ops.packing import pack_bits, pack_projections, unpack_bits
@@ -22,7 +22,9 @@ __all__ = [
     "householder_apply",
     "householder_product",
     "hswd",
+    "index",
     "layers",
+    "load_index",
     "losses",
     "pack_bits",
     "pack_projections",

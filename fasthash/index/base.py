@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
 
 from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
+from fasthash.index import storage
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
 
@@ -25,6 +28,13 @@ class Rows:
     def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
         self._memory = _memory((0, *row_shape), dtype, device)
         self._n = 0
+
+    @classmethod
+    def of(cls, rows: torch.Tensor) -> Rows:
+        """Return rows that lie in the memory of a tensor until they are added to, and are never written there."""
+        instance = cls.__new__(cls)
+        instance._memory, instance._n = rows, len(rows)
+        return instance
 
     @property
     def rows(self) -> torch.Tensor:
@@ -183,6 +193,38 @@ class Index(ABC):
         offsets, distances, positions = self._within(q, radius, self._mask(mask), threads)
         return RadiusHits(*(as_given(part, queries) for part in (offsets, distances, self._ids_at(positions))))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file, which `fasthash.load_index` reads.
+
+        A file that is there is replaced in one step when the new one is on the disk, also if this index is mapped from
+        it; whatever interrupts, the old file or the new one is there. `fasthash/index/README.md` describes the format.
+        """
+        settings, tensors = self._state()
+        arrays = {name: x.detach().cpu().numpy() for name, x in tensors.items()}
+        storage.write(path, type(self).__name__, settings, arrays)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return what `save` writes: the arguments of the class and `next_id`, for JSON; and tensors."""
+        tensors = {"codes": self.codes} if self._ids is None else {"codes": self.codes, "ids": self._ids.rows}
+        return {"n_bits": self.n_bits, "next_id": self._next_id}, tensors
+
+    @classmethod
+    def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
+        """Return the index of a state; a TypeError, KeyError or ValueError says what is wrong with it."""
+        arguments = {name: value for name, value in settings.items() if name != "next_id"}
+        index = cls(**arguments, device=device)
+        n, next_id = len(tensors["codes"]), settings["next_id"]
+        expected = {"codes": (torch.uint8, (n, index._width)), "ids": (torch.int64, (n,))}
+        for name, tensor in tensors.items():
+            if (tensor.dtype, tensor.shape) != expected[name]:
+                raise ValueError(f"{name} are {dtype_name(tensor)} {list(tensor.shape)}")
+        given_ids = next_id is None and "ids" in tensors
+        if not given_ids and not (type(next_id) is int and n <= next_id < (2**63 if "ids" in tensors else n + 1)):
+            raise ValueError(f"next_id is {next_id}")
+        index._codes, index._next_id = Rows.of(tensors["codes"].to(device)), next_id
+        index._ids = Rows.of(tensors["ids"].to(device)) if "ids" in tensors else None
+        return index
+
     @abstractmethod
     def _nearest(
         self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
@@ -219,3 +261,32 @@ class Index(ABC):
         if self._ids is None or len(self) == 0:
             return positions
         return torch.where(positions < 0, positions, self._ids.rows[positions.clamp(min=0)])
+
+
+def load_index(
+    path: str | os.PathLike[str], *, mmap: bool = True, verify: bool = False, device: str | torch.device = "cpu"
+) -> Index:
+    """Read an index that its `save` wrote.
+
+    Args:
+        path: the file.
+        mmap: search the codes where they lie in the file, which is read as it is searched and never changed; adding or
+            removing then copies them first. By default so; else they are read into memory now.
+        verify: read the whole file now and compare the checksums of the codes and ids. That of the header always is.
+        device: where the codes are kept and searched; another than the CPU gets a copy.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not an index, is damaged, or was written by a version of another format.
+    """
+    where = "load_index"
+    to = torch.device(device)
+    kind, settings, arrays = storage.read(where, path, mmap=mmap, verify=verify)
+    classes = {cls.__name__: cls for cls in Index.__subclasses__()}
+    if kind not in classes:
+        raise ValueError(f"{where}: expected a file of {' or '.join(classes)} at {os.fspath(path)}, got one of {kind}")
+    tensors = {name: to_tensor(where, name, x) for name, x in arrays.items()}
+    try:
+        return classes[kind]._from_state(settings, tensors, to)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected a {kind} at {os.fspath(path)}, got one that cannot be: {error}") from None
