@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
 from fasthash.index import storage
+from fasthash.index.rerank import by_function, by_vectors, nearest_candidates
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
 
@@ -150,25 +152,61 @@ class Index(ABC):
         self._codes.append(kept_codes)
         self._ids.append(kept_ids)
 
-    def search(self, queries: Array, k: int, *, mask: Array | None = None, threads: int | None = None) -> Hits:
-        """Find the k nearest codes of every query.
+    def search(
+        self,
+        queries: Array,
+        k: int,
+        *,
+        mask: Array | None = None,
+        threads: int | None = None,
+        rerank: Array | str | Callable[[Array], Array] | None = None,
+        rerank_queries: Array | None = None,
+        metric: str = "inner_product",
+        factor: int = 10,
+    ) -> Hits:
+        """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
 
         Args:
             queries: uint8 [q, ceil(n_bits / 8)].
             k: how many hits a query gets, at least 1.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
             threads: as in `fasthash.hamming_topk`.
+            rerank: what the `factor * k` codes of smallest Hamming distance are ordered by. An array: the vectors that
+                the codes stand for, floating-point [len(index), d] in order of insertion, of which only the candidates'
+                are read, from a memory-mapped file for instance. "asymmetric": the codes themselves, as vectors of -1
+                and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with -1 where
+                there are fewer, and returns their distances, floating-point [q, c].
+            rerank_queries: floating-point [q, d], compared with vectors or codes: the queries' embeddings or, for
+                "asymmetric", their projections (a hasher's `transform`).
+            metric: "inner_product", of which the distance is the negative, or "l2", of which it is the square.
+            factor: how many times k candidates are taken, at least 1. Where `factor * k` reaches len(index), the hits
+                are exact in the second distance.
 
         Returns:
             `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
-            codes are eligible, rows end in distance 2^31 - 1 and id -1.
+            codes are eligible, rows end in distance 2^31 - 1 and id -1. Reranked, the distances are those of `rerank`,
+            floating-point and ascending, NaN counting as infinity; ties are in the order of Hamming distance; and rows
+            end in infinity and id -1.
 
         Raises:
             TypeError: if an argument has the wrong dtype.
             ValueError: if shapes, widths or k do not fit.
         """
-        q = self._check_codes(f"{type(self).__name__}.search", "queries", queries).to(self.device)
-        distances, positions = self._nearest(q, k, self._mask(mask), threads)
+        where = f"{type(self).__name__}.search"
+        q = self._check_codes(where, "queries", queries).to(self.device)
+        if (rerank is None or callable(rerank)) and rerank_queries is not None:
+            raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
+        if rerank is None:
+            distances, positions = self._nearest(q, k, self._mask(mask), threads)
+        else:
+            if callable(rerank):
+                second_distance = by_function(where, rerank, lambda at: as_given(self._ids_at(at), queries))
+            else:
+                second_distance = by_vectors(where, rerank, rerank_queries, metric, self.codes, self.n_bits, len(q))
+            k = check_integer(where, "k", k, 1)
+            n_candidates = max(k, min(k * check_integer(where, "factor", factor, 1), len(self)))
+            _, positions = self._nearest(q, n_candidates, self._mask(mask), threads)
+            distances, positions = nearest_candidates(second_distance, positions, k)
         return Hits(as_given(distances, queries), as_given(self._ids_at(positions), queries))
 
     def radius_search(

@@ -1,0 +1,89 @@
+"""Candidates of a Hamming search in the order of a second distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from fasthash.errors import check_choice, check_floating, check_matrix
+from fasthash.ops.arrays import Array, to_tensor
+from fasthash.ops.packing import unpack_bits
+
+_BLOCK = 2**22  # how many numbers of candidates are gathered at a time
+
+# From the positions of candidates, int64 [q, c] with -1 where there is none, to their floating-point distances [q, c].
+SecondDistance = Callable[[torch.Tensor], torch.Tensor]
+
+
+def by_function(
+    where: str, function: Callable[[Array], Array], ids_at: Callable[[torch.Tensor], Array]
+) -> SecondDistance:
+    """Return the distance that a function of the candidates' ids gives."""
+
+    def distances_of(positions: torch.Tensor) -> torch.Tensor:
+        distances = to_tensor(where, "what rerank returns", function(ids_at(positions)))
+        check_floating(where, "what rerank returns", distances)
+        if distances.shape != positions.shape:
+            raise ValueError(
+                f"{where}: expected what rerank returns of shape {list(positions.shape)}, got {list(distances.shape)}"
+            )
+        return distances.detach().to(positions.device)
+
+    return distances_of
+
+
+def by_vectors(
+    where: str,
+    vectors: Array | str,
+    queries: Array | None,
+    metric: str,
+    codes: torch.Tensor,
+    n_bits: int,
+    n_queries: int,
+) -> SecondDistance:
+    """Return the distance between queries and the vectors of codes, or if these are "asymmetric" the codes' bits."""
+    check_choice(where, "metric", metric, ("inner_product", "l2"))
+    if queries is None:
+        raise ValueError(f"{where}: expected rerank_queries, which rerank compares with, got none")
+    q = to_tensor(where, "rerank_queries", queries).detach()
+    check_floating(where, "rerank_queries", q)
+    if isinstance(vectors, str):
+        check_choice(where, "rerank", vectors, ("asymmetric",))
+        d, dtype = n_bits, q.dtype
+    else:
+        v = to_tensor(where, "rerank", vectors).detach()
+        check_floating(where, "rerank", v)
+        check_matrix(where, "rerank", v, "d")
+        if len(v) != len(codes):
+            raise ValueError(f"{where}: expected rerank with {len(codes)} rows, one a code, got {len(v)}")
+        d, dtype = v.shape[1], torch.promote_types(q.dtype, v.dtype)
+    if list(q.shape) != [n_queries, d]:
+        raise ValueError(f"{where}: expected rerank_queries of shape {[n_queries, d]}, got {list(q.shape)}")
+    q = q.to(codes.device, torch.promote_types(dtype, torch.float32))
+
+    def vectors_at(positions: torch.Tensor) -> torch.Tensor:
+        at = unpack_bits(codes[positions], n_bits) if isinstance(vectors, str) else v[positions.to(v.device)]
+        return at.to(q)
+
+    def distances_of(positions: torch.Tensor) -> torch.Tensor:
+        distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)
+        pairs = (positions >= 0).nonzero()
+        step = max(1, _BLOCK // max(1, d))
+        for start in range(0, len(pairs), step):
+            row, column = pairs[start : start + step].T
+            x, y = q[row], vectors_at(positions[row, column])
+            distances[row, column] = -(x * y).sum(1) if metric == "inner_product" else (x - y).square().sum(1)
+        return distances
+
+    return distances_of
+
+
+def nearest_candidates(
+    second_distance: SecondDistance, positions: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return distances and positions of the k nearest candidates; ties in the order that the candidates have."""
+    distances = second_distance(positions)
+    distances = distances.masked_fill(distances.isnan() | (positions < 0), torch.inf)
+    ordered, order = distances.sort(dim=1, stable=True)
+    return ordered[:, :k].contiguous(), positions.gather(1, order[:, :k])
