@@ -74,12 +74,11 @@ def parts(path):
     return json.loads(content[32:end]), end
 
 
-def rewrite(path, description, version=1):
-    """Replace the header by another one, its checksum right."""
+def rewrite(path, text):
+    """Replace the JSON of the header, its checksum right."""
     sections = path.read_bytes()[parts(path)[1] :]
-    text = json.dumps(description).encode()
-    text += b" " * (-len(text) % 32)
-    start = b"fasthash" + np.array([version, len(text)], "<u4").tobytes()
+    text += b" " * (-(32 + len(text)) % 64)
+    start = b"fasthash" + np.array([1, len(text)], "<u4").tobytes()
     path.write_bytes(start + hashlib.blake2b(start + text, digest_size=16).digest() + text + sections)
 
 
@@ -268,8 +267,12 @@ def test_a_header_that_lies_is_refused_before_memory_is_taken(tmp_path):
                     continue  # any larger number may be the next
                 lies += 1
                 (tmp_path / f"{lies}.lie").write_bytes(saved.read_bytes())
-                rewrite(tmp_path / f"{lies}.lie", lie)
+                rewrite(tmp_path / f"{lies}.lie", json.dumps(lie).encode())
     assert lies > 500
+    for text in (b"", b"{", b"\xff", b"[" * 50_000, b"9" * 50_000, b"[]," * 20_000):
+        lies += 1
+        (tmp_path / f"{lies}.lie").write_bytes(saved.read_bytes())
+        rewrite(tmp_path / f"{lies}.lie", text)
     script = """
 import resource, sys
 from pathlib import Path
@@ -314,10 +317,10 @@ def test_a_foreign_file_is_refused(path, content, message):
 
 def test_a_class_of_another_kind_is_refused(saved):
     header = parts(saved)[0]
-    rewrite(saved, header | {"index": "TreeIndex"})
+    rewrite(saved, json.dumps(header | {"index": "TreeIndex"}).encode())
     with pytest.raises(ValueError, match="expected a file of FlatIndex.* at .*, got one of TreeIndex"):
         fh.load_index(saved)
-    rewrite(saved, header | {"settings": {"n_bits": 40, "next_id": None}})
+    rewrite(saved, json.dumps(header | {"settings": {"n_bits": 40, "next_id": None}}).encode())
     with pytest.raises(ValueError, match=r"expected a FlatIndex at .*: codes are uint8 \[50, 4\]"):
         fh.load_index(saved)
 
@@ -338,3 +341,56 @@ def test_large_sections_are_written_in_pieces(path, monkeypatch):
     with_ids(fh.FlatIndex).save(path)
     assert path.read_bytes() == pieces
     fh.load_index(path, verify=True)
+
+
+def hits_by_distance(distances, ids):
+    """The hits of each query with their ties in one order, which FAISS does not state."""
+    return [sorted(zip(*pair, strict=True)) for pair in zip(distances.tolist(), ids.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("fill", FILLED)
+@pytest.mark.parametrize("cls", CLASSES)
+def test_faiss_and_back(cls, fill):
+    faiss = pytest.importorskip("faiss")
+    index = fill(cls)
+    converted = fh.index.to_faiss(index)
+    consecutive = index.ids.tolist() == list(range(len(index)))
+    assert type(converted) is (faiss.IndexBinaryFlat if consecutive else faiss.IndexBinaryIDMap2)
+    back = fh.index.from_faiss(converted)
+    assert type(back) is fh.FlatIndex
+    assert torch.equal(back.codes, index.codes)
+    assert torch.equal(back.ids, index.ids)
+    queries = random_codes(5, seed=1)
+    n = max(1, len(index))
+    assert hits_by_distance(*converted.search(queries, n)) == hits_by_distance(*index.search(queries, n))
+    converted.reset()  # the copy outlives what it was copied from
+    assert torch.equal(back.codes, index.codes)
+
+
+def test_an_id_map_of_another_class_is_read():
+    faiss = pytest.importorskip("faiss")
+    flat = faiss.IndexBinaryFlat(32)
+    index = faiss.IndexBinaryIDMap(flat)
+    index.add_with_ids(random_codes(5), np.arange(5) * 7)
+    assert fh.index.from_faiss(index).ids.tolist() == [0, 7, 14, 21, 28]
+    index.add_with_ids(random_codes(1), np.array([7]))
+    with pytest.raises(ValueError, match="FlatIndex.add: expected ids that are new, got 7 again"):
+        fh.index.from_faiss(index)
+
+
+def test_what_faiss_cannot_hold_or_fasthash_cannot_read_is_refused(monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    with pytest.raises(ValueError, match="to_faiss: expected n_bits to be a multiple of 8, as FAISS demands, got 12"):
+        fh.index.to_faiss(fh.FlatIndex(12))
+    with pytest.raises(TypeError, match="to_faiss: expected an index of fasthash, got ndarray"):
+        fh.index.to_faiss(random_codes(3))
+    hashed = faiss.IndexBinaryHash(32, 8)
+    with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexBinaryHash$"):
+        fh.index.from_faiss(hashed)
+    with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexBinaryIDMap of IndexBinaryHash$"):
+        fh.index.from_faiss(faiss.IndexBinaryIDMap(hashed))
+    with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexFlat$"):
+        fh.index.from_faiss(faiss.IndexFlat(32))
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match=r"to_faiss needs FAISS, which is not installed; .*\[faiss\]"):
+        fh.index.to_faiss(fh.FlatIndex(32))
