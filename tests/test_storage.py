@@ -50,7 +50,15 @@ def emptied(cls):
     return index
 
 
-FILLED = [numbered, with_holes, with_ids, emptied, lambda cls: cls(32), lambda cls: numbered(cls, 1)]
+def never_filled(cls):
+    return cls(32)
+
+
+def single(cls):
+    return numbered(cls, 1)
+
+
+FILLED = [numbered, with_holes, with_ids, emptied, never_filled, single]
 
 
 @pytest.fixture
@@ -297,18 +305,24 @@ class Trap:
         return os.abort, ()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"got a file that begins with b''"),
-        (b"fasthash", r"got a file that ends after 8 bytes"),
-        (pickle.dumps(Trap()), r"got a file that begins with b'\\x80"),
-        (b"\x93NUMPY" + bytes(200), r"got a file that begins with b'\\x93NUMPY"),
-        (b"fasthash" + np.array([2, 100], "<u4").tobytes() + bytes(300), r"got one of format 2, where .* format 1"),
-        (b"fasthash" + np.array([1, 2**30], "<u4").tobytes() + bytes(300), r"got a header of 1073741824 bytes"),
-    ],
-    ids=str,
-)
+FOREIGN = {
+    "empty": (b"", "got a file that begins with b''"),
+    "magic": (b"fasthash", "got a file that ends after 8 bytes"),
+    "pickle": (pickle.dumps(Trap()), r"got a file that begins with b'\\x80"),
+    "npy": (b"\x93NUMPY" + bytes(200), r"got a file that begins with b'\\x93NUMPY"),
+    "newer": (
+        b"fasthash" + np.array([2, 100], "<u4").tobytes() + bytes(300),
+        "got one of format 2, where this fasthash reads format 1",
+    ),
+    "giant": (b"fasthash" + np.array([1, 2**30], "<u4").tobytes() + bytes(300), "got a header of 1073741824 bytes"),
+    "cut": (
+        b"fasthash" + np.array([1, 400], "<u4").tobytes() + bytes(300),
+        "got a file that ends after 316 bytes, in its header",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), FOREIGN.values(), ids=FOREIGN)
 def test_a_foreign_file_is_refused(path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"load_index: expected an index file at .*codes.index, {message}"):
