@@ -224,11 +224,11 @@ def test_a_killed_save_leaves_the_old_index_or_the_new_one(path, moment):
     assert all(re.fullmatch(r"\.codes\.index\.[0-9a-f]{16}", file.name) for file in unfinished)
 
 
-def test_any_changed_bit_is_refused(saved):
+def test_a_changed_bit_is_refused(saved):
     content = saved.read_bytes()
     header_bytes = parts(saved)[1]
     for position in range(len(content)):
-        for bit in range(8):
+        for bit in range(8) if position < header_bytes else [position % 8]:
             damaged = bytearray(content)
             damaged[position] ^= 1 << bit
             saved.write_bytes(damaged)
@@ -336,6 +336,9 @@ def test_a_class_of_another_kind_is_refused(saved):
         fh.load_index(saved)
     rewrite(saved, json.dumps(header | {"settings": {"n_bits": 40, "next_id": None}}).encode())
     with pytest.raises(ValueError, match=r"expected a FlatIndex at .*: codes are uint8 \[50, 4\]"):
+        fh.load_index(saved)
+    rewrite(saved, json.dumps(header | {"settings": header["settings"] | {"device": "nowhere"}}).encode())
+    with pytest.raises(ValueError, match="expected a FlatIndex at .*: its settings are n_bits, next_id, device"):
         fh.load_index(saved)
 
 

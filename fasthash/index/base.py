@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -65,6 +65,8 @@ class Index(ABC):
     `len(index)` is the number of codes. Equal distances are ordered by insertion. Searches may run in several threads
     at once; `add`, `remove` and `reset` may not run beside them.
     """
+
+    SETTINGS: ClassVar[tuple[str, ...]] = ("n_bits",)  # the arguments of the class that `save` writes, attributes too
 
     def __init__(self, n_bits: int, *, device: str | torch.device = "cpu") -> None:
         self.n_bits = check_integer(type(self).__name__, "n_bits", n_bits, 1, MAX_BITS)
@@ -242,15 +244,18 @@ class Index(ABC):
         storage.write(path, type(self).__name__, settings, arrays)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return what `save` writes: the arguments of the class and `next_id`, for JSON; and tensors."""
+        """Return what `save` writes: settings, for JSON, and tensors."""
+        settings = {name: getattr(self, name) for name in self.SETTINGS}
         tensors = {"codes": self.codes} if self._ids is None else {"codes": self.codes, "ids": self._ids.rows}
-        return {"n_bits": self.n_bits, "next_id": self._next_id}, tensors
+        return {**settings, "next_id": self._next_id}, tensors
 
     @classmethod
     def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
         """Return the index of a state; a TypeError, KeyError or ValueError says what is wrong with it."""
-        arguments = {name: value for name, value in settings.items() if name != "next_id"}
-        index = cls(**arguments, device=device)
+        if settings.keys() != {*cls.SETTINGS, "next_id"}:
+            raise ValueError(f"its settings are {', '.join(settings)}")
+        index = cls(**{name: settings[name] for name in cls.SETTINGS})
+        index.device = device
         n, next_id = len(tensors["codes"]), settings["next_id"]
         expected = {"codes": (torch.uint8, (n, index._width)), "ids": (torch.int64, (n,))}
         for name, tensor in tensors.items():
