@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import takewhile
 from threading import Lock
-from typing import NamedTuple, SupportsIndex, overload
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import torch
 
@@ -72,6 +73,8 @@ class MultiIndex(Index):
         M. Norouzi, A. Punjani, D. J. Fleet, "Fast Exact Search in Hamming Space with Multi-Index Hashing", 2012.
     """
 
+    SETTINGS = ("n_bits", "n_tables", "layout")
+
     _tables: _core.MultiIndexTables | None
     _scanned: float  # the nanoseconds that scans of codes outside the tables have cost
 
@@ -82,14 +85,14 @@ class MultiIndex(Index):
             self._n_tables = 0
         else:
             self._n_tables = check_integer("MultiIndex", "n_tables", n_tables, 1, self.n_bits)
+        self.n_tables = self._n_tables or "auto"
         self.layout = check_choice("MultiIndex", "layout", layout, ["fast", "compact"])
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        n_tables = self._n_tables or "auto"
         found = self.stats()
         return (
-            f"MultiIndex(n_bits={self.n_bits}, n_tables={n_tables!r}, layout={self.layout!r}): {len(self)} codes, "
+            f"MultiIndex(n_bits={self.n_bits}, n_tables={self.n_tables!r}, layout={self.layout!r}): {len(self)} codes, "
             f"{found.n_indexed} of them in {found.n_tables} tables"
         )
 
@@ -137,8 +140,25 @@ class MultiIndex(Index):
         probes = takewhile(lambda probes: probes < n, (round(tables.probes(r)) for r in range(self.n_bits + 1)))
         return MultiIndexStats(len(keys), keys, n, len(self) - n, tables.memory, code_bytes, tuple(probes))
 
+    @classmethod
+    def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
+        if device.type != "cpu":
+            raise ValueError(f"it searches on the CPU, not on {device}")
+        return super()._from_state(settings, tensors, device)
+
     @overload
-    def search(self, queries: Array, k: int, *, mask: Array | None = None, threads: int | None = None) -> Hits: ...
+    def search(
+        self,
+        queries: Array,
+        k: int,
+        *,
+        mask: Array | None = None,
+        threads: int | None = None,
+        rerank: Array | str | Callable[[Array], Array] | None = None,
+        rerank_queries: Array | None = None,
+        metric: str = "inner_product",
+        factor: int = 10,
+    ) -> Hits: ...
 
     @overload
     def search(
@@ -153,6 +173,7 @@ class MultiIndex(Index):
         mask: Array | None = None,
         threads: int | None = None,
         max_candidates: int | None = None,
+        **reranking: Any,
     ) -> Hits | BoundedHits:
         """Find the k nearest codes of every query.
 
@@ -163,6 +184,8 @@ class MultiIndex(Index):
             threads: as in `fasthash.hamming_topk`.
             max_candidates: how many buckets and entries of the tables a query may look at, at least 1; by default as
                 many as it takes. Codes that wait for the tables are compared in any case.
+            **reranking: `rerank`, `rerank_queries`, `metric` and `factor`, as in `FlatIndex.search`; not with
+                `max_candidates`.
 
         Returns:
             `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
@@ -174,8 +197,10 @@ class MultiIndex(Index):
             ValueError: if shapes, widths, k or max_candidates do not fit.
         """
         if max_candidates is None:
-            return super().search(queries, k, mask=mask, threads=threads)
+            return super().search(queries, k, mask=mask, threads=threads, **reranking)
         where = "MultiIndex.search"
+        if reranking:
+            raise ValueError(f"{where}: expected no {', '.join(reranking)} with max_candidates, got both")
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         q = self._check_codes(where, "queries", queries)
         distances, positions, complete = self._bounded(q, k, self._mask(mask), threads, bound)
