@@ -17,9 +17,15 @@ def random_codes(n, width=4, seed=0):
     return np.random.default_rng(seed).integers(0, 2, (n, width), dtype=np.uint8)
 
 
+@pytest.fixture(params=[fh.FlatIndex, fh.MultiIndex])
+def make(request):
+    """The class of an index: what is tested here holds for each."""
+    return request.param
+
+
 @pytest.fixture
-def index():
-    index = fh.FlatIndex(32)
+def index(make):
+    index = make(32)
     index.add(random_codes(50))
     return index
 
@@ -35,8 +41,8 @@ def test_search_is_the_op_with_ids(index):
     assert isinstance(index.search(torch.from_numpy(queries), 5).ids, torch.Tensor)
 
 
-def test_adding_in_batches_is_adding_at_once(index):
-    batches = fh.FlatIndex(32)
+def test_adding_in_batches_is_adding_at_once(make, index):
+    batches = make(32)
     for part in np.array_split(random_codes(50), 7):
         batches.add(part)
     assert len(batches) == len(index) == 50
@@ -44,16 +50,16 @@ def test_adding_in_batches_is_adding_at_once(index):
     assert torch.equal(batches.ids, index.ids)
 
 
-def test_added_codes_are_copied():
+def test_added_codes_are_copied(make):
     codes = random_codes(5)
-    index = fh.FlatIndex(32)
+    index = make(32)
     index.add(codes)
     codes[:] = 255
     np.testing.assert_array_equal(index.codes.numpy(), random_codes(5))
 
 
-def test_given_ids_and_ties_by_insertion():
-    index = fh.FlatIndex(8)
+def test_given_ids_and_ties_by_insertion(make):
+    index = make(8)
     index.add(np.array([[1], [0], [1], [0]], np.uint8), ids=np.array([40, 30, 20, 10]))
     distances, ids = index.search(np.array([[0]], np.uint8), 6)
     assert ids.tolist() == [[30, 10, 40, 20, -1, -1]]
@@ -63,10 +69,11 @@ def test_given_ids_and_ties_by_insertion():
     assert index.radius_search(np.array([[0]], np.uint8), 0).ids.tolist() == [30, 10]
 
 
+@pytest.mark.parametrize("make", [fh.FlatIndex, fh.MultiIndex])
 @given(st.data())
-def test_adding_then_removing_leaves_search_unchanged(data):
+def test_adding_then_removing_leaves_search_unchanged(make, data):
     n, extra = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
-    index = fh.FlatIndex(32)
+    index = make(32)
     index.add(random_codes(n))
     queries = random_codes(3, seed=1)
     before = index.search(queries, 5)
@@ -78,10 +85,11 @@ def test_adding_then_removing_leaves_search_unchanged(data):
     assert index.ids[-1] == n + extra  # an id is never used again
 
 
+@pytest.mark.parametrize("make", [fh.FlatIndex, fh.MultiIndex])
 @given(st.data())
-def test_removing_is_searching_the_rest(data):
+def test_removing_is_searching_the_rest(make, data):
     removed = data.draw(st.sets(st.integers(0, 39), max_size=40))
-    index = fh.FlatIndex(32)
+    index = make(32)
     index.add(random_codes(40))
     rest = np.array(sorted(set(range(40)) - removed), dtype=np.int64)
     index.remove(np.array(sorted(removed), dtype=np.int64))
@@ -103,7 +111,9 @@ def test_empty_index(index):
     assert index.ids.tolist() == [0, 1, 2, 3]
 
 
-def test_repr_tells_size_and_kernel(index):
+def test_repr_tells_size_and_kernel():
+    index = fh.FlatIndex(32)
+    index.add(random_codes(50))
     assert repr(index) == f"FlatIndex(n_bits=32, device='cpu'): 50 codes, kernel 'cpu-{fh._core.active_isa()}'"
 
 
@@ -360,8 +370,8 @@ def test_bad_input_changes_nothing(index, call, error, message):
     ],
     ids=str,
 )
-def test_bad_ids_change_nothing(ids, error, message):
-    index = fh.FlatIndex(32)
+def test_bad_ids_change_nothing(make, ids, error, message):
+    index = make(32)
     index.add(random_codes(3), ids=np.array([1, 2, 3]))
     with pytest.raises(error, match=message):
         index.add(random_codes(2), ids=ids)
@@ -378,6 +388,6 @@ def test_bad_ids_change_nothing(ids, error, message):
         (16.0, TypeError, "expected n_bits to be an integer, got float"),
     ],
 )
-def test_bad_width(n_bits, error, message):
+def test_bad_width(make, n_bits, error, message):
     with pytest.raises(error, match=message):
-        fh.FlatIndex(n_bits)
+        make(n_bits)
