@@ -99,6 +99,7 @@ def test_a_loaded_index_is_the_saved_one(cls, fill, mmap, path):
     loaded = fh.load_index(path, mmap=mmap, verify=True)
     assert type(loaded) is cls
     assert repr(loaded) == repr(index)
+    assert [getattr(loaded, name) for name in cls.SETTINGS] == [getattr(index, name) for name in cls.SETTINGS]
     queries = random_codes(5, seed=1)
     dense = np.bitwise_count(queries[:, None] ^ index.codes.numpy()).sum(-1, dtype=np.int32)
     for _ in range(2):
@@ -183,6 +184,24 @@ def test_an_index_moves_between_devices_by_its_file(saved):
         np.testing.assert_array_equal(x, y)
     index.save(saved)
     assert torch.equal(fh.load_index(saved, verify=True).ids, index.ids.cpu())
+
+
+def test_an_index_that_searches_on_the_cpu_stays_there(path):
+    numbered(fh.MultiIndex).save(path)
+    with pytest.raises(ValueError, match="expected a MultiIndex at .*: it searches on the CPU, not on cuda"):
+        fh.load_index(path, device="cuda")
+
+
+@pytest.mark.parametrize(("n_tables", "layout"), [("auto", "fast"), (3, "compact")])
+def test_tables_are_built_as_before(path, n_tables, layout):
+    index = fh.MultiIndex(32, n_tables, layout=layout)
+    index.add(random_codes(50))
+    index.build()
+    index.save(path)
+    loaded = fh.load_index(path)
+    loaded.build()
+    assert repr(loaded) == repr(index)
+    assert loaded.stats() == index.stats()
 
 
 @pytest.mark.parametrize("step", ["hashlib.blake2b", "os.fsync", "os.replace"])
