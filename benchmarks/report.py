@@ -1,4 +1,5 @@
-"""Turns pytest-benchmark's JSON into the tables and plots that are committed: one CSV, Markdown and PNG a room."""
+"""Turns pytest-benchmark's JSON into the tables and plots that are committed: one CSV, Markdown and PNG a room,
+and another PNG for a room that has a case at several sizes."""
 
 from __future__ import annotations
 
@@ -120,6 +121,24 @@ def plot(title: str, rows: list[dict[str, object]]) -> Figure:
     return figure
 
 
+def scaling_plot(title: str, entries: Iterable[dict]) -> Figure:
+    """Queries a second against the number of codes, a line a row."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(title=f"{title}: queries a second, one thread", xlabel="codes", ylabel="queries a second")
+    lines = defaultdict(list)
+    for entry in entries:
+        info = entry["extra_info"]
+        lines[info["row"]].append((info["codes"], info["queries"] / entry["stats"]["min"]))
+    for row, points in lines.items():
+        if len(points) > 1:
+            axes.plot(*zip(*sorted(points), strict=True), marker="o", label=row)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
 @click.command()
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
@@ -139,6 +158,9 @@ def main(results: Path, out: Path) -> None:
         (out / f"{room}.md").write_text(markdown(f"Benchmark: {room}", facts(report["machine_info"]), rows))
         plot(room, rows).savefig(out / f"{room}.png", dpi=110)
         click.echo(f"written: {out / room}.csv, .md, .png")
+        if scaling := [entry for entry in entries if "codes" in entry["extra_info"]]:
+            scaling_plot(room, scaling).savefig(out / f"{room}-scaling.png", dpi=110)
+            click.echo(f"written: {out / room}-scaling.png")
 
 
 if __name__ == "__main__":

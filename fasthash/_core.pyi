@@ -95,7 +95,7 @@ class MultiIndexTables:
         max_candidates: int,
         distances: NDArray[int32],
         ids: NDArray[int64],
-        complete: NDArray[bool_],
+        complete: NDArray[bool_] | None,
         threads: int,
         isa: str,
     ) -> None: ...

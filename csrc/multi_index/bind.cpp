@@ -62,11 +62,11 @@ double cost_of_scan(int64_t n_codes, int n_bytes, int64_t n_queries, int threads
 }
 
 void topk(const Tables& tables, const Codes& queries, const Codes& codes, int64_t k, const std::optional<Codes>& mask, int64_t max_candidates,
-          Array<int32_t> distances, Array<int64_t> ids, Array<bool> complete, int threads, const std::string& isa) {
+          Array<int32_t> distances, Array<int64_t> ids, std::optional<Array<bool>> complete, int threads, const std::string& isa) {
     Arguments arguments(tables, queries, codes, mask, max_candidates, threads, isa);
     int32_t* out_distances = distances.mutable_data();
     int64_t* out_ids = ids.mutable_data();
-    bool* out_complete = complete.mutable_data();
+    bool* out_complete = complete ? complete->mutable_data() : nullptr;
     run_interruptible([&](const std::function<bool()>& interrupted) {
         arguments.options.scan.interrupted = interrupted;
         search_topk(tables, arguments.set, arguments.queries, k, arguments.options, out_distances, out_ids, out_complete);

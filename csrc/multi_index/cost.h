@@ -8,8 +8,10 @@ namespace fasthash {
 
 // What the parts of a search cost, in nanoseconds of one thread. fasthash/index/README.md says how they were measured.
 struct ProbeCost {
-    double probe;      // to look up a bucket
-    double candidate;  // to compare with an entry
+    double query = 500;  // to begin and to write the hits
+    double step = 150;   // to go on to the next table or radius
+    double probe;        // to look up a bucket
+    double candidate;    // to compare with an entry
 
     ProbeCost(const Tables& tables, Isa isa);
 };

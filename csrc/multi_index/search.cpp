@@ -16,8 +16,8 @@ constexpr int64_t kProbes = 256;    // whose memory is asked for before the firs
 constexpr int64_t kEntries = 2048;  // verified at once
 constexpr int64_t kMaxQueriesPerTask = 32;
 
-// Of a scan's cost, what may be spent before it is known that the tables will do, and what they may then cost by the estimate.
-constexpr double kTrial = 0.04;
+// Of the cost of scans, what may be spent in vain, and what the rest of a search may cost by the estimate.
+constexpr double kTrial = 0.025;
 constexpr double kWorthwhile = 0.8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -31,20 +31,12 @@ public:
     bool bounded() const { return bounded_; }    // whether all wanted codes are known to be within the limit
     bool all() const { return k_ == INT64_MAX; }
 
-    enum class Prospect { unknown, good, none };
-
-    // Whether the k nearest will prove to lie within `distance`, going by the share of the codes there that is found before a step.
-    Prospect prospect(const Tables& tables, int64_t step, int64_t distance) const {
-        double within = 0, expected = 0;
-        for (int64_t d = 0; d <= std::min<int64_t>(distance, static_cast<int64_t>(limit_)); ++d) {
-            if (counts_[static_cast<size_t>(d)] == 0) continue;
-            within += static_cast<double>(counts_[static_cast<size_t>(d)]);
-            expected += static_cast<double>(counts_[static_cast<size_t>(d)]) / std::max(tables.share_found(step, d), 1e-9);
-        }
-        if (expected >= static_cast<double>(k_)) return Prospect::good;
-        // Of k codes there more would have been found by now: four and two standard deviations more than have been.
-        const double least = static_cast<double>(k_) * tables.share_found(step, distance);
-        return within + 2 * std::sqrt(within) + 4 < least ? Prospect::none : Prospect::unknown;
+    // Whether the k nearest hardly lie within `distance`: of k codes there, more would have been found before the step, by the share of the
+    // codes at that distance that is. Random numbers are allowed for: four, and two standard deviations.
+    bool beyond(const Tables& tables, int64_t step, int64_t distance) const {
+        double within = 0;
+        for (int64_t d = 0; d <= std::min<int64_t>(distance, static_cast<int64_t>(limit_)); ++d) within += static_cast<double>(counts_[static_cast<size_t>(d)]);
+        return within + 2 * std::sqrt(within) + 4 < static_cast<double>(k_) * tables.share_found(step, distance);
     }
 
     void add(uint64_t item) {
@@ -117,9 +109,10 @@ public:
           max_candidates_(options.max_candidates),
           scan_cost_(scan_cost),
           credit_(kTrial * scan_cost * static_cast<double>(n_queries)),
+          spent_(cost_.query),
           keys_(static_cast<size_t>(tables.size())),
-          entries_(static_cast<size_t>(kEntries + kSelectSlack)),
-          items_(static_cast<size_t>(kEntries)) {
+          entries_(new uint32_t[kEntries + kSelectSlack]),
+          items_(new uint64_t[kEntries]) {
         probe_.codes = set.codes;
         probe_.n_bytes = set.n_bytes;
         probe_.substrings = tables.substrings();
@@ -129,9 +122,10 @@ public:
 
     // Whether there is any use in trying.
     bool affordable(const Found& found) const { return bounded() || allowance(found, 0, uniform_density()) > 0; }
+    bool out_of_credit() const { return !bounded() && credit_ < cost_.query + cost_of_step(0, uniform_density()); }
 
     Outcome search(const uint8_t* query, Found& found, Job& job) {
-        spent_ = 0;
+        spent_ = cost_.query;
         const Outcome outcome = search_tables(query, found, job);
         credit_ += outcome == Outcome::too_dear ? -spent_ : scan_cost_ - spent_;
         return outcome;
@@ -158,6 +152,7 @@ private:
             probe_.ids = table.ids.get();
             probe_.words = table.words.get();
             probe_.query_word = tables_.word(query, table.word_byte);
+            spent_ += cost_.step;
             Flips flips(table.width, probe_.radius);
             while (!flips.done()) {
                 if (bounded() && left_ == 0) return Outcome::cut_short;
@@ -179,17 +174,18 @@ private:
     bool bounded() const { return max_candidates_ > 0; }
     double uniform_density() const { return static_cast<double>(tables_.n_codes()) / static_cast<double>(int64_t{1} << tables_[0].width); }
 
+    double cost_of_step(int64_t step, double density) const {
+        return cost_.step + (tables_.probes_before(step + 1) - tables_.probes_before(step)) * (cost_.probe + density * cost_.candidate);
+    }
+
     // What may be spent on the query by the end of a step; 0: a scan is the better choice.
     double allowance(const Found& found, int64_t step, double density) const {
         if (credit_ < 0) return 0;
-        const double cost = cost_.probe + density * cost_.candidate;
-        const int64_t reach = tables_.step_after(step, (kWorthwhile * scan_cost_ - spent_) / cost) - 1;
+        const int64_t reach = tables_.step_after(step, (kWorthwhile * scan_cost_ - spent_) / (cost_.probe + density * cost_.candidate)) - 1;
         if (found.bounded() && static_cast<int64_t>(found.limit()) <= reach) return scan_cost_;
-        if (found.all() || reach < step) return 0;
-        const Found::Prospect prospect = found.prospect(tables_, step, reach);
-        if (prospect == Found::Prospect::none) return 0;
-        const double most = std::min(credit_, (prospect == Found::Prospect::good ? 1 : kTrial) * scan_cost_);
-        return spent_ + tables_.probes_at(step) * cost <= most ? most : 0;
+        if (found.all() || reach < step || found.beyond(tables_, step, reach)) return 0;
+        const double most = std::min(credit_, scan_cost_);
+        return spent_ + cost_of_step(step, density) <= most ? most : 0;
     }
 
     // Finds the buckets of the next keys and returns how many keys those were.
@@ -257,10 +253,10 @@ private:
 
     void verify(const Bucket* buckets, int64_t n_buckets, Found& found) {
         probe_.limit = found.limit();
-        const int64_t n_selected = kernel_.select(probe_, buckets, n_buckets, entries_.data());
-        const int64_t n_items = kernel_.verify(probe_, entries_.data(), n_selected, items_.data());
+        const int64_t n_selected = kernel_.select(probe_, buckets, n_buckets, entries_.get());
+        const int64_t n_items = kernel_.verify(probe_, entries_.get(), n_selected, items_.get());
         for (int64_t i = 0; i < n_items; ++i) {
-            if (!mask_ || mask_->eligible(item_rank(items_[static_cast<size_t>(i)]))) found.add(items_[static_cast<size_t>(i)]);
+            if (!mask_ || mask_->eligible(item_rank(items_[i]))) found.add(items_[i]);
         }
     }
 
@@ -271,15 +267,15 @@ private:
     const int64_t max_candidates_;
     const double scan_cost_;
     double credit_;  // what scans would have cost more than the searches so far, and what these may cost more in the end
+    double spent_;   // on the query
     std::vector<uint32_t> keys_;
-    std::vector<uint32_t> entries_;
-    std::vector<uint64_t> items_;
+    const std::unique_ptr<uint32_t[]> entries_;
+    const std::unique_ptr<uint64_t[]> items_;
     uint32_t flips_[kProbes];
     Bucket buckets_[kProbes];
     Probe probe_{};
     int64_t n_buckets_ = 0, n_candidates_ = 0;
     int64_t left_ = 0;
-    double spent_ = 0;
 };
 
 void write_sorted(const std::vector<uint64_t>& items, int64_t k, int32_t* distances, int64_t* ids) {
@@ -292,41 +288,60 @@ void write_sorted(const std::vector<uint64_t>& items, int64_t k, int32_t* distan
     std::fill(ids + n_hits, ids + k, int64_t{-1});
 }
 
-// What a search needs beside the tables: the codes that are not in them yet, and what a scan instead would cost.
-struct Search {
-    std::vector<uint8_t> rest_mask_bits;
-    std::unique_ptr<const Mask> rest_mask;
-    CodeSet rest;
-    double scan_cost;  // of one query, as the threads share them out
+// The codes that are not in the tables yet.
+struct Rest {
+    std::vector<uint8_t> mask_bits;
+    std::unique_ptr<const Mask> mask;
+    CodeSet set;
 
-    Search(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options)
-        : rest{set.codes + tables.n_codes() * set.n_bytes, set.n_codes - tables.n_codes(), set.n_bytes, nullptr},
-          scan_cost(fasthash::scan_cost(set, queries.n_queries, options.scan.threads, options.isa) /
-                    static_cast<double>(ceil_div(queries.n_queries, options.scan.threads))) {
-        if (!set.mask) return;
-        rest_mask_bits.assign(static_cast<size_t>(ceil_div(rest.n_codes, 8)), 0);
-        for (int64_t i = 0; i < rest.n_codes; ++i) {
-            const int bit = set.mask->eligible(tables.n_codes() + i) << i % 8;
-            rest_mask_bits[static_cast<size_t>(i / 8)] = static_cast<uint8_t>(rest_mask_bits[static_cast<size_t>(i / 8)] | bit);
+    Rest(const Tables& tables, const CodeSet& all)
+        : set{all.codes + tables.n_codes() * all.n_bytes, all.n_codes - tables.n_codes(), all.n_bytes, nullptr} {
+        if (!all.mask) return;
+        mask_bits.assign(static_cast<size_t>(ceil_div(set.n_codes, 8)), 0);
+        for (int64_t i = 0; i < set.n_codes; ++i) {
+            const int bit = all.mask->eligible(tables.n_codes() + i) << i % 8;
+            mask_bits[static_cast<size_t>(i / 8)] = static_cast<uint8_t>(mask_bits[static_cast<size_t>(i / 8)] | bit);
         }
-        rest_mask = std::make_unique<const Mask>(rest_mask_bits.data(), rest.n_codes);
-        rest.mask = rest_mask.get();
+        mask = std::make_unique<const Mask>(mask_bits.data(), set.n_codes);
+        set.mask = mask.get();
     }
 };
+
+// What a scan costs for one query, as the threads share them out.
+double scan_cost_of_one(const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options) {
+    return scan_cost(set, queries.n_queries, options.scan.threads, options.isa) /
+           static_cast<double>(ceil_div(queries.n_queries, options.scan.threads));
+}
 
 // Calls search(prober, query, job), which returns an outcome, for every query, and returns the outcomes.
 template <class SearchOne>
 std::vector<Outcome> search_all(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options,
-                                double scan_cost, const Found& nothing_found, const SearchOne& search_one) {
+                                const SearchOne& search_one) {
+    const double scan_cost = scan_cost_of_one(set, queries, options);
     std::vector<Outcome> outcomes(static_cast<size_t>(queries.n_queries), Outcome::too_dear);
-    if (!Prober(tables, set, options, scan_cost, 1).affordable(nothing_found)) return outcomes;
     const int64_t per_task = std::clamp<int64_t>(queries.n_queries / (4 * options.scan.threads), 1, kMaxQueriesPerTask);
     parallel_for(ceil_div(queries.n_queries, per_task), options.scan.threads, [&](Job& job, int64_t task) {
         const int64_t first = task * per_task, last = std::min(first + per_task, queries.n_queries);
         Prober prober(tables, set, options, scan_cost, last - first);
-        for (int64_t query = first; query < last; ++query) outcomes[static_cast<size_t>(query)] = search_one(prober, query, job);
+        for (int64_t query = first; query < last && !prober.out_of_credit(); ++query) outcomes[static_cast<size_t>(query)] = search_one(prober, query, job);
     }, options.scan.interrupted);
     return outcomes;
+}
+
+// Whether there is any use in trying the tables for a task's worth of queries.
+bool worth_trying(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options, const Found& nothing) {
+    const int64_t n_together = std::min(queries.n_queries, kMaxQueriesPerTask);
+    return n_together > 0 && Prober(tables, set, options, scan_cost_of_one(set, queries, options), n_together).affordable(nothing);
+}
+
+// The hits of a scan with ids for ranks.
+HitLists scan_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options) {
+    HitLists hits = search_radius(set, queries, radius, options);
+    if (!set.mask) return hits;
+    for (std::vector<uint64_t>& list : hits) {
+        for (uint64_t& item : list) item = item_distance(item) << kRankBits | static_cast<uint64_t>(set.id(item_rank(item)));
+    }
+    return hits;
 }
 
 std::vector<int64_t> left_to_scan(const std::vector<Outcome>& outcomes) {
@@ -353,12 +368,16 @@ MultiIndexKernel multi_index_kernel(Isa isa) {
 
 void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
                  int32_t* distances, int64_t* ids, bool* complete) {
-    const Search search(tables, set, queries, options);
     const uint64_t farthest = static_cast<uint64_t>(set.n_bytes) * 8;
-    const int64_t k_found = std::min(k, set.n_eligible()), k_rest = std::min(k, search.rest.n_eligible());
+    const int64_t k_found = std::min(k, set.n_eligible());
+    if (!worth_trying(tables, set, queries, options, Found(k_found, farthest))) {
+        return search_topk(set, queries, k, options.scan, distances, ids);
+    }
+    const Rest rest(tables, set);
+    const int64_t k_rest = std::min(k, rest.set.n_eligible());
     std::vector<int32_t> rest_distances(static_cast<size_t>(queries.n_queries * k_rest));
     std::vector<int64_t> rest_ids(rest_distances.size());
-    if (k_rest > 0) search_topk(search.rest, queries, k_rest, options.scan, rest_distances.data(), rest_ids.data());
+    if (k_rest > 0) search_topk(rest.set, queries, k_rest, options.scan, rest_distances.data(), rest_ids.data());
 
     const auto search_one = [&](Prober& prober, int64_t query, Job& job) {
         Found found(k_found, farthest);
@@ -367,14 +386,12 @@ void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queri
             found.add(static_cast<uint64_t>(rest_distances[at]) << kRankBits | static_cast<uint64_t>(tables.n_codes() + rest_ids[at]));
         }
         const Outcome outcome = prober.search(queries.codes + query * set.n_bytes, found, job);
-        complete[query] = outcome != Outcome::cut_short;
+        if (outcome == Outcome::cut_short) complete[query] = false;
         if (outcome != Outcome::too_dear) write_sorted(found.sorted(), k, distances + query * k, ids + query * k);
         return outcome;
     };
-    const std::vector<Outcome> outcomes = search_all(tables, set, queries, options, search.scan_cost, Found(k_found, farthest), search_one);
-    const std::vector<int64_t> scanned = left_to_scan(outcomes);
+    const std::vector<int64_t> scanned = left_to_scan(search_all(tables, set, queries, options, search_one));
     if (scanned.empty()) return;
-    for (int64_t query : scanned) complete[query] = 1;
     const QuerySubset subset(queries, set.n_bytes, scanned);
     subset.search_topk([&](int32_t* found_distances, int64_t* found_ids) {
         search_topk(set, subset.set(), k, options.scan, found_distances, found_ids);
@@ -382,28 +399,24 @@ void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queri
 }
 
 HitLists search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius, const MultiSearchOptions& options) {
-    const Search search(tables, set, queries, options);
     const uint64_t limit = static_cast<uint64_t>(std::min<int64_t>(radius, set.n_bytes * 8));
-    HitLists hits = search_radius(search.rest, queries, radius, options.scan);
+    if (!worth_trying(tables, set, queries, options, Found(INT64_MAX, limit))) return scan_radius(set, queries, radius, options.scan);
+    const Rest rest(tables, set);
+    HitLists hits = search_radius(rest.set, queries, radius, options.scan);
     const auto search_one = [&](Prober& prober, int64_t query, Job& job) {
         Found found(INT64_MAX, limit);
         for (uint64_t item : hits[static_cast<size_t>(query)]) {
-            const int64_t rank = item_rank(item);
-            found.add(item - static_cast<uint64_t>(rank) + static_cast<uint64_t>(tables.n_codes() + search.rest.id(rank)));
+            found.add(item_distance(item) << kRankBits | static_cast<uint64_t>(tables.n_codes() + rest.set.id(item_rank(item))));
         }
         const Outcome outcome = prober.search(queries.codes + query * set.n_bytes, found, job);
         if (outcome != Outcome::too_dear) hits[static_cast<size_t>(query)].swap(found.sorted());
         return outcome;
     };
-    const std::vector<int64_t> scanned =
-        left_to_scan(search_all(tables, set, queries, options, search.scan_cost, Found(INT64_MAX, limit), search_one));
+    const std::vector<int64_t> scanned = left_to_scan(search_all(tables, set, queries, options, search_one));
     if (scanned.empty()) return hits;
     const QuerySubset subset(queries, set.n_bytes, scanned);
-    HitLists scan_hits = search_radius(set, subset.set(), radius, options.scan);
-    for (size_t i = 0; i < scanned.size(); ++i) {
-        for (uint64_t& item : scan_hits[i]) item = item - static_cast<uint64_t>(item_rank(item)) + static_cast<uint64_t>(set.id(item_rank(item)));
-        hits[static_cast<size_t>(scanned[i])].swap(scan_hits[i]);
-    }
+    HitLists scan_hits = scan_radius(set, subset.set(), radius, options.scan);
+    for (size_t i = 0; i < scanned.size(); ++i) hits[static_cast<size_t>(scanned[i])].swap(scan_hits[i]);
     return hits;
 }
 

@@ -17,7 +17,7 @@ struct MultiSearchOptions {
 };
 
 // As the searches of the same names without tables, which hold the first codes of the set; the others are scanned. Ranks are ids, with a mask too.
-// `complete` [n_queries] is 0 where max_candidates cut a query short.
+// Sets complete[query] to false where max_candidates cut a query short; without that it may be null.
 void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
                  int32_t* distances, int64_t* ids, bool* complete);
 HitLists search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius, const MultiSearchOptions& options);

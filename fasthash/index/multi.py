@@ -16,6 +16,8 @@ from fasthash.ops.arrays import Array, as_given
 from fasthash.ops.hamming import Hits, hamming_radius, hamming_topk
 from fasthash.ops.hamming.op import check_search, mask_bits
 
+MAX_INDEXED = _core.MultiIndexTables.max_codes
+
 
 class BoundedHits(NamedTuple):
     """The nearest codes that a bounded search met.
@@ -124,10 +126,8 @@ class MultiIndex(Index):
             ValueError: if `threads` does not fit, or there are 2^32 codes or more.
         """
         n_threads = 0 if threads is None else check_integer("MultiIndex.build", "threads", threads, 1, 4096)
-        if len(self) > _core.MultiIndexTables.max_codes:
-            raise ValueError(
-                f"MultiIndex.build: expected at most {_core.MultiIndexTables.max_codes} codes, got {len(self)}"
-            )
+        if len(self) > MAX_INDEXED:
+            raise ValueError(f"MultiIndex.build: expected at most {MAX_INDEXED} codes, got {len(self)}")
         with self._lock:
             self._build(n_threads)
 
@@ -203,27 +203,32 @@ class MultiIndex(Index):
             raise ValueError(f"{where}: expected no {', '.join(reranking)} with max_candidates, got both")
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         q = self._check_codes(where, "queries", queries)
-        distances, positions, complete = self._bounded(q, k, self._mask(mask), threads, bound)
+        complete = torch.ones(len(q), dtype=torch.bool)
+        distances, positions = self._topk(q, k, self._mask(mask), threads, bound, complete)
         return BoundedHits(*(as_given(part, queries) for part in (distances, self._ids_at(positions), complete)))
 
     def _nearest(
         self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        distances, positions, _ = self._bounded(queries, k, mask, threads, 0)
-        return distances, positions
+        return self._topk(queries, k, mask, threads, 0, None)
 
-    def _bounded(
-        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None, max_candidates: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return distances, positions and which queries are complete; 0 is no bound."""
+    def _topk(
+        self,
+        queries: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int | None,
+        max_candidates: int,
+        complete: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and positions; where there is a bound, not 0, set what is not `complete`."""
         where = "MultiIndex.search"
         k = check_integer(where, "k", k, 1)
         q, codes, n_threads = check_search(where, queries, self.codes, threads)
         bits = mask_bits(where, mask, codes)
-        complete = torch.ones(len(q), dtype=torch.bool)
         tables = self._tables_for(len(q), n_threads, wanted=max_candidates > 0)
         if tables is None:
-            return (*hamming_topk(q, codes, k, mask=bits, threads=threads), complete)
+            return hamming_topk(q, codes, k, mask=bits, threads=threads)
         distances = torch.empty((len(q), k), dtype=torch.int32)
         positions = torch.empty((len(q), k), dtype=torch.int64)
         tables.topk(
@@ -234,11 +239,11 @@ class MultiIndex(Index):
             max_candidates,
             distances.numpy(),
             positions.numpy(),
-            complete.numpy(),
+            None if complete is None else complete.numpy(),
             n_threads,
             "",
         )
-        return distances, positions, complete
+        return distances, positions
 
     def _within(
         self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
@@ -263,13 +268,16 @@ class MultiIndex(Index):
 
     def _tables_for(self, n_queries: int, threads: int, wanted: bool = False) -> _core.MultiIndexTables | None:
         """Return the tables for a search, built before it if the scans for want of them have cost as much as that."""
+        n = len(self)
+        if (tables := self._tables) is not None and tables.n_codes == n:
+            return tables
         with self._lock:
-            n_waiting = len(self) - (self._tables.n_codes if self._tables is not None else 0)
-            if n_waiting == 0 or len(self) > _core.MultiIndexTables.max_codes:
+            n_waiting = n - (self._tables.n_codes if self._tables is not None else 0)
+            if n_waiting == 0 or n > MAX_INDEXED:
                 return self._tables
             self._scanned += _core.MultiIndexTables.cost_of_scan(n_waiting, self._width, n_queries, threads)
             worth = self._scanned > _core.MultiIndexTables.cost_of_build(
-                len(self), self._width, self.n_bits, self._n_tables, self.layout == "fast", threads
+                n, self._width, self.n_bits, self._n_tables, self.layout == "fast", threads
             )
             if worth or (wanted and self._tables is None):
                 self._build(threads)
