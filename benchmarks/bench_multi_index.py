@@ -93,7 +93,6 @@ def inverted_file(faiss, codes, n_bits):
     """Trained on as many codes as FAISS asks for, and not on all, which would take half a minute."""
     n_lists = min(1024, len(codes) // 40)
     index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(n_bits), n_bits, n_lists)
-    index.own_fields = False
     index.train(codes[: 40 * n_lists])
     index.nprobe = 64
     return index
