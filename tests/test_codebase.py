@@ -29,7 +29,7 @@ DOWNSTREAM = {
     "recipes": {"errors", "files", "ops", "losses", "data", "hashers", "index", "evaluate"},
     "data": {"errors"},
     "hashers": {"errors", "files", "ops"},
-    "index": {"errors", "ops"},
+    "index": {"errors", "files", "ops"},
     "evaluate": {"errors", "ops", "index"},
     "demo": {"errors", "ops", "hashers", "index", "evaluate"},
     "cli": {"errors", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},

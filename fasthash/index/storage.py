@@ -6,13 +6,13 @@ import hashlib
 import json
 import math
 import os
-import secrets
 import struct
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+
+from fasthash.files import replacing
 
 _MAGIC = b"fasthash"
 _VERSION = 1
@@ -20,7 +20,7 @@ _START = struct.Struct("<8sII")  # magic, version, bytes of JSON; then the heade
 _DIGEST_BYTES = 16
 _HEADER_START = _START.size + _DIGEST_BYTES
 _MAX_JSON_BYTES = 2**16
-_ALIGNMENT = 64  # a cache line, and the widest vector that a kernel loads
+ALIGNMENT = 64  # a cache line, and the widest vector that a kernel loads
 _PIECE_BYTES = 2**24
 _DTYPES = {name: np.dtype(name) for name in ("|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8", "<f4", "<f8")}
 
@@ -41,7 +41,7 @@ class _Section(NamedTuple):
     @property
     def end(self) -> int:
         """Where the next section begins."""
-        return self.offset + self.nbytes + -self.nbytes % _ALIGNMENT
+        return self.offset + self.nbytes + -self.nbytes % ALIGNMENT
 
 
 def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], arrays: dict[str, NumpyArray]) -> None:
@@ -53,8 +53,6 @@ def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], arr
         settings: what JSON can hold.
         arrays: of one or two dimensions.
     """
-    target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     sections: dict[str, dict[str, Any]] = {}
     description = {"index": kind, "settings": settings, "sections": sections}
     little = {name: np.ascontiguousarray(x, x.dtype.newbyteorder("<")) for name, x in arrays.items()}
@@ -63,19 +61,12 @@ def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], arr
         section = _Section(name, x.dtype, x.shape, offset, "0" * 2 * _DIGEST_BYTES)
         sections[name] = {"dtype": x.dtype.str, "shape": x.shape, "offset": offset, "blake2b": section.checksum}
         offset = section.end
-    try:
-        with open(unfinished, "xb") as file:
-            file.write(bytes(len(_header(description))))
-            for name, x in little.items():
-                sections[name]["blake2b"] = _append(file, x)
-            file.seek(0)
-            file.write(_header(description))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
-        _sync_folder(target.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished, open(unfinished, "xb") as file:
+        file.write(bytes(len(_header(description))))
+        for name, x in little.items():
+            sections[name]["blake2b"] = _append(file, x)
+        file.seek(0)
+        file.write(_header(description))
 
 
 def read(
@@ -110,7 +101,7 @@ def read(
 
 def _header(description: dict[str, Any]) -> bytes:
     text = json.dumps(description, separators=(",", ":")).encode()
-    text += b" " * (-(_HEADER_START + len(text)) % _ALIGNMENT)
+    text += b" " * (-(_HEADER_START + len(text)) % ALIGNMENT)
     start = _START.pack(_MAGIC, _VERSION, len(text))
     return start + bytes.fromhex(_checksum([start, text])) + text
 
@@ -180,7 +171,7 @@ def _pieces(array: NumpyArray) -> Iterator[bytes | memoryview]:
     content = array.reshape(-1).view(np.uint8).data
     for start in range(0, len(content), _PIECE_BYTES):
         yield content[start : start + _PIECE_BYTES]
-    yield bytes(-len(content) % _ALIGNMENT)
+    yield bytes(-len(content) % ALIGNMENT)
 
 
 def _checksum(pieces: Iterable[bytes | memoryview]) -> str:
@@ -188,12 +179,3 @@ def _checksum(pieces: Iterable[bytes | memoryview]) -> str:
     for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder outlast a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
