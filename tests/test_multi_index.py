@@ -68,9 +68,9 @@ def test_every_level_agrees_with_a_scan(rng, isa, n_bits, fast, masked):
     codes, queries = draw_codes(rng, 100_000, 40, n_bits, 0.05)
     tables = _core.MultiIndexTables(codes[:99_001], n_bits, 0, fast, 2)
     mask = np.packbits(rng.random(len(codes)) < 0.6, bitorder="little") if masked else None
-    distances, ids, complete = np.empty((40, 5), np.int32), np.empty((40, 5), np.int64), np.empty(40, bool)
+    distances, ids = np.empty((40, 5), np.int32), np.empty((40, 5), np.int64)
     for threads in (1, 2):
-        tables.topk(queries, codes, 5, mask, 0, distances, ids, complete, threads, isa)
+        tables.topk(queries, codes, 5, mask, 0, distances, ids, None, threads, isa)
         assert_same((distances, ids), fh.hamming_topk(queries, codes, 5, mask=mask))
         hits = tables.radius(queries, codes, n_bits // 16, mask, threads, isa)
         assert_same(hits, fh.hamming_radius(queries, codes, n_bits // 16, mask=mask))

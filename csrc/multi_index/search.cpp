@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 #include "../hamming/topk.h"
 #include "../thread_pool.h"
@@ -126,13 +127,13 @@ public:
 
     Outcome search(const uint8_t* query, Found& found, Job& job) {
         spent_ = cost_.query;
-        const Outcome outcome = search_tables(query, found, job);
+        const Outcome outcome = probe_tables(query, found, job);
         credit_ += outcome == Outcome::too_dear ? -spent_ : scan_cost_ - spent_;
         return outcome;
     }
 
 private:
-    Outcome search_tables(const uint8_t* query, Found& found, Job& job) {
+    Outcome probe_tables(const uint8_t* query, Found& found, Job& job) {
         probe_.query = query;
         for (int64_t t = 0; t < tables_.size(); ++t) keys_[static_cast<size_t>(t)] = tables_.key(query, t);
         left_ = max_candidates_;
@@ -307,31 +308,44 @@ struct Rest {
     }
 };
 
-// What a scan costs for one query, as the threads share them out.
-double scan_cost_of_one(const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options) {
-    return scan_cost(set, queries.n_queries, options.scan.threads, options.isa) /
-           static_cast<double>(ceil_div(queries.n_queries, options.scan.threads));
+// What a scan costs for each of the queries, as the threads share them out.
+double scan_cost_of_one(const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options) {
+    return scan_cost(set, n_queries, options.scan.threads, options.isa) / static_cast<double>(ceil_div(n_queries, options.scan.threads));
 }
 
-// Calls search(prober, query, job), which returns an outcome, for every query, and returns the outcomes.
+// Calls search(prober, query, job), which returns an outcome, for every query, and returns those to scan. A scan for a few queries costs
+// each of them more than a scan for many does, so that the tables may do for the few that are left.
 template <class SearchOne>
-std::vector<Outcome> search_all(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options,
-                                const SearchOne& search_one) {
-    const double scan_cost = scan_cost_of_one(set, queries, options);
-    std::vector<Outcome> outcomes(static_cast<size_t>(queries.n_queries), Outcome::too_dear);
-    const int64_t per_task = std::clamp<int64_t>(queries.n_queries / (4 * options.scan.threads), 1, kMaxQueriesPerTask);
-    parallel_for(ceil_div(queries.n_queries, per_task), options.scan.threads, [&](Job& job, int64_t task) {
-        const int64_t first = task * per_task, last = std::min(first + per_task, queries.n_queries);
-        Prober prober(tables, set, options, scan_cost, last - first);
-        for (int64_t query = first; query < last && !prober.out_of_credit(); ++query) outcomes[static_cast<size_t>(query)] = search_one(prober, query, job);
-    }, options.scan.interrupted);
-    return outcomes;
+std::vector<int64_t> search_tables(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options,
+                                   const SearchOne& search_one) {
+    std::vector<int64_t> left(static_cast<size_t>(queries.n_queries));
+    std::iota(left.begin(), left.end(), int64_t{0});
+    for (size_t n_before = SIZE_MAX; !left.empty() && left.size() <= n_before / 2;) {
+        n_before = left.size();
+        const int64_t n = static_cast<int64_t>(n_before);
+        const double scan_cost = scan_cost_of_one(set, n, options);
+        std::vector<Outcome> outcomes(n_before, Outcome::too_dear);
+        const int64_t per_task = std::clamp<int64_t>(n / (4 * options.scan.threads), 1, kMaxQueriesPerTask);
+        parallel_for(ceil_div(n, per_task), options.scan.threads, [&](Job& job, int64_t task) {
+            const int64_t first = task * per_task, last = std::min(first + per_task, n);
+            Prober prober(tables, set, options, scan_cost, last - first);
+            for (int64_t i = first; i < last && !prober.out_of_credit(); ++i) {
+                outcomes[static_cast<size_t>(i)] = search_one(prober, left[static_cast<size_t>(i)], job);
+            }
+        }, options.scan.interrupted);
+        size_t kept = 0;
+        for (size_t i = 0; i < n_before; ++i) {
+            if (outcomes[i] == Outcome::too_dear) left[kept++] = left[i];
+        }
+        left.resize(kept);
+    }
+    return left;
 }
 
 // Whether there is any use in trying the tables for a task's worth of queries.
 bool worth_trying(const Tables& tables, const CodeSet& set, const QuerySet& queries, const MultiSearchOptions& options, const Found& nothing) {
     const int64_t n_together = std::min(queries.n_queries, kMaxQueriesPerTask);
-    return n_together > 0 && Prober(tables, set, options, scan_cost_of_one(set, queries, options), n_together).affordable(nothing);
+    return n_together > 0 && Prober(tables, set, options, scan_cost_of_one(set, queries.n_queries, options), n_together).affordable(nothing);
 }
 
 // The hits of a scan with ids for ranks.
@@ -342,14 +356,6 @@ HitLists scan_radius(const CodeSet& set, const QuerySet& queries, int64_t radius
         for (uint64_t& item : list) item = item_distance(item) << kRankBits | static_cast<uint64_t>(set.id(item_rank(item)));
     }
     return hits;
-}
-
-std::vector<int64_t> left_to_scan(const std::vector<Outcome>& outcomes) {
-    std::vector<int64_t> queries;
-    for (size_t i = 0; i < outcomes.size(); ++i) {
-        if (outcomes[i] == Outcome::too_dear) queries.push_back(static_cast<int64_t>(i));
-    }
-    return queries;
 }
 
 }  // namespace
@@ -390,7 +396,7 @@ void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queri
         if (outcome != Outcome::too_dear) write_sorted(found.sorted(), k, distances + query * k, ids + query * k);
         return outcome;
     };
-    const std::vector<int64_t> scanned = left_to_scan(search_all(tables, set, queries, options, search_one));
+    const std::vector<int64_t> scanned = search_tables(tables, set, queries, options, search_one);
     if (scanned.empty()) return;
     const QuerySubset subset(queries, set.n_bytes, scanned);
     subset.search_topk([&](int32_t* found_distances, int64_t* found_ids) {
@@ -412,7 +418,7 @@ HitLists search_radius(const Tables& tables, const CodeSet& set, const QuerySet&
         if (outcome != Outcome::too_dear) hits[static_cast<size_t>(query)].swap(found.sorted());
         return outcome;
     };
-    const std::vector<int64_t> scanned = left_to_scan(search_all(tables, set, queries, options, search_one));
+    const std::vector<int64_t> scanned = search_tables(tables, set, queries, options, search_one);
     if (scanned.empty()) return hits;
     const QuerySubset subset(queries, set.n_bytes, scanned);
     HitLists scan_hits = scan_radius(set, subset.set(), radius, options.scan);
