@@ -89,6 +89,14 @@ def test_nothing_to_build():
     assert index.search(np.zeros((2, 5), np.uint8), 1).ids.tolist() == [[-1], [-1]]
 
 
+def test_an_empty_mask(rng):
+    codes, queries = draw_codes(rng, 3000, 3, 40, 0.5)
+    index, nothing = filled(40, codes), np.zeros(3000, bool)
+    for bound in (None, 5):
+        assert (index.search(queries, 2, mask=nothing, max_candidates=bound).ids == -1).all()
+    assert index.radius_search(queries, 9, mask=nothing).offsets.tolist() == [0, 0, 0, 0]
+
+
 def test_equal_codes_are_ordered_by_insertion(rng):
     """More of them than are verified at once, and than a list keeps."""
     codes = np.zeros((20_000, 8), np.uint8)

@@ -35,8 +35,9 @@ public:
     // Whether the k nearest hardly lie within `distance`: of k codes there, more would have been found before the step, by the share of the
     // codes at that distance that is. Random numbers are allowed for: four, and two standard deviations.
     bool beyond(const Tables& tables, int64_t step, int64_t distance) const {
+        distance = std::min(distance, static_cast<int64_t>(limit_));
         double within = 0;
-        for (int64_t d = 0; d <= std::min<int64_t>(distance, static_cast<int64_t>(limit_)); ++d) within += static_cast<double>(counts_[static_cast<size_t>(d)]);
+        for (int64_t d = 0; d <= distance; ++d) within += static_cast<double>(counts_[static_cast<size_t>(d)]);
         return within + 2 * std::sqrt(within) + 4 < static_cast<double>(k_) * tables.share_found(step, distance);
     }
 
@@ -376,7 +377,7 @@ void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queri
                  int32_t* distances, int64_t* ids, bool* complete) {
     const uint64_t farthest = static_cast<uint64_t>(set.n_bytes) * 8;
     const int64_t k_found = std::min(k, set.n_eligible());
-    if (!worth_trying(tables, set, queries, options, Found(k_found, farthest))) {
+    if (k_found == 0 || !worth_trying(tables, set, queries, options, Found(k_found, farthest))) {
         return search_topk(set, queries, k, options.scan, distances, ids);
     }
     const Rest rest(tables, set);
