@@ -98,7 +98,7 @@ def names(settings, variant):
 
 
 def table(rows):
-    """Markdown, a row a loss and length, a column a variant; then how the other variants compare with the first."""
+    """Markdown, a row a loss and length, a column a variant; then how the others compare with the first."""
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     questions = list(dict.fromkeys((row["method"], row["bits"]) for row in rows))
     lines = [f"| loss | bits | {' | '.join(variants)} |", "| --- " * (2 + len(variants)) + "|"]
@@ -110,8 +110,11 @@ def table(rows):
             values = [row["mAP"] for row in chosen]
             angle, entropy = (np.mean([row[key] for row in chosen]) for key in ("quantization_angle", "bit_entropy"))
             maps[question, variant] = np.mean(values)
-            cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f} ({angle:.2f}, {entropy:.2f})")
+            deviation = f" ± {np.std(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3f}{deviation} ({angle:.2f}, {entropy:.2f})")
         lines.append(f"| {question[0]} | {question[1]} | {' | '.join(cells)} |")
+    if len(questions) == 1:
+        return lines
     lines += ["", f"mAP against {variants[0]}, of {len(questions)} pairs of means:", ""]
     for variant in variants[1:]:
         gains = np.array([maps[question, variant] - maps[question, variants[0]] for question in questions])
