@@ -28,9 +28,10 @@ from tqdm import tqdm
 
 from fasthash.data import Dataset, load_dataset
 from fasthash.hashers import H2Q, ITQ
+from fasthash.recipes.evaluation import evaluate_codes, network_outputs
 from fasthash.recipes.networks import AUGMENTATIONS, HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, split
-from fasthash.recipes.supervised import SupervisedSettings, evaluate_codes, network_outputs, train_supervised
+from fasthash.recipes.supervised import SupervisedSettings, train_supervised
 from fasthash.recipes.training import Loaded, seed_epoch, write_csv
 
 QUANTIZATIONS = {"original": "original", "-S": "swd", "-C": "hswd"}

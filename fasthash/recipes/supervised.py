@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,25 +16,29 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from fasthash import losses
-from fasthash.data import Dataset, ImageFiles, load_dataset
-from fasthash.errors import check_choice, check_integer, check_number
-from fasthash.evaluate import (
-    bit_entropy,
-    mean_average_precision,
-    precision_at,
-    precision_within,
-    quantization_angle,
-)
+from fasthash.data import Dataset, ImageFiles
+from fasthash.errors import check_choice
+from fasthash.evaluate import mean_average_precision
 from fasthash.hashers import H2Q, ITQ
 from fasthash.hashers.affine import AffineHasher
 from fasthash.losses.base import QUANTIZATIONS
 from fasthash.ops.packing import pack_bits
+from fasthash.recipes.evaluation import evaluate_codes, network_outputs
 from fasthash.recipes.networks import ARCHITECTURES, AUGMENTATIONS, LARGE_IMAGE, PRETRAINED, HashingNetwork
-from fasthash.recipes.protocols import PROTOCOLS, Split, split
-from fasthash.recipes.training import Loaded, Row, RunFolder, choose_device, joined_ranks, option, seed_epoch
+from fasthash.recipes.protocols import PROTOCOLS, Split
+from fasthash.recipes.training import (
+    Loaded,
+    RecipeSettings,
+    Row,
+    RunFolder,
+    Training,
+    choose_device,
+    joined_ranks,
+    option,
+    seed_epoch,
+)
 
 METHODS: dict[str, type[losses.HashingLoss]] = {
     loss.__name__.lower(): loss
@@ -58,45 +61,26 @@ ROTATIONS = ("none", "itq", "h2q")
 
 
 @dataclass(frozen=True)
-class SupervisedSettings:
+class SupervisedSettings(RecipeSettings):
     """What decides the result of `train_supervised`; the command's options are these."""
 
-    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
+    recipe: ClassVar[str] = "train_supervised"
+
+    learning_rate: float = option(1e-3, "of the last layer and the loss's parameters", above=0)
     method: str = option("csq", "loss", choices=METHODS)
     quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
     quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]")
     loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
-    bits: int = option(32, "length of the codes")
     network: str = option("cnn", "architecture", choices=ARCHITECTURES)
     pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
     augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
-    protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
-    split_seed: int = option(0, "of the split")
-    epochs: int = option(60, "passes over the training items")
-    batch_size: int = option(128, "items a step, on each GPU")
     optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
-    learning_rate: float = option(1e-3, "of the last layer and the loss's parameters")
-    backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that")
+    backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that", minimum=0)
     schedule: str = option("cosine", "learning rate down to 0, or constant", choices=("cosine", "constant"))
-    weight_decay: float = option(1e-5, "L2 penalty")
-    validate_every: int = option(5, "epochs between validations")
+    weight_decay: float = option(1e-5, "L2 penalty", minimum=0)
+    validate_every: int = option(5, "epochs between validations", minimum=1)
     rotation: str = option("none", "of the trained outputs before the signs", choices=ROTATIONS)
     precision: str = option("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
-    seed: int = option(0, "of weights, order and augmentation")
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        where = "train_supervised"
-        for field in dataclasses.fields(self):
-            if "choices" in field.metadata:
-                check_choice(where, field.name, getattr(self, field.name), field.metadata["choices"])
-        for name in ("bits", "epochs", "batch_size", "validate_every"):
-            check_integer(where, name, getattr(self, name), 1)
-        for name in ("seed", "split_seed"):
-            check_integer(where, name, getattr(self, name), 0)
-        check_number(where, "learning_rate", self.learning_rate, above=0)
-        for name in ("backbone_rate", "weight_decay"):
-            check_number(where, name, getattr(self, name), minimum=0)
 
 
 @dataclass(frozen=True)
@@ -194,7 +178,7 @@ class _Learner(nn.Module):
         return loss
 
 
-class _Training:
+class _Training(Training[SupervisedSettings]):
     def __init__(
         self,
         settings: SupervisedSettings,
@@ -206,33 +190,32 @@ class _Training:
         n_ranks: int,
         workers: int,
     ) -> None:
-        self.settings, self.device, self.rank, self.n_ranks, self.workers = settings, device, rank, n_ranks, workers
-        self.dataset = load_dataset(settings.dataset, root) if dataset is None else dataset
-        self.parts = split(self.dataset, settings.protocol, settings.split_seed) if parts is None else parts
-        image_size = LARGE_IMAGE if settings.network in PRETRAINED else None
-        if isinstance(self.dataset.items, ImageFiles) and image_size is None:
+        super().__init__(
+            settings,
+            dataset,
+            parts,
+            root,
+            device,
+            image_size=LARGE_IMAGE if settings.network in PRETRAINED else None,
+            rank=rank,
+            n_ranks=n_ranks,
+            workers=workers,
+        )
+        self.title = f"{settings.method}, {settings.bits} bits"
+        if isinstance(self.dataset.items, ImageFiles) and self.image_size is None:
             raise ValueError(
                 f"train_supervised: expected a network of torchvision for image files ({', '.join(PRETRAINED)}), got "
                 f"{settings.network}"
             )
-
-        def loaded(positions: np.ndarray) -> Loaded:
-            return Loaded(self.dataset.items, self.dataset.labels, positions, image_size)
-
-        self.train, self.query, self.database = (
-            loaded(x) for x in (self.parts.train, self.parts.query, self.parts.database)
+        n_asked = -(-len(self.split.validation) // 5)
+        shuffled = np.random.default_rng(settings.split_seed).permutation(self.split.validation)
+        self.validation_query, self.validation_database = (
+            self._loaded(shuffled[:n_asked]),
+            self._loaded(shuffled[n_asked:]),
         )
-        n_asked = -(-len(self.parts.validation) // 5)
-        shuffled = np.random.default_rng(settings.split_seed).permutation(self.parts.validation)
-        self.validation_query, self.validation_database = loaded(shuffled[:n_asked]), loaded(shuffled[n_asked:])
-        if len(self.train) < settings.batch_size * n_ranks:
-            raise ValueError(
-                f"train_supervised: expected batch_size of at most the {len(self.train)} training items, got "
-                f"{settings.batch_size} on {n_ranks} ranks"
-            )
 
         seed_epoch(settings.seed, 0)
-        self.learner = _Learner(self._network(image_size), self._loss(), settings.precision).to(device)
+        self.learner = _Learner(self._network(self.image_size), self._loss(), settings.precision).to(device)
         self.network, self.loss = self.learner.network, self.learner.loss
         self.parallel: nn.Module = self.learner
         if n_ranks > 1:
@@ -241,6 +224,9 @@ class _Training:
             if isinstance(quantizer, losses.HSWD):
                 quantizer.group = dist.group.WORLD
         self.optimizer = self._optimizer()
+        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.parts = {"learner": self.learner, "optimizer": self.optimizer}
+        self.best: dict[str, Any] = {"validation_mAP": -math.inf}
 
     def _network(self, image_size: int | None) -> HashingNetwork:
         settings, items = self.settings, self.dataset.items
@@ -253,7 +239,7 @@ class _Training:
             pretrained=settings.pretrained,
         )
         if not settings.pretrained and not isinstance(items, ImageFiles):
-            network.standardize(*_moments(items[self.parts.train], len(network.mean)))
+            network.standardize(*_moments(items[self.split.train], len(network.mean)))
         return network
 
     def _loss(self) -> losses.HashingLoss:
@@ -287,52 +273,12 @@ class _Training:
         return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
 
     def run(self, folder: RunFolder, progress: bool) -> SupervisedRun:
-        rows: list[Row] = []
-        best: dict[str, Any] = {"validation_mAP": -math.inf}
-        base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        state = folder.checkpoint(self.device)
-        if self.n_ranks > 1:
-            shared = [state]
-            dist.broadcast_object_list(shared)
-            state = shared[0]
-        if state is not None:
-            self.learner.load_state_dict(state["learner"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            rows, best = state["rows"], state["best"]
-        epochs = range(len(rows) + 1, self.settings.epochs + 1)
-        for epoch in tqdm(
-            epochs,
-            desc=f"{self.settings.method}, {self.settings.bits} bits",
-            unit="epoch",
-            initial=len(rows),
-            total=self.settings.epochs,
-            disable=not progress,
-        ):
-            share = (epoch - 1) / self.settings.epochs if self.settings.schedule == "cosine" else 0.0
-            for group, rate in zip(self.optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
-            rows.append(self._epoch(epoch))
-            if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
-                value = self._validation_map() if len(self.validation_database) else float(epoch)
-                if len(self.validation_database):
-                    rows[-1]["validation_mAP"] = value
-                if value > best["validation_mAP"]:
-                    weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-                    best = {"epoch": epoch, "validation_mAP": value, "network": weights}
-            folder.keep(
-                {
-                    "learner": self.learner.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "rows": rows,
-                    "best": best,
-                },
-                rows,
-            )
-        self.network.load_state_dict(best["network"])
+        rows = self._run_epochs(folder, progress)
+        self.network.load_state_dict(self.best["network"])
         rotation, results = self._evaluate()
-        results |= {"epoch": best["epoch"], "seconds": sum(row["seconds"] for row in rows)}
+        results |= {"epoch": self.best["epoch"], "seconds": sum(row["seconds"] for row in rows)}
         if len(self.validation_database):
-            results["validation_mAP"] = best["validation_mAP"]
+            results["validation_mAP"] = self.best["validation_mAP"]
         if folder.path is not None:
             self.network.save(folder.path / "network.safetensors")
             if rotation is not None:
@@ -340,32 +286,40 @@ class _Training:
             folder.finish(results)
         return SupervisedRun(self.network, rotation, results, rows)
 
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "best": self.best}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self.best = state["best"]
+
     def _epoch(self, epoch: int) -> Row:
         settings = self.settings
-        seed_epoch(settings.seed, epoch, self.rank)
-        batches = self.train.epoch(
-            settings.batch_size,
-            seed=settings.seed,
-            epoch=epoch,
-            rank=self.rank,
-            n_ranks=self.n_ranks,
-            workers=self.workers,
-        )
+        share = (epoch - 1) / settings.epochs if settings.schedule == "cosine" else 0.0
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
         self.parallel.train()
-        total = torch.zeros((), device=self.device)
-        start = time.perf_counter()
-        for batch in batches:
-            items, labels, indices = (part.to(self.device, non_blocking=True) for part in batch)
-            loss = self.parallel(items, labels, indices)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach()
+        row = super()._epoch(epoch)
+        if epoch % settings.validate_every == 0 or epoch == settings.epochs:
+            value = self._validation_map() if len(self.validation_database) else float(epoch)
+            if len(self.validation_database):
+                row["validation_mAP"] = value
+            if value > self.best["validation_mAP"]:
+                weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+                self.best = {"epoch": epoch, "validation_mAP": value, "network": weights}
+        return row
+
+    def _step(
+        self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        loss = self.parallel(items, labels, indices)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss}
+
+    def _end_epoch(self) -> None:
         self.loss.end_epoch()
-        mean = float(total) / len(batches)
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"train_supervised: the loss is {mean} in epoch {epoch}; lower the learning rate")
-        return {"epoch": epoch, "loss": mean, "seconds": time.perf_counter() - start}
 
     def _outputs(self, items: Loaded) -> torch.Tensor:
         return network_outputs(self.network, items, self.workers)
@@ -395,45 +349,6 @@ def fit_rotation(name: str, u: torch.Tensor, seed: int = 0) -> AffineHasher | No
     rotation: AffineHasher = ITQ(n_bits, seed=seed) if name == "itq" else H2Q(n_bits, center=False, seed=seed)
     rotation.fit(u)
     return rotation
-
-
-def network_outputs(network: HashingNetwork, items: Loaded, workers: int = 0) -> torch.Tensor:
-    """Return the network's outputs in evaluation mode for some items in their order, float32 [n, n_bits] on the CPU."""
-    device = next(network.parameters()).device
-    network.eval()
-    with torch.inference_mode():
-        return torch.cat([network(batch.to(device)).float().cpu() for batch, _, _ in items.in_order(workers)])
-
-
-def evaluate_codes(
-    query: torch.Tensor,
-    query_labels: torch.Tensor,
-    database: torch.Tensor,
-    labels: torch.Tensor,
-    at: int | None = None,
-) -> dict[str, float]:
-    """Return what the signs of outputs retrieve.
-
-    Args:
-        query: outputs [q, n_bits].
-        query_labels: [q] or [q, c].
-        database: outputs [n, n_bits].
-        labels: [n] or [n, c].
-        at: how many of the nearest items the mean average precision counts; None for all.
-
-    Returns:
-        "mAP", "precision_at_100" and "precision_within_2", ties averaged over; "quantization_angle" in radians and
-        "bit_entropy", the mean over bits, of the database.
-    """
-    codes = pack_bits(database)
-    retrieval = (pack_bits(query), query_labels, codes, labels)
-    return {
-        "mAP": mean_average_precision(*retrieval, at=None if at is None else min(at, len(database))),
-        "precision_at_100": precision_at(min(100, len(database)), *retrieval),
-        "precision_within_2": precision_within(2, *retrieval),
-        "quantization_angle": quantization_angle(database),
-        "bit_entropy": float(bit_entropy(codes, database.shape[1]).mean()),
-    }
 
 
 def _moments(items: NDArray[Any], n_values: int) -> tuple[torch.Tensor, torch.Tensor]:

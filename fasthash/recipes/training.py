@@ -1,4 +1,4 @@
-"""What the recipes share: devices and ranks, batches that only the seed and the epoch decide, and the folder."""
+"""What the recipes share: settings, devices and ranks, batches that only the seed and the epoch decide, the folder."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
-from fasthash.data import ImageFiles
+from fasthash.data import Dataset, ImageFiles, load_dataset
+from fasthash.errors import check_choice, check_integer, check_number
 from fasthash.files import replacing
+from fasthash.recipes.protocols import PROTOCOLS, Split, split
 
 Items = NDArray[Any] | ImageFiles
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 Row = dict[str, float]
 EVALUATION_BATCH = 512
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound="RecipeSettings")
 
 
 def choose_device(name: str) -> torch.device:
@@ -57,14 +64,48 @@ def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1))
 
 
-def option(default: Any, help: str, choices: Iterable[str] | None = None) -> Any:
-    """Return a field of a recipe's settings with what the command line says about it."""
-    metadata: dict[str, Any] = {"help": help}
+def option(default: Any, help: str, choices: Iterable[str] | None = None, **bounds: float) -> Any:
+    """Return a field of a recipe's settings.
+
+    Args:
+        default: its type is the value's.
+        help: what the command line says about it.
+        choices: what the value is one of.
+        bounds: "minimum" or "above", of a number.
+    """
+    metadata: dict[str, Any] = {"help": help, "bounds": bounds}
     if choices is not None:
         metadata["choices"] = tuple(choices)
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """What decides the result of a training, in every recipe; a command's options are these."""
+
+    recipe: ClassVar[str]  # the function that trains, for errors
+
+    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
+    bits: int = option(32, "length of the codes", minimum=1)
+    protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
+    split_seed: int = option(0, "of the split", minimum=0)
+    epochs: int = option(60, "passes over the training items", minimum=1)
+    batch_size: int = option(128, "items a step, on each GPU", minimum=1)
+    learning_rate: float = option(1e-3, "step size of the optimizer", above=0)
+    seed: int = option(0, "of weights, order and whatever is drawn", minimum=0)
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for field in dataclasses.fields(self):
+            value, bounds = getattr(self, field.name), field.metadata.get("bounds")
+            if "choices" in field.metadata:
+                check_choice(self.recipe, field.name, value, field.metadata["choices"])
+            elif bounds and isinstance(field.default, int):
+                check_integer(self.recipe, field.name, value, **bounds)
+            elif bounds:
+                check_number(self.recipe, field.name, value, **bounds)
 
 
 class Loaded(torch.utils.data.Dataset[Any]):
@@ -119,6 +160,131 @@ def _square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _as_is(batch: _T) -> _T:
     return batch
+
+
+class Stateful(Protocol):
+    """What a checkpoint holds the state of: a module, an optimizer."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Go on from a state."""
+
+
+class Training(Generic[_S]):
+    """A training of which every epoch is kept, and which goes on from the last one as if it had not been interrupted.
+
+    A subclass fills `parts` and `title` and defines `_step`.
+
+    Args:
+        settings: what decides the result.
+        dataset: in place of the one that the settings name.
+        split_of_it: in place of the one that the settings name.
+        root: where data sets are, else FASTHASH_DATA.
+        device: where the parts are.
+        image_size: what image files are brought to.
+        rank: of this process.
+        n_ranks: how many processes train.
+        workers: processes that read image files.
+
+    Raises:
+        ValueError: if the data set is smaller than a batch, or has not what the protocol asks for.
+    """
+
+    parts: dict[str, Stateful]  # whatever changes from step to step, by name
+    title: str  # of the progress bar
+
+    def __init__(
+        self,
+        settings: _S,
+        dataset: Dataset | None,
+        split_of_it: Split | None,
+        root: str | Path | None,
+        device: torch.device,
+        *,
+        image_size: int | None = None,
+        rank: int = 0,
+        n_ranks: int = 1,
+        workers: int = 0,
+    ) -> None:
+        self.settings, self.device, self.rank, self.n_ranks, self.workers = settings, device, rank, n_ranks, workers
+        self.dataset = load_dataset(settings.dataset, root) if dataset is None else dataset
+        self.split = split(self.dataset, settings.protocol, settings.split_seed) if split_of_it is None else split_of_it
+        self.image_size = image_size
+        self.train, self.query, self.database = (
+            self._loaded(x) for x in (self.split.train, self.split.query, self.split.database)
+        )
+        if len(self.train) < settings.batch_size * n_ranks:
+            raise ValueError(
+                f"{settings.recipe}: expected batch_size of at most the {len(self.train)} training items, got "
+                f"{settings.batch_size} on {n_ranks} ranks"
+            )
+
+    def _loaded(self, positions: NDArray[np.int64]) -> Loaded:
+        return Loaded(self.dataset.items, self.dataset.labels, positions, self.image_size)
+
+    def _run_epochs(self, folder: RunFolder, progress: bool) -> list[Row]:
+        """Train the epochs that `folder` does not have yet, and return a row for each of all."""
+        rows: list[Row] = []
+        state = folder.checkpoint(self.device)
+        if self.n_ranks > 1:
+            shared = [state]
+            dist.broadcast_object_list(shared)
+            state = shared[0]
+        if state is not None:
+            rows = state["rows"]
+            self._restore(state)
+        n_epochs = self.settings.epochs
+        epochs = range(len(rows) + 1, n_epochs + 1)
+        bar = {"desc": self.title, "unit": "epoch", "initial": len(rows), "total": n_epochs, "disable": not progress}
+        for epoch in tqdm(epochs, **bar):
+            rows.append(self._epoch(epoch))
+            folder.keep({**self._state(), "rows": rows}, rows)
+        return rows
+
+    def _state(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+
+    def _epoch(self, epoch: int) -> Row:
+        """Train one epoch; its row has the mean of what the steps returned."""
+        settings = self.settings
+        seed_epoch(settings.seed, epoch, self.rank)
+        batches = self.train.epoch(
+            settings.batch_size,
+            seed=settings.seed,
+            epoch=epoch,
+            rank=self.rank,
+            n_ranks=self.n_ranks,
+            workers=self.workers,
+        )
+        start = time.perf_counter()
+        values: dict[str, list[torch.Tensor]] = {}
+        for number, batch in enumerate(batches, start=(epoch - 1) * len(batches)):
+            items, labels, indices = (part.to(self.device, non_blocking=True) for part in batch)
+            for name, value in self._step(number, items, labels, indices).items():
+                values.setdefault(name, []).append(value.detach())
+        self._end_epoch()
+        means = {name: float(torch.stack(each).mean()) for name, each in values.items()}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise FloatingPointError(
+                    f"{settings.recipe}: the {name} is {mean} in epoch {epoch}; lower the learning rate"
+                )
+        return {"epoch": epoch, **means, "seconds": time.perf_counter() - start}
+
+    def _step(
+        self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Learn from a batch, the `number`-th of the training from 0; return scalars for the log, by name."""
+        raise NotImplementedError
+
+    def _end_epoch(self) -> None:
+        """Do what the method does after each epoch."""
 
 
 class RunFolder:
