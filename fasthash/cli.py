@@ -17,6 +17,9 @@ import torch
 from fasthash import _core
 from fasthash.ops import hamming, householder, packing, wasserstein
 from fasthash.ops.registry import default_kernel
+from fasthash.recipes.autoencoder import AutoencoderSettings, train_autoencoder
+from fasthash.recipes.sgh import SGHSettings, train_sgh
+from fasthash.recipes.ssdh import SSDHSettings, train_ssdh
 from fasthash.recipes.supervised import SupervisedSettings, train_supervised
 
 ROOMS = {
@@ -127,29 +130,66 @@ def train() -> None:
     """Train by a reference recipe."""
 
 
-@train.command("supervised")
-@options_of(SupervisedSettings)
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the training.")
-@click.option("--resume", is_flag=True, help="Go on with the training in that folder.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read image files."
-)
-def supervised(data_root: Path | None, out: Path, resume: bool, device: str, workers: int, **settings: Any) -> None:
-    """Train a network to hash from labels, and measure what its codes retrieve."""
+def training_options(settings: type) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command the options of a recipe's settings, and of where it runs."""
+    options = (
+        options_of(settings),
+        click.option(
+            "--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]"
+        ),
+        click.option(
+            "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the training."
+        ),
+        click.option("--resume", is_flag=True, help="Go on with the training in that folder."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+    )
+
+    def decorate(command: _F) -> _F:
+        for add in reversed(options):
+            command = add(command)
+        return command
+
+    return decorate
+
+
+def run_training(trainer: Callable[..., Any], settings: type, data_root: Path | None, out: Path, **rest: Any) -> None:
+    """Train by a recipe with what its command was given, and print the results."""
+    chosen = {field.name: rest.pop(field.name) for field in dataclasses.fields(settings)}
     try:
-        run = train_supervised(
-            SupervisedSettings(**settings),
-            root=data_root,
-            out=out,
-            resume=resume,
-            device=device,
-            workers=workers,
-            progress=True,
-        )
+        run = trainer(settings(**chosen), root=data_root, out=out, progress=True, **rest)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from error
     for name, value in run.results.items():
         click.echo(f"{name:<20} {value:.4f}")
     click.echo(f"written: {out / 'network.safetensors'}, {out / 'results.json'}, {out / 'log.csv'}")
+
+
+@train.command("supervised")
+@training_options(SupervisedSettings)
+@click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read image files."
+)
+def supervised(**arguments: Any) -> None:
+    """Train a network to hash from labels, and measure what its codes retrieve."""
+    run_training(train_supervised, SupervisedSettings, **arguments)
+
+
+@train.command("autoencoder")
+@training_options(AutoencoderSettings)
+def autoencoder(**arguments: Any) -> None:
+    """Train an autoencoder without labels, its outputs brought to bits by a distance."""
+    run_training(train_autoencoder, AutoencoderSettings, **arguments)
+
+
+@train.command("sgh")
+@training_options(SGHSettings)
+def sgh(**arguments: Any) -> None:
+    """Train stochastic generative hashing, without labels."""
+    run_training(train_sgh, SGHSettings, **arguments)
+
+
+@train.command("ssdh")
+@training_options(SSDHSettings)
+def ssdh(**arguments: Any) -> None:
+    """Train semantic structure-based hashing, without labels."""
+    run_training(train_ssdh, SSDHSettings, **arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch.nn import functional
 from fasthash.errors import MAX_BITS, MissingDependencyError, check_choice, check_integer
 from fasthash.files import replacing
 
-ARCHITECTURES = ("linear", "mlp", "cnn", "alexnet", "vgg11", "vgg16")
+ARCHITECTURES = ("linear", "mlp", "encoder", "cnn", "alexnet", "vgg11", "vgg16")
 AUGMENTATIONS = ("none", "crop", "flip-crop")
 PRETRAINED = ("alexnet", "vgg11", "vgg16")
+ENCODER_WIDTHS = (500, 500, 100)
 LARGE_IMAGE, LARGE_CROP = 256, 224  # what torchvision's networks see
 _SMALL_MARGIN = 4  # pixels around a small image before a crop of its size
 _FORMAT = "fasthash network 1"
@@ -28,8 +30,9 @@ class HashingNetwork(nn.Module):
     """Preparation of the items, a backbone, and a linear layer to the outputs u [n, n_bits]; the code is the sign of u.
 
     Args:
-        architecture: "linear", none but the last layer; "mlp", a hidden layer of 512; "cnn", three
-            convolutions for small images; "alexnet", "vgg11" or "vgg16" of torchvision up to their last layer.
+        architecture: "linear", none but the last layer; "mlp", a hidden layer of 512; "encoder", the autoencoders',
+            hidden layers of 500, 500 and 100; "cnn", three convolutions for small images; "alexnet", "vgg11" or
+            "vgg16" of torchvision up to their last layer.
         item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
         n_bits: 1 to 4,096.
         augmentation: of images in training mode: "none", "crop" at random places, or "flip-crop".
@@ -63,7 +66,7 @@ class HashingNetwork(nn.Module):
         images = len(self.item_shape) > 1
         if not (len(self.item_shape) in (1, 2) or (len(self.item_shape) == 3 and self.item_shape[2] == 3)):
             raise ValueError(f"{where}: expected item_shape [d], [h, w] or [h, w, 3], got {list(self.item_shape)}")
-        if not images and architecture not in ("linear", "mlp"):
+        if not images and architecture not in ("linear", "mlp", "encoder"):
             raise ValueError(f"{where}: expected images for {architecture}, got features of shape {self.item_shape}")
         if pretrained and architecture not in PRETRAINED:
             raise ValueError(f"{where}: expected pretrained weights of {', '.join(PRETRAINED)}, got {architecture}")
@@ -134,6 +137,14 @@ class HashingNetwork(nn.Module):
         return network.eval()
 
 
+def leaky_layers(*widths: int) -> list[nn.Module]:
+    """Return linear layers from width to width, each with LeakyReLU (0.2) after it."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
+    return layers
+
+
 def _backbone(network: HashingNetwork, pretrained: bool) -> tuple[nn.Module, int]:
     shape = network.item_shape
     n_values = 1
@@ -143,6 +154,8 @@ def _backbone(network: HashingNetwork, pretrained: bool) -> tuple[nn.Module, int
         return nn.Flatten(), n_values
     if network.architecture == "mlp":
         return nn.Sequential(nn.Flatten(), nn.Linear(n_values, 512), nn.ReLU()), 512
+    if network.architecture == "encoder":
+        return nn.Sequential(nn.Flatten(), *leaky_layers(n_values, *ENCODER_WIDTHS)), ENCODER_WIDTHS[-1]
     if network.architecture == "cnn":
         blocks: list[nn.Module] = []
         for before, width in ((network.channels, 32), (32, 64), (64, 128)):

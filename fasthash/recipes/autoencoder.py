@@ -1,0 +1,226 @@
+"""Autoencoders whose outputs a distance brings to bits: IDR-AE, and what its paper compares it with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fasthash.data import Dataset
+from fasthash.losses import HSWD, OptimalTransport, SlicedWasserstein
+from fasthash.losses.quantization import random_bits
+from fasthash.recipes.networks import ENCODER_WIDTHS, leaky_layers
+from fasthash.recipes.protocols import Split
+from fasthash.recipes.training import option
+from fasthash.recipes.unsupervised import (
+    UnsupervisedRun,
+    UnsupervisedSettings,
+    UnsupervisedTraining,
+    start_small,
+    train_unsupervised,
+)
+
+DISTANCES = ("idr", "ot", "swd", "wgan", "js", "none")
+ADVERSARIAL = ("wgan", "js")
+CRITIC_WIDTHS = (50, 50, 100)
+_BETAS = (0.5, 0.999)
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(UnsupervisedSettings):
+    """What decides the result of `train_autoencoder`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_autoencoder"
+
+    distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
+    steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
+    weight: float = option(0.1, "of the distance", minimum=0)
+    reconstruction_steps: int = option(5, "before each step of the distance", minimum=1)
+    activation: str = option("tanh", "tanh to {-1, +1}, or sigmoid to {0, 1}", choices=("tanh", "sigmoid"))
+    target: str = option("balanced", "of idr: exact, or drawn for each batch", choices=("balanced", "bernoulli"))
+    n_projections: int = option(1000, "of swd", minimum=1)
+    critic_steps: int = option(1, "of wgan and js, before each step of the distance", minimum=1)
+    critic_clamp: float = option(0.1, "bound of the weights of wgan's critic", above=0)
+
+
+def train_autoencoder(
+    settings: AutoencoderSettings,
+    *,
+    dataset: Dataset | None = None,
+    parts: Split | None = None,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+) -> UnsupervisedRun:
+    """Train an autoencoder whose code is near random bits in distribution, and measure what its codes retrieve.
+
+    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; inputs are from -1 to 1. By
+    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction;
+    `critic_steps` of the critic, if there is one; a step of the encoder on `weight` times the distance. One Adam has
+    the encoder's moments of both. With `steps` "sum" every step is on the sum of both, the paper's equation 11.
+
+    With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
+    sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
+
+    The distances: "idr", the mean over bits of the Wasserstein distance (HSWD); "ot", optimal transport to random
+    bits; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js", by a discriminator, the
+    encoder's loss non-saturating; "none", a plain autoencoder.
+
+    No label is looked at before the end, so nothing can choose an epoch: the last one is kept.
+
+    Args:
+        settings: what decides the result.
+        dataset: in place of the one that the settings name.
+        parts: in place of the split that the settings name.
+        root: where data sets are, else FASTHASH_DATA.
+        out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors, results.json; None keeps nothing.
+        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted.
+        device: "auto", "cpu", "cuda", ...
+        progress: whether to show a progress bar.
+
+    Raises:
+        FileExistsError: if `out` holds a training and `resume` is not set.
+        FloatingPointError: if a loss is not finite.
+        ValueError: if a setting does not fit the data, or `out` holds a training of other settings.
+
+    Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020; for "js", Doan,
+    Yadav, Reddy, "Adversarial Factorization Autoencoder for Look-alike Modeling", 2019.
+    """
+    return train_unsupervised(_Training, settings, dataset, parts, root, out, resume, device, progress)
+
+
+def mean_variance(batches: Iterable[torch.Tensor]) -> float:
+    """Return the variance of each column of the rows in `batches` [n, d], averaged over the columns."""
+    n, sums, squares = 0, torch.zeros(()), torch.zeros(())
+    for x in batches:
+        y = x.detach().double()
+        n, sums, squares = n + len(y), sums + y.sum(dim=0).cpu(), squares + y.square().sum(dim=0).cpu()
+    return float((squares / n - (sums / n).square()).mean())
+
+
+class Critic(nn.Module):
+    """Tells codes from random bits, and is the distance between them that an encoder lessens.
+
+    Args:
+        kind: "wgan", the difference of mean scores, or "js", a discriminator by cross entropy.
+        n_bits: of the codes.
+    """
+
+    def __init__(self, kind: str, n_bits: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.score = nn.Sequential(*leaky_layers(n_bits, *CRITIC_WIDTHS), nn.Linear(CRITIC_WIDTHS[-1], 1))
+
+    def forward(self, b: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Return what the encoder of `b` [n, n_bits] lessens, for bits `z` [n, n_bits]."""
+        if self.kind == "wgan":
+            return self.score(z).mean() - self.score(b).mean()  # type: ignore[no-any-return]
+        return functional.softplus(-self.score(b)).mean()
+
+    def own_loss(self, b: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Return what the critic lessens."""
+        if self.kind == "wgan":
+            return -self(b, z)  # type: ignore[no-any-return]
+        return functional.softplus(self.score(b)).mean() + functional.softplus(-self.score(z)).mean()
+
+
+class _Training(UnsupervisedTraining[AutoencoderSettings]):
+    def __init__(
+        self,
+        settings: AutoencoderSettings,
+        dataset: Dataset | None,
+        split_of_it: Split | None,
+        root: str | Path | None,
+        device: torch.device,
+    ) -> None:
+        super().__init__(settings, dataset, split_of_it, root, device)
+        self.title = f"{settings.distance}, {settings.bits} bits"
+        widths = (settings.bits, *reversed(ENCODER_WIDTHS))
+        self.decoder = nn.Sequential(*leaky_layers(*widths), nn.Linear(widths[-1], self.n_inputs), nn.Tanh()).to(device)
+        start_small(self.encoder)
+        start_small(self.decoder)
+        both = [*self.encoder.parameters(), *self.decoder.parameters()]
+        self.optimizer = torch.optim.Adam(both, lr=settings.learning_rate, betas=_BETAS)
+        self.parts = {"encoder": self.encoder, "decoder": self.decoder, "optimizer": self.optimizer}
+        if settings.distance in ADVERSARIAL:
+            self.critic = Critic(settings.distance, settings.bits).to(device)
+            start_small(self.critic)
+            self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=settings.learning_rate, betas=_BETAS)
+            self.parts |= {"critic": self.critic, "critic_optimizer": self.critic_optimizer}
+        self.variance = mean_variance(self._inputs(items.to(device)) for items, _, _ in self.train.in_order())
+        if self.variance == 0:
+            raise ValueError(
+                f"train_autoencoder: expected training items that differ, but {self.dataset.name}'s do not"
+            )
+        self.low = -1.0 if settings.activation == "tanh" else 0.0
+        self.hswd = HSWD(target=settings.target, values=(self.low, 1.0))
+        self.between_samples: dict[str, nn.Module] = {
+            "ot": OptimalTransport(),
+            "swd": SlicedWasserstein(settings.n_projections),
+        }
+        self.turns = self._turns()
+
+    def _turns(self) -> list[str]:
+        settings = self.settings
+        if settings.distance == "none":
+            return ["reconstruct"]
+        if settings.steps == "sum":
+            return ["both"]
+        criticise = ["criticise"] * settings.critic_steps if settings.distance in ADVERSARIAL else []
+        return ["reconstruct"] * settings.reconstruction_steps + criticise + ["match"]
+
+    def _step(
+        self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        turn = self.turns[number % len(self.turns)]
+        x = self._inputs(items)
+        u = self._outputs(x)
+        b = u.tanh() if self.settings.activation == "tanh" else u.sigmoid()
+        if turn == "criticise":
+            return self._criticise(b)
+        terms, total = {}, torch.zeros((), device=x.device)
+        if turn in ("reconstruct", "both"):
+            decoded = self.decoder(u if self.settings.activation == "tanh" else b)
+            terms["loss"] = functional.mse_loss(decoded, x) / self.variance
+            total = total + terms["loss"]
+        if turn in ("match", "both"):
+            if turn == "both" and self.settings.distance in ADVERSARIAL:
+                terms |= self._criticise(b)
+            terms["distance"] = self._distance(b)
+            total = total + self.settings.weight * terms["distance"]
+        self.optimizer.zero_grad()  # to None: a step without the decoder leaves it and its moments as they are
+        torch.autograd.backward(total)
+        self.optimizer.step()
+        return terms
+
+    def _distance(self, b: torch.Tensor) -> torch.Tensor:
+        distance: torch.Tensor
+        if self.settings.distance == "idr":
+            distance = self.hswd(b)
+        elif self.settings.distance in ADVERSARIAL:
+            distance = self.critic(b, self._random_bits(b))
+        else:
+            distance = self.between_samples[self.settings.distance](b, self._random_bits(b))
+        return distance
+
+    def _criticise(self, b: torch.Tensor) -> dict[str, torch.Tensor]:
+        loss = self.critic.own_loss(b.detach(), self._random_bits(b))
+        self.critic_optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.critic_optimizer.step()
+        if self.settings.distance == "wgan":
+            clamp = self.settings.critic_clamp
+            with torch.no_grad():
+                for weights in self.critic.parameters():
+                    weights.clamp_(-clamp, clamp)
+        return {"critic": loss}
+
+    def _random_bits(self, b: torch.Tensor) -> torch.Tensor:
+        return random_bits("train_autoencoder", b).clamp(min=self.low)

@@ -1,0 +1,137 @@
+"""Stochastic generative hashing: a linear encoder whose bits a linear decoder turns back into the item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fasthash.data import Dataset
+from fasthash.recipes.protocols import Split
+from fasthash.recipes.training import option
+from fasthash.recipes.unsupervised import (
+    UnsupervisedRun,
+    UnsupervisedSettings,
+    UnsupervisedTraining,
+    train_unsupervised,
+)
+
+
+@dataclass(frozen=True)
+class SGHSettings(UnsupervisedSettings):
+    """What decides the result of `train_sgh`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_sgh"
+
+    epochs: int = option(40, "passes over the training items", minimum=1)
+    batch_size: int = option(500, "items a step", minimum=1)
+    learning_rate: float = option(1e-2, "of Adam", above=0)
+    code_weight: float = option(1e-3, "of the code's description length", minimum=0)
+    weight_decay: float = option(1e-3, "half of it multiplies the squares of both matrices", minimum=0)
+
+
+def train_sgh(
+    settings: SGHSettings,
+    *,
+    dataset: Dataset | None = None,
+    parts: Split | None = None,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+) -> UnsupervisedRun:
+    """Train the hash function of stochastic generative hashing, and measure what its codes retrieve.
+
+    The arguments are those of `train_autoencoder`, and so are the errors. Each batch lessens `SGH`'s loss; the last
+    epoch is kept.
+
+    Source: Dai, Guo, Kumar, He, Song, "Stochastic Generative Hashing", 2017, with the constants of the authors' code.
+    """
+    return train_unsupervised(_Training, settings, dataset, parts, root, out, resume, device, progress)
+
+
+class StraightThrough(torch.autograd.Function):
+    """The bits y = [h > 0], with the gradient of p = sigmoid h in place of their own: dh = p (1 - p) dy.
+
+    It is biased: the expectation of a function of random bits has another gradient in p.
+    """
+
+    @staticmethod
+    def forward(context: Any, h: torch.Tensor) -> torch.Tensor:
+        """Return y of the dtype of `h`."""
+        context.save_for_backward(h)
+        return (h > 0).to(h.dtype)
+
+    @staticmethod
+    def backward(context: Any, dy: torch.Tensor) -> torch.Tensor:
+        """Return dh."""
+        p: torch.Tensor = context.saved_tensors[0].sigmoid()
+        return dy * p * (1 - p)
+
+
+class SGH(nn.Module):
+    """The generative half: x is y U |scale| + shift, for the bits y of h.
+
+    Args:
+        x: training inputs [n, d], whose means and variances the shift and the scale start from.
+        n_bits: length of the codes.
+        code_weight: of the description length, -log p(y | h).
+    """
+
+    def __init__(self, x: torch.Tensor, n_bits: int, code_weight: float) -> None:
+        super().__init__()
+        self.code_weight = code_weight
+        self.patterns = nn.Parameter(torch.randn(n_bits, x.shape[1]) / n_bits**0.5)  # U
+        self.scale = nn.Parameter(x.var(dim=0, correction=0).clamp(min=1e-7))
+        self.shift = nn.Parameter(x.mean(dim=0))
+
+    def forward(self, h: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Return the sum over a batch of |reconstruction - x|^2 / 2 and the weighted description length.
+
+        Args:
+            h: logits of the bits [n, n_bits].
+            x: inputs [n, d].
+        """
+        y: torch.Tensor = StraightThrough.apply(h)  # type: ignore[no-untyped-call]
+        reconstructed = (y @ self.patterns) * self.scale.abs() + self.shift
+        errors = 0.5 * (reconstructed - x).square().sum()
+        return errors + self.code_weight * functional.binary_cross_entropy_with_logits(h, y, reduction="sum")
+
+
+class _Training(UnsupervisedTraining[SGHSettings]):
+    architecture = "linear"
+
+    def __init__(
+        self,
+        settings: SGHSettings,
+        dataset: Dataset | None,
+        split_of_it: Split | None,
+        root: str | Path | None,
+        device: torch.device,
+    ) -> None:
+        super().__init__(settings, dataset, split_of_it, root, device)
+        self.title = f"sgh, {settings.bits} bits"
+        nn.init.normal_(self.encoder.head.weight, std=self.n_inputs**-0.5)
+        nn.init.normal_(self.encoder.head.bias)
+        x = torch.cat([self._inputs(items.to(device)).cpu() for items, _, _ in self.train.in_order()])
+        self.sgh = SGH(x, settings.bits, settings.code_weight).to(device)
+        self.optimizer = torch.optim.Adam(
+            [*self.encoder.parameters(), *self.sgh.parameters()], lr=settings.learning_rate
+        )
+        self.parts = {"encoder": self.encoder, "sgh": self.sgh, "optimizer": self.optimizer}
+
+    def _step(
+        self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        x = self._inputs(items)
+        squares = self.encoder.head.weight.square().sum() + self.sgh.patterns.square().sum()
+        loss = self.sgh(self._outputs(x), x) + 0.5 * self.settings.weight_decay * squares
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss / len(x)}

@@ -1,0 +1,120 @@
+"""Semantic structure-based deep hashing: pairs that are certainly alike, or certainly not, by their cosines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch.nn import functional
+
+from fasthash.data import Dataset
+from fasthash.recipes.protocols import Split
+from fasthash.recipes.training import option
+from fasthash.recipes.unsupervised import (
+    UnsupervisedRun,
+    UnsupervisedSettings,
+    UnsupervisedTraining,
+    train_unsupervised,
+)
+
+BIN_WIDTH = 0.01  # of the histogram of distances
+_SAMPLED = 2000  # items whose pairs make the histogram
+
+
+@dataclass(frozen=True)
+class SSDHSettings(UnsupervisedSettings):
+    """What decides the result of `train_ssdh`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_ssdh"
+
+    deviations: float = option(2.0, "from the mode of the distances to where a pair is certain", above=0)
+
+
+def train_ssdh(
+    settings: SSDHSettings,
+    *,
+    dataset: Dataset | None = None,
+    parts: Split | None = None,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+) -> UnsupervisedRun:
+    """Train an encoder to keep the pairs of a semantic structure, and measure what its codes retrieve.
+
+    The structure is found once, from the cosine distances of the items as they are given (`structure_bounds`); within
+    each batch the cosine structure of the pairs (`semantic_structure`) is kept by `structure_loss`. The encoder is the
+    autoencoders', trained by Adam; the last epoch is kept. The arguments are those of `train_autoencoder`, and so are
+    the errors.
+
+    Source: Yang, Deng, Liu, Liu, Tao, "Semantic Structure-based Unsupervised Deep Hashing", 2018; within a multi-layer
+    perceptron as in Doan et al., 2020.
+    """
+    return train_unsupervised(_Training, settings, dataset, parts, root, out, resume, device, progress)
+
+
+def cosine_distances(x: torch.Tensor) -> torch.Tensor:
+    """Return 1 - cosine of all pairs of rows of `x` [n, d], [n, n]."""
+    directions = functional.normalize(x, dim=1)
+    return 1 - directions @ directions.T
+
+
+def structure_bounds(distances: torch.Tensor, deviations: float) -> tuple[float, float]:
+    """Return the distance under which a pair is alike, and that above which it is not.
+
+    Each side of the most frequent distance, the fullest bin's middle, is taken for half of a normal distribution, whose
+    deviation is the root mean square of that side's distances to it.
+
+    Args:
+        distances: from 0 to 2, of any shape, at least one.
+        deviations: how many of them lie between the mode and a bound.
+    """
+    counts = torch.histc(distances.float(), round(2 / BIN_WIDTH), 0, 2)
+    mode = (float(counts.argmax()) + 0.5) * BIN_WIDTH
+    from_mode = distances.double() - mode
+    left, right = from_mode[from_mode < 0], from_mode[from_mode > 0]
+    below, above = (float(side.square().mean().sqrt()) if len(side) else 0.0 for side in (left, right))
+    return mode - deviations * below, mode + deviations * above
+
+
+def semantic_structure(distances: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Return 1 for distances below `low`, -1 for those above `high`, and 0 for the uncertain ones between."""
+    return (distances < low).float() - (distances > high).float()
+
+
+def structure_loss(u: torch.Tensor, structure: torch.Tensor) -> torch.Tensor:
+    """Return the mean over all pairs of |s| (b_i b_j / n_bits - s)^2, for b = tanh `u` [n, n_bits] and s [n, n]."""
+    b = u.tanh()
+    return (structure.abs() * (b @ b.T / b.shape[1] - structure).square()).mean()
+
+
+class _Training(UnsupervisedTraining[SSDHSettings]):
+    def __init__(
+        self,
+        settings: SSDHSettings,
+        dataset: Dataset | None,
+        split_of_it: Split | None,
+        root: str | Path | None,
+        device: torch.device,
+    ) -> None:
+        super().__init__(settings, dataset, split_of_it, root, device)
+        self.title = f"ssdh, {settings.bits} bits"
+        self.optimizer = torch.optim.Adam(self.encoder.parameters(), lr=settings.learning_rate)
+        self.parts = {"encoder": self.encoder, "optimizer": self.optimizer}
+        chosen = torch.randperm(len(self.train))[:_SAMPLED].tolist()
+        distances = cosine_distances(self.train.__getitems__(chosen)[0].flatten(1).float())
+        different = torch.ones_like(distances, dtype=torch.bool).triu(diagonal=1)
+        self.low, self.high = structure_bounds(distances[different], settings.deviations)
+
+    def _step(
+        self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        structure = semantic_structure(cosine_distances(items.flatten(1).float()), self.low, self.high)
+        loss = structure_loss(self._outputs(self._inputs(items)), structure)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return {"loss": loss}
