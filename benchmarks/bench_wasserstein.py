@@ -13,7 +13,7 @@ from fasthash.ops.wasserstein import KERNELS
 
 from .conftest import runnable
 
-SHAPES = [(64, 16), (128, 64), (256, 64), (1024, 64), (8192, 64), (65536, 128)]
+SHAPES = [(64, 16), (128, 64), (256, 64), (512, 64), (1024, 64), (8192, 64), (65536, 128)]
 
 
 def authors(x):
@@ -143,15 +143,19 @@ def bench_sliced_wasserstein(benchmark, n_projections, name, rng, scale):
     torch.testing.assert_close(loss, sorting_projections(*samples, 20_000), rtol=0.2, atol=0)
 
 
+LOSSES = {
+    "fasthash hswd": losses.HSWD(),
+    "fasthash hswd bernoulli": losses.HSWD(target="bernoulli"),
+    "torch.sort (authors)": lambda u: sorting(u, torch.randn_like(u).sign()),
+    "fasthash sliced, 1,000 projections": losses.SlicedWasserstein(1000),
+    "fasthash optimal transport": losses.OptimalTransport(),
+}
+
+
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("name", ["optimal transport", "sliced, 1,000 projections", "hswd"])
-@pytest.mark.parametrize("n", [128, 512])
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("n", [128, 256, 512])
 def bench_losses(benchmark, n, name, rng, scale):
-    loss = {
-        "optimal transport": losses.OptimalTransport(),
-        "sliced, 1,000 projections": losses.SlicedWasserstein(1000),
-        "hswd": losses.HSWD(),
-    }[name]
     samples = two_samples(rng, scale(n, 64), 64)[:1]
     group = f"the papers' distances of a batch to bits, forward and backward, {n} x 64"
-    assert torch.isfinite(measure(benchmark, group, f"fasthash {name}", loss, samples, 10))
+    assert torch.isfinite(measure(benchmark, group, name, LOSSES[name], samples, 30))

@@ -121,7 +121,16 @@ def test_a_split_by_class_refuses_items_of_several_labels(many_labels):
 
 @pytest.mark.parametrize(
     ("architecture", "shape"),
-    [("linear", (5,)), ("mlp", (5,)), ("linear", (6, 7)), ("mlp", (6, 7, 3)), ("cnn", (16, 16)), ("cnn", (32, 32, 3))],
+    [
+        ("linear", (5,)),
+        ("mlp", (5,)),
+        ("encoder", (5,)),
+        ("linear", (6, 7)),
+        ("mlp", (6, 7, 3)),
+        ("encoder", (6, 7, 3)),
+        ("cnn", (16, 16)),
+        ("cnn", (32, 32, 3)),
+    ],
 )
 def test_networks_are_restored_from_their_files(tmp_path, architecture, shape):
     torch.manual_seed(0)

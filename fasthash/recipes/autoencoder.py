@@ -39,7 +39,7 @@ class AutoencoderSettings(UnsupervisedSettings):
 
     distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
     steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
-    weight: float = option(0.1, "of the distance", minimum=0)
+    weight: float = option(0.1, "of the distance beside the share of the variance that is lost", minimum=0)
     reconstruction_steps: int = option(5, "before each step of the distance", minimum=1)
     activation: str = option("tanh", "tanh to {-1, +1}, or sigmoid to {0, 1}", choices=("tanh", "sigmoid"))
     target: str = option("balanced", "of idr: exact, or drawn for each batch", choices=("balanced", "bernoulli"))
@@ -147,12 +147,14 @@ class _Training(UnsupervisedTraining[AutoencoderSettings]):
         start_small(self.encoder)
         start_small(self.decoder)
         both = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.optimizer = torch.optim.Adam(both, lr=settings.learning_rate, betas=_BETAS)
+        self.optimizer = torch.optim.Adam(both, lr=settings.learning_rate, betas=_BETAS, fused=True)
         self.parts = {"encoder": self.encoder, "decoder": self.decoder, "optimizer": self.optimizer}
         if settings.distance in ADVERSARIAL:
             self.critic = Critic(settings.distance, settings.bits).to(device)
             start_small(self.critic)
-            self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=settings.learning_rate, betas=_BETAS)
+            self.critic_optimizer = torch.optim.Adam(
+                self.critic.parameters(), lr=settings.learning_rate, betas=_BETAS, fused=True
+            )
             self.parts |= {"critic": self.critic, "critic_optimizer": self.critic_optimizer}
         self.variance = mean_variance(self._inputs(items.to(device)) for items, _, _ in self.train.in_order())
         if self.variance == 0:
