@@ -36,7 +36,7 @@ def bench_epoch(benchmark, name, rng, scale):
     network, loss = HashingNetwork("cnn", (32, 32, 3), N_BITS), LOSSES[name]()
     optimizer = torch.optim.Adam(network.parameters())
     benchmark.group = "an epoch of CSQ, small network, 39 batches of 128 images of 32 x 32, 64 bits"
-    benchmark.extra_info.update(row=name)
+    benchmark.extra_info.update(row=name, bytes=STEPS * images.nbytes)
 
     losses = []
 
@@ -66,7 +66,7 @@ def bench_quantization_term(benchmark, name, rng, scale):
     u = torch.from_numpy(rng.standard_normal((BATCH, N_BITS), dtype=np.float32)).requires_grad_()
     term = TERMS[name]()
     benchmark.group = "the quantisation term of those 39 batches, forward and backward"
-    benchmark.extra_info.update(row=name)
+    benchmark.extra_info.update(row=name, bytes=STEPS * u.nbytes)
 
     def epoch():
         for _ in range(scale(STEPS, 2)):
