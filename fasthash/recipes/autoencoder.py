@@ -39,7 +39,7 @@ class AutoencoderSettings(UnsupervisedSettings):
 
     distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
     steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
-    weight: float = option(0.1, "of the distance beside the share of the variance that is lost", minimum=0)
+    weight: float = option(0.01, "of the distance beside the share of the variance that is lost", minimum=0)
     reconstruction_steps: int = option(5, "before each step of the distance", minimum=1)
     activation: str = option("tanh", "tanh to {-1, +1}, or sigmoid to {0, 1}", choices=("tanh", "sigmoid"))
     target: str = option("balanced", "of idr: exact, or drawn for each batch", choices=("balanced", "bernoulli"))
@@ -62,9 +62,10 @@ def train_autoencoder(
     """Train an autoencoder whose code is near random bits in distribution, and measure what its codes retrieve.
 
     The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; inputs are from -1 to 1. By
-    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction;
-    `critic_steps` of the critic, if there is one; a step of the encoder on `weight` times the distance. One Adam has
-    the encoder's moments of both. With `steps` "sum" every step is on the sum of both, the paper's equation 11.
+    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction, as a
+    share of the inputs' variance; `critic_steps` of the critic, if there is one; a step of the encoder on `weight`
+    times the distance. One Adam has the encoder's moments of both. With `steps` "sum" every step is on the sum of
+    both, the paper's equation 11.
 
     With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
     sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
