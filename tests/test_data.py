@@ -736,7 +736,7 @@ def test_what_is_not_found_is_told_with_every_place(tmp_path, monkeypatch, name,
     assert (f"{tmp_path}/" if given else "$FASTHASH_DATA/") in message
     root = f"now {tmp_path}" if given else "neither is set"
     assert f"set the environment variable FASTHASH_DATA to the folder that holds it ({root})" in message
-    assert "Registered names: cifar10, cifar100, coco, fashion_mnist, imagenet100, mnist" in message
+    assert "Registered names: cifar10, cifar100, coco, digits, fashion_mnist, imagenet100, mnist" in message
 
 
 @pytest.mark.parametrize("path", ["sets/none.npz", "sets/none"])
