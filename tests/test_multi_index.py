@@ -211,6 +211,20 @@ def test_stats(rng, n_bits, layout, most):
     assert stats.probes[-1] < n
 
 
+def test_building_again_does_nothing_until_codes_are_added(rng):
+    codes = rng.integers(0, 256, (2000, 8), dtype=np.uint8)
+    index = fh.MultiIndex(64)
+    index.add(codes[:1000])
+    index.build()
+    tables = index._tables
+    index.build()
+    assert index._tables is tables
+    index.add(codes[1000:])
+    index.build()
+    assert index._tables is not tables
+    assert index.stats().n_indexed == 2000
+
+
 def test_repr(rng):
     index = filled(64, draw_codes(rng, 100, 0, 64, 0.5)[0], 5, layout="compact")
     assert repr(index) == "MultiIndex(n_bits=64, n_tables=5, layout='compact'): 100 codes, 100 of them in 5 tables"

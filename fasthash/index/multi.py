@@ -129,7 +129,8 @@ class MultiIndex(Index):
         if len(self) > MAX_INDEXED:
             raise ValueError(f"MultiIndex.build: expected at most {MAX_INDEXED} codes, got {len(self)}")
         with self._lock:
-            self._build(n_threads)
+            if self._tables is None or self._tables.n_codes < len(self):
+                self._build(n_threads)
 
     def stats(self) -> MultiIndexStats:
         """Return what the index consists of at the moment."""

@@ -1,0 +1,1 @@
+"""Reference trainings, one module a family."""
