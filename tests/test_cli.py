@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 import fasthash as fh
+from fasthash import cli
 from fasthash.cli import main
+from fasthash.recipes.networks import HashingNetwork
 
 
 def run(*arguments):
@@ -68,3 +72,90 @@ def test_demo_without_matplotlib(monkeypatch, tmp_path):
     assert result.exit_code == 1
     assert "pip install 'torch-fasthash[plots]'" in result.output
     assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture
+def arrays(tmp_path, digits):
+    """The digits as .npy files, the first 100 as queries, and a function from names to their paths."""
+    pixels, labels = digits
+    parts = {"queries": pixels[:100], "items": pixels[100:], "query_labels": labels[:100], "labels": labels[100:]}
+    for name, array in parts.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    np.savez(tmp_path / "several.npz", pixels)
+    return lambda name: str(tmp_path / name)
+
+
+def ran(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("method", cli.HASHERS)
+def test_from_embeddings_to_metrics(arrays, method, monkeypatch):
+    monkeypatch.setattr(cli, "ROWS_ENCODED_AT_ONCE", 700)
+    hasher = arrays("hasher.safetensors")
+    ran("fit", method, arrays("items.npy"), hasher, "--bits", "13")
+    for name in ("queries", "items"):
+        ran("encode", hasher, arrays(f"{name}.npy"), arrays(f"{name}-codes.npy"))
+    queries, codes = (np.load(arrays(f"{name}-codes.npy")) for name in ("queries", "items"))
+    assert np.array_equal(codes, fh.hashers.Hasher.load(hasher).encode(np.load(arrays("items.npy"))))
+    ids = 7 * np.arange(len(codes))
+    np.save(arrays("ids.npy"), ids)
+    for kind in cli.INDEXES:
+        options = ("--kind", kind, "--bits", "13", "--ids", arrays("ids.npy"))
+        assert "1697 codes of 13 bits" in ran("index", arrays("items-codes.npy"), arrays("index"), *options)
+        ran("search", arrays("index"), arrays("queries-codes.npy"), arrays("hits.npz"), "-k", "5")
+        expected = fh.hamming_topk(queries, codes, 5)
+        with np.load(arrays("hits.npz")) as hits:
+            assert np.array_equal(hits["distances"], expected.distances)
+            assert np.array_equal(hits["ids"], ids[expected.ids])
+        ran("search", arrays("index"), arrays("queries-codes.npy"), arrays("hits.npz"), "--radius", "2")
+        within = fh.hamming_radius(queries, codes, 2)
+        with np.load(arrays("hits.npz")) as hits:
+            assert np.array_equal(hits["offsets"], within.offsets)
+            assert np.array_equal(hits["ids"], ids[within.ids])
+    labelled = [arrays(f"{name}.npy") for name in ("queries-codes", "query_labels", "items-codes", "labels")]
+    output = ran("evaluate", *labelled, "--at", "50", "--ties", "index")
+    truth = [np.load(path) for path in labelled]
+    assert f"mAP@50               {fh.evaluate.mean_average_precision(*truth, at=50, ties='index'):.4f}" in output
+    assert f"precision_at_100     {fh.evaluate.precision_at(100, *truth, ties='index'):.4f}" in output
+
+
+def test_encodes_images_by_a_trained_network(arrays, digits):
+    torch.manual_seed(0)
+    network = HashingNetwork("cnn", (8, 8), 24)
+    network.save(arrays("network.safetensors"))
+    images = digits[0].reshape(-1, 8, 8).astype(np.uint8)
+    np.save(arrays("images.npy"), images)
+    ran("encode", arrays("network.safetensors"), arrays("images.npy"), arrays("codes.npy"))
+    with torch.inference_mode():
+        expected = fh.pack_bits(network.eval()(torch.from_numpy(images[:1000])))
+    assert np.array_equal(np.load(arrays("codes.npy"))[:1000], expected.numpy())
+    result = run("encode", arrays("network.safetensors"), arrays("items.npy"), arrays("new.npy"))
+    assert "expected items of shape [8, 8], got [64]" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "itq", "several.npz", "new"), "expected an array written by numpy.save"),
+        (("fit", "itq", "absent.npy", "new"), "does not exist"),
+        (("fit", "itq", "items.npy", "absent/new"), "expected a file in a folder that exists"),
+        (("fit", "itq", "items.npy", "new", "--bits", "65"), "expected n_bits"),
+        (("fit", "itq", "labels.npy", "new"), "floating-point"),
+        (("encode", "items.npy", "items.npy", "new"), "expected a hasher's or a network's safetensors file"),
+        (("index", "items.npy", "new"), "expected codes of dtype uint8"),
+        (("index", "labels.npy", "new"), "expected codes of shape [n, n_bits / 8]"),
+        (("search", "items.npy", "items.npy", "new"), "expected an index file"),
+        (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected query_codes of dtype uint8"),
+    ],
+)
+def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments, message):
+    before = sorted(tmp_path.iterdir())
+    files = (arrays(word) if "." in word or "new" in word else word for word in arguments)
+    result = run(*files)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert sorted(tmp_path.iterdir()) == before
