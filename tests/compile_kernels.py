@@ -5,6 +5,7 @@ Prints a JSON list of {"kernel", "arch", "constants", "registers", "spill_bytes"
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -18,6 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from fasthash.ops.hamming import kernel_triton as hamming
+from fasthash.ops.hamming import kernel_triton_count as counting
 from fasthash.ops.householder import kernel_triton as householder
 from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
@@ -25,24 +27,54 @@ from fasthash.ops.wasserstein import kernel_triton as wasserstein
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
-def cases():
-    """Yield (kernel, types of its run-time arguments, constants, warps)."""
+def hamming_cases():
     sizes = {"n": "i64", "n_words": "i32", "n_chunks": "i32", "n_bits": "i32"}
     pointers = {
-        "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32", 
+        "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32",
         "last_ptr": "*i32", "end_ptr": "*i64", "ids_ptr": "*i64",
     }  # fmt: skip
-    blocks = {"BLOCK": hamming.BLOCK, "BLOCKS_PER_CHUNK": hamming.BLOCKS_PER_CHUNK}
+    blocks = {"BLOCK": counting.BLOCK, "BLOCKS_PER_CHUNK": counting.BLOCKS_PER_CHUNK}
     for word in ("*i64", "*i32"):
         words = {"queries_ptr": word, "codes_ptr": word}
         for kernel, counts in (
-            (hamming.hamming_distance_kernel, {}),
-            (hamming.hamming_count_kernel, {}),
-            (hamming.hamming_chunk_count_kernel, {"below_ptr": "*i32", "at_ptr": "*i32"}),
-            (hamming.hamming_write_kernel, {"below_ptr": "*i64", "at_ptr": "*i64"}),
+            (counting.hamming_distance_kernel, {}),
+            (counting.hamming_count_kernel, {}),
+            (counting.hamming_chunk_count_kernel, {"below_ptr": "*i32", "at_ptr": "*i32"}),
+            (counting.hamming_write_kernel, {"below_ptr": "*i64", "at_ptr": "*i64"}),
         ):
             for bits in (64, 1024):
                 yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": 2 * bits}, 4
+
+    pointers = {"mask_ptr": "*u8", "signs_ptr": "*i8", "ones_ptr": "*i32", "overflow_ptr": "*i32"}
+    pointers |= {f"{name}_ptr": "*i64" for name in ("limits", "counts", "suspects", "hits", "best")}
+    sizes = {"n": "i64", "stride": "i64"}
+    sizes |= dict.fromkeys(
+        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_bits", "distance_bits"), "i32"
+    )
+    types = pointers | sizes
+    for tuned in itertools.chain.from_iterable(hamming.TUNING.values()):
+        scan, product, n_words = tuned["scan"], tuned["product"], tuned["up_to_bits"] // 64
+        for has_mask in (False, True):
+            constants = {"HAS_MASK": has_mask, "SAMPLE": has_mask} | hamming.scan_constants(n_words, scan)
+            words = {"queries_ptr": "*i64", "codes_ptr": "*i64"}
+            yield hamming.hamming_scan_kernel, types | words, constants, scan["warps"]
+            yield hamming.hamming_scan_kernel, types | words, constants | {"QUERIES": 1}, scan["warps"]
+            constants = {"HAS_MASK": has_mask} | hamming.product_constants(tuned["up_to_bits"], product)
+            options = {"num_warps": product["warps"], "num_stages": product["stages"]}
+            yield hamming.hamming_product_kernel, types | {"codes_ptr": "*i32"}, constants, options
+    constants = {"HAS_MASK": False, "SAMPLE": False} | hamming.scan_constants(3, scan)
+    yield hamming.hamming_scan_kernel, types | {"queries_ptr": "*i32", "codes_ptr": "*i32"}, constants, scan["warps"]
+    for word in ("*i64", "*i32"):
+        for queries, codes in ((1, 1), (8, 1), (1, 128)):
+            for block in (hamming.FEW, hamming.MANY):
+                constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"]}
+                words = {"queries_ptr": word, "codes_ptr": word}
+                yield hamming.hamming_select_kernel, types | words, constants, block["num_warps"]
+
+
+def cases():
+    """Yield (kernel, types of its run-time arguments, constants, warps or all options)."""
+    yield from hamming_cases()
     for word, infinity in (("*i16", 0x7F80), ("*i32", 0x7F800000), ("*i64", 0x7FF0000000000000), ("*u8", None)):
         types = {"x_ptr": word, "codes_ptr": "*u8", "nan_ptr": "*i32", "n": "i32", "n_bits": "i32"}
         strides = {"row_stride": "i32", "column_stride": "i32"}
@@ -86,7 +118,7 @@ def cases():
 
 
 def compile_kernel(
-    kernel, types: dict[str, str], constants: dict[str, object], warps: int, arch: int
+    kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int
 ) -> dict[str, object]:
     names = kernel.arg_names
     source = ASTSource(
@@ -94,7 +126,8 @@ def compile_kernel(
         signature={name: "constexpr" if name in constants else types[name] for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
     )
-    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps})
+    options = {"num_warps": options} if isinstance(options, int) else options
+    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()

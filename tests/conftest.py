@@ -49,3 +49,20 @@ def on_kernel_device(kernel, *tensors):
     """Move tensors to where a kernel takes them; Triton's interpreter takes them on the CPU."""
     device = DEVICE if kernel.devices == ("cuda",) else "cpu"
     return tuple(x if x is None else x.to(device) for x in tensors)
+
+
+def small_hamming_blocks(monkeypatch, ratio=4, **product):
+    """Let the Hamming kernels take blocks that Triton's interpreter gets through, and several of them a search."""
+    from fasthash.ops.hamming import kernel_triton, kernel_triton_count
+
+    if not os.environ.get("TRITON_INTERPRET"):
+        return
+    monkeypatch.setattr(kernel_triton_count, "BLOCK", 128)
+    monkeypatch.setattr(kernel_triton_count, "BLOCKS_PER_CHUNK", 2)
+    block = {"BLOCK": 128, "num_warps": 4}
+    for name, value in {"FEW": block, "MANY": {**block, "BLOCK": 64}, "FEW_QUERIES": 2, "PROGRAMS": 4}.items():
+        monkeypatch.setattr(kernel_triton, name, value)
+    scan = {"tile": 128, "queries": 2, "warps": 4, "ratio": ratio}
+    tiles = {"from_queries": 3, "queries": 4, "codes": 64, "depth": 64, "warps": 4, "stages": 2, "ratio": ratio}
+    width = {"up_to_bits": 4096, "scan": scan, "product": tiles | product}
+    monkeypatch.setattr(kernel_triton, "TUNING", {"default": [width]})

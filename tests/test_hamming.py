@@ -19,7 +19,7 @@ from fasthash import _core
 from fasthash.ops.arrays import to_tensor
 from fasthash.ops.hamming import KERNELS, NO_DISTANCE
 
-from .conftest import on_kernel_device, runnable
+from .conftest import on_kernel_device, runnable, small_hamming_blocks
 
 WIDTHS = [1, 3, 8, 9, 16, 24, 32, 64, 72, 128]  # bytes
 SIZES = [0, 1, 7, 31, 33, 300]
@@ -27,13 +27,8 @@ SIZES = [0, 1, 7, 31, 33, 300]
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Blocks that Triton's interpreter gets through, several a chunk and several chunks a search."""
     pytest.importorskip("triton")
-    from fasthash.ops.hamming import kernel_triton
-
-    if os.environ.get("TRITON_INTERPRET"):
-        monkeypatch.setattr(kernel_triton, "BLOCK", 128)
-        monkeypatch.setattr(kernel_triton, "BLOCKS_PER_CHUNK", 2)
+    small_hamming_blocks(monkeypatch)
 
 
 def random_codes(n, width, seed=0, alphabet=256):

@@ -1,227 +1,393 @@
-"""Hamming search on a GPU: selection by counting.
+"""Hamming search on a GPU: a filter by the distances of a sample, then selection among the few codes that pass.
 
-Distances are small integers, so the k nearest need no heap: a first pass counts the codes at each distance, which gives
-the distance of the k-th hit; a second counts, chunk by chunk, the codes below it and at it, so that every chunk knows
-where its hits go; a third writes them, in order of id.
+The k-th nearest code of a sample is at least as far as the k-th nearest of all. So a search is a series of passes over
+ever larger samples, the last of which is everything: each finds the codes within the limits that the one before gave,
+and from them each query's next limit. A pass that finds more than its lists hold gives a limit all the same.
 """
 
 from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
+from fasthash.ops.hamming.kernel_triton_count import (
+    ID_BITS,
+    ID_MASK,
+    _distances,
+    _eligible,
+    _popcount,
+    hamming_distance,
+    hamming_radius,
+    nearest_by_counting,
+    signed_words,
+)
 from fasthash.ops.hamming.op import NO_DISTANCE
 
-BLOCK = 1024  # codes compared at once
-BLOCKS_PER_CHUNK = 16  # what one program walks
+__all__ = ["hamming_distance", "hamming_radius", "hamming_topk"]
+
+TUNING = json.loads(Path(__file__).with_name("tuning.json").read_text())
+FEW_QUERIES = 128  # that are selected for by large programs
+FEW = {"BLOCK": 4096, "num_warps": 16}
+MANY = {"BLOCK": 1024, "num_warps": 4}
+PROGRAMS = 2048  # enough to fill a GPU
+LIST_BYTES = 2**28  # of the lists of the queries that are searched at once
+CHUNK_BYTES = 2**28  # of codes copied to the GPU at once
+NO_HIT = tl.constexpr(2**63 - 1)
+FAR = tl.constexpr(2**20)  # more than any distance
 
 
 @triton.jit
-def _popcount(x):
-    # Unsigned, or the compiler does not recognise it as one instruction.
-    if x.dtype == tl.uint64:
-        x -= (x >> 1) & 0x5555555555555555
-        x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333)
-        x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F
-        return ((x * 0x0101010101010101) >> 56).to(tl.int32)
+def _ids(positions, stride):
+    """The ids of a sample: the first of every `stride` groups of eight codes, whose mask is a byte."""
+    return (positions >> 3) * (8 * stride) + (positions & 7)
+
+
+@triton.jit
+def _bound(limits_ptr, rows, inside, first):
+    """The distance below which codes of ids from `first` on may be within the rows' limits."""
+    limit = tl.load(limits_ptr + rows, mask=inside, other=-1)
+    return (limit >> ID_BITS).to(tl.int32) + ((limit & ID_MASK) >= first).to(tl.int32)
+
+
+@triton.jit
+def _unsigned(words):
+    if words.dtype == tl.int64:
+        return words.to(tl.uint64, bitcast=True)
     else:
-        x -= (x >> 1) & 0x55555555
-        x = (x & 0x33333333) + ((x >> 2) & 0x33333333)
-        x = (x + (x >> 4)) & 0x0F0F0F0F
-        return ((x * 0x01010101) >> 24).to(tl.int32)
+        return words.to(tl.uint32, bitcast=True)
 
 
 @triton.jit
-def _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK: tl.constexpr):
-    distance = tl.zeros([BLOCK], dtype=tl.int32)
-    for w in range(n_words):
-        q = tl.load(queries_ptr + query * n_words + w)
-        c = tl.load(codes_ptr + ids * n_words + w, mask=ids < n, other=0)
-        if q.dtype == tl.int64:
-            distance += _popcount((q ^ c).to(tl.uint64, bitcast=True))
-        else:
-            distance += _popcount((q ^ c).to(tl.uint32, bitcast=True))
-    return distance
-
-
-@triton.jit
-def _eligible(mask_ptr, ids, n, HAS_MASK: tl.constexpr):
-    eligible = ids < n
-    if HAS_MASK:
-        byte = tl.load(mask_ptr + (ids >> 3), mask=eligible, other=0).to(tl.int32)
-        eligible = eligible & (((byte >> (ids & 7).to(tl.int32)) & 1) != 0)
-    return eligible
-
-
-@triton.jit
-def hamming_distance_kernel(queries_ptr, codes_ptr, distances_ptr, n, n_words, BLOCK: tl.constexpr):
-    query = tl.program_id(1).to(tl.int64)
-    ids = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
-    tl.store(distances_ptr + query * n + ids, distance, mask=ids < n)
-
-
-@triton.jit
-def hamming_count_kernel(
-    queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_bits,
-    HAS_MASK: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
+def hamming_scan_kernel(
+    queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr,
+    n, stride, n_queries, queries_per_program, capacity,
+    HAS_MASK: tl.constexpr, SAMPLE: tl.constexpr, N_WORDS: tl.constexpr, WORDS: tl.constexpr, CODES: tl.constexpr,
+    QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """Add to counts int64 [q, BINS] the eligible codes at each distance; the last bin takes the others."""
-    query = tl.program_id(1).to(tl.int64)
-    first = tl.program_id(0).to(tl.int64) * BLOCK * BLOCKS_PER_CHUNK
-    counts = tl.zeros([BINS], dtype=tl.int32)
-    for block in range(BLOCKS_PER_CHUNK):
-        ids = first + block * BLOCK + tl.arange(0, BLOCK)
-        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
-        distance = tl.where(_eligible(mask_ptr, ids, n, HAS_MASK), distance, BINS - 1)
-        counts += tl.histogram(distance, BINS)
-    tl.atomic_add(counts_ptr + query * BINS + tl.arange(0, BINS), counts.to(tl.int64))
+    """List the sample's codes that are within the limit of any of QUERIES queries, by popcounts.
+
+    A program keeps its codes in registers. Where the distance to a query is below the bound the difference is negative,
+    and one test of the union of signs serves all the queries.
+    """
+    begin = tl.program_id(0).to(tl.int64) * CODES
+    positions = begin + tl.arange(0, CODES)
+    ids = _ids(positions, stride) if SAMPLE else positions
+    first = _ids(begin, stride)
+    words = tl.arange(0, WORDS)
+    place = codes_ptr + ids[:, None] * N_WORDS + words[None, :]
+    if _ids(begin + CODES - 1, stride) < n:  # unmasked, they are read as vectors
+        codes = tl.load(place, mask=(words < N_WORDS)[None, :], other=0)
+    else:
+        codes = tl.load(place, mask=(ids < n)[:, None] & (words < N_WORDS)[None, :], other=0)
+    eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
+    low = tl.program_id(1) * queries_per_program
+    for start in range(low, tl.minimum(low + queries_per_program, n_queries), QUERIES):
+        signs = tl.zeros([CODES], dtype=tl.int32)
+        for i in tl.static_range(QUERIES):
+            row = tl.cast(start + i, tl.int64)
+            inside = row < n_queries
+            query = tl.load(queries_ptr + row * N_WORDS + words, mask=inside & (words < N_WORDS), other=0)
+            distance = tl.sum(_popcount(_unsigned(codes ^ query[None, :])), axis=1)
+            signs |= distance - _bound(limits_ptr, row, inside, first)
+        signs = tl.where(eligible, signs, 0)
+        if tl.min(signs, axis=0) < 0:
+            suspect = (signs < 0).to(tl.int64)
+            group = tl.cast(start // QUERIES, tl.int64)
+            n_suspects = tl.sum(suspect, axis=0)
+            at = tl.atomic_add(counts_ptr + group, n_suspects, sem="relaxed") + tl.cumsum(suspect, axis=0) - 1
+            tl.store(suspects_ptr + group * capacity + at, positions, mask=(suspect != 0) & (at < capacity))
 
 
 @triton.jit
-def hamming_chunk_count_kernel(
-    queries_ptr, codes_ptr, mask_ptr, last_ptr, below_ptr, at_ptr, n, n_words, n_chunks,
-    HAS_MASK: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
-):  # fmt: skip
-    """Write how many eligible codes of each chunk are below and at the query's last distance, int32 [q, n_chunks]."""
-    query = tl.program_id(1).to(tl.int64)
-    chunk = tl.program_id(0).to(tl.int64)
-    last = tl.load(last_ptr + query)
-    below = 0
-    at = 0
-    for block in range(BLOCKS_PER_CHUNK):
-        ids = (chunk * BLOCKS_PER_CHUNK + block) * BLOCK + tl.arange(0, BLOCK)
-        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
-        eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
-        below += tl.sum((eligible & (distance < last)).to(tl.int32), axis=0)
-        at += tl.sum((eligible & (distance == last)).to(tl.int32), axis=0)
-    tl.store(below_ptr + query * n_chunks + chunk, below)
-    tl.store(at_ptr + query * n_chunks + chunk, at)
+def _bits(codes_ptr, ids, n, step, N_WORDS: tl.constexpr, DEPTH: tl.constexpr):
+    """DEPTH bits of each code from bit step * DEPTH on, int8 [codes, DEPTH] of 0 and 1."""
+    words = step * (DEPTH // 32) + tl.arange(0, DEPTH // 32)
+    inside = (ids < n)[:, None] & (words < N_WORDS)[None, :]
+    codes = tl.load(codes_ptr + ids[:, None] * N_WORDS + words[None, :], mask=inside, other=0)
+    bits = (codes[:, :, None] >> tl.arange(0, 32)[None, None, :]) & 1
+    return tl.reshape(bits.to(tl.int8), [ids.shape[0], DEPTH])
 
 
 @triton.jit
-def hamming_write_kernel(
-    queries_ptr, codes_ptr, mask_ptr, last_ptr, below_ptr, at_ptr, end_ptr, distances_ptr, ids_ptr,
-    n, n_words, n_chunks,
-    HAS_MASK: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
+def hamming_product_kernel(
+    signs_ptr, ones_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr,
+    n, stride, n_queries, queries_per_program, capacity,
+    HAS_MASK: tl.constexpr, N_WORDS: tl.constexpr, STEPS: tl.constexpr, DEPTH: tl.constexpr,
+    CODES: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """Write a chunk's hits: those below `last` from below[chunk] on, those at it from at[chunk] to end."""
-    query = tl.program_id(1).to(tl.int64)
-    chunk = tl.program_id(0).to(tl.int64)
-    last = tl.load(last_ptr + query)
-    end = tl.load(end_ptr + query)
-    next_below = tl.load(below_ptr + query * n_chunks + chunk)
-    next_at = tl.load(at_ptr + query * n_chunks + chunk)
-    for block in range(BLOCKS_PER_CHUNK):
-        ids = (chunk * BLOCKS_PER_CHUNK + block) * BLOCK + tl.arange(0, BLOCK)
+    """List for each query the blocks of CODES codes of the sample that have one within its limit, by int8 products.
+
+    With the query's bits as 1 - 2 bit and the code's as they are, the distance is the product and the query's ones.
+    """
+    block = tl.program_id(0)
+    positions = block.to(tl.int64) * CODES + tl.arange(0, CODES)
+    ids = _ids(positions, stride)
+    first = _ids(block.to(tl.int64) * CODES, stride)
+    eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
+    depth = tl.arange(0, DEPTH)
+    if STEPS == 1:
+        bits = _bits(codes_ptr, ids, n, 0, N_WORDS, DEPTH)
+    low = tl.program_id(1) * queries_per_program
+    for start in range(low, tl.minimum(low + queries_per_program, n_queries), QUERIES):
+        rows = tl.cast(start + tl.arange(0, QUERIES), tl.int64)
+        inside = rows < n_queries
+        products = tl.zeros([QUERIES, CODES], dtype=tl.int32)
+        for step in range(STEPS):
+            if STEPS > 1:
+                bits = _bits(codes_ptr, ids, n, step, N_WORDS, DEPTH)
+            place = signs_ptr + rows[:, None] * (STEPS * DEPTH) + (step * DEPTH + depth)[None, :]
+            signs = tl.load(place, mask=inside[:, None], other=0)
+            products = tl.dot(signs, tl.trans(bits), products, out_dtype=tl.int32)
+        if HAS_MASK:
+            products = tl.where(eligible[None, :], products, FAR)
+        nearest = tl.min(products, axis=1) + tl.load(ones_ptr + rows, mask=inside, other=0)
+        suspect = nearest < _bound(limits_ptr, rows, inside, first)
+        at = tl.atomic_add(counts_ptr + rows, 1, mask=suspect, sem="relaxed")
+        tl.store(suspects_ptr + rows * capacity + at, block.to(tl.int64), mask=suspect & (at < capacity))
+
+
+@triton.jit
+def hamming_select_kernel(
+    queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr, hits_ptr, best_ptr, overflow_ptr,
+    n, stride, k, n_words, listed, capacity, id_bits, distance_bits,
+    HAS_MASK: tl.constexpr, QUERIES: tl.constexpr, CODES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Write a query's k nearest codes to best [k], in any order, and the k-th to limits, from its suspects.
+
+    QUERIES queries share a list of `listed` places, each standing for CODES codes of the sample. `overflow` becomes 1
+    if the list or hits [capacity] was too short; best then holds some of the codes within the limit.
+    """
+    query = tl.program_id(0).to(tl.int64)
+    limit = tl.load(limits_ptr + query)
+    n_suspects = tl.load(counts_ptr + query // QUERIES)
+    hits_ptr += query * capacity
+    best_ptr += query * k
+    suspects_ptr += query // QUERIES * listed
+    lanes = tl.arange(0, BLOCK).to(tl.int64)
+
+    n_hits = tl.zeros([], dtype=tl.int64)
+    end = tl.minimum(n_suspects, listed) * CODES
+    for start in range(0, end, BLOCK):
+        inside = start + lanes < end
+        suspects = tl.load(suspects_ptr + (start + lanes) // CODES, mask=inside, other=0)
+        ids = _ids(suspects * CODES + (start + lanes) % CODES, stride)
         distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
-        eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
-        is_below = eligible & (distance < last)
-        is_at = eligible & (distance == last)
-        position = tl.where(
-            is_below,
-            next_below + tl.cumsum(is_below.to(tl.int64), axis=0) - 1,
-            next_at + tl.cumsum(is_at.to(tl.int64), axis=0) - 1,
-        )
-        taken = is_below | (is_at & (position < end))
-        tl.store(distances_ptr + position, distance, mask=taken)
-        tl.store(ids_ptr + position, ids, mask=taken)
-        next_below += tl.sum(is_below.to(tl.int64), axis=0)
-        next_at += tl.sum(is_at.to(tl.int64), axis=0)
+        hits = distance.to(tl.int64) << ID_BITS | ids
+        hit = inside & _eligible(mask_ptr, ids, n, HAS_MASK) & (hits <= limit)
+        at = n_hits + tl.cumsum(hit.to(tl.int64), axis=0) - 1
+        tl.store(hits_ptr + at, hits, mask=hit & (at < capacity))
+        n_hits += tl.sum(hit.to(tl.int64), axis=0)
+    tl.store(overflow_ptr + query, ((n_suspects > listed) | (n_hits > capacity)).to(tl.int32))
+    n_hits = tl.minimum(n_hits, capacity)
+    tl.debug_barrier()  # the program reads what its other threads wrote
+
+    if n_hits >= k:
+        limit = tl.zeros([], dtype=tl.int64)
+        for i in range(distance_bits + id_bits):
+            bit = tl.where(i < distance_bits, ID_BITS + distance_bits - 1 - i, distance_bits + id_bits - 1 - i)
+            trial = limit | (tl.full([], 1, tl.int64) << bit.to(tl.int64))
+            below = tl.zeros([BLOCK], dtype=tl.int32)
+            for start in range(0, n_hits, BLOCK):
+                hits = tl.load(hits_ptr + start + lanes, mask=start + lanes < n_hits, other=NO_HIT)
+                below += (hits < trial).to(tl.int32)
+            limit = tl.where(tl.sum(below, axis=0) < k, trial, limit)
+        tl.store(limits_ptr + query, limit)
+    n_best = tl.zeros([], dtype=tl.int64)
+    for start in range(0, n_hits, BLOCK):
+        hits = tl.load(hits_ptr + start + lanes, mask=start + lanes < n_hits, other=NO_HIT)
+        hit = (start + lanes < n_hits) & (hits <= limit)
+        tl.store(best_ptr + n_best + tl.cumsum(hit.to(tl.int64), axis=0) - 1, hits, mask=hit)
+        n_best += tl.sum(hit.to(tl.int64), axis=0)
 
 
-def _words(codes: torch.Tensor) -> torch.Tensor:
-    """Return codes as int64 or int32 [n, n_words], zero-padded to whole words."""
-    n_bytes = codes.shape[1]
-    if n_bytes % 4:
-        codes = torch.nn.functional.pad(codes, (0, -n_bytes % 4))
-    if not codes.is_contiguous() or codes.data_ptr() % 8 or codes.numel() == 0:  # an empty tensor may have stride 0
-        codes = codes.clone(memory_format=torch.contiguous_format)
-    return codes.view(torch.int32 if codes.shape[1] % 8 else torch.int64)
+def _tuned(device: torch.device, n_bits: int) -> dict[str, Any]:
+    """Return the entry of the table for a device and a width."""
+    capability = "{}.{}".format(*torch.cuda.get_device_capability(device)) if device.type == "cuda" else ""
+    widths: list[dict[str, Any]] = TUNING.get(capability, TUNING["default"])
+    return next(entry for entry in widths if n_bits <= entry["up_to_bits"])
 
 
-def _write_hits(
+def scan_constants(n_words: int, tuned: dict[str, Any]) -> dict[str, int]:
+    """Return the constants of `hamming_scan_kernel`."""
+    words = triton.next_power_of_2(n_words)
+    return {"N_WORDS": n_words, "WORDS": words, "CODES": max(8, tuned["tile"] // words), "QUERIES": tuned["queries"]}
+
+
+def product_constants(n_bits: int, tuned: dict[str, Any]) -> dict[str, int]:
+    """Return the constants of `hamming_product_kernel`."""
+    depth = min(tuned["depth"], max(32, triton.next_power_of_2(n_bits)))
+    steps = triton.cdiv(n_bits, depth)
+    return {
+        "N_WORDS": n_bits // 32,
+        "STEPS": steps,
+        "DEPTH": depth,
+        "CODES": tuned["codes"],
+        "QUERIES": tuned["queries"],
+    }
+
+
+def _signs(queries: torch.Tensor, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return 1 - 2 bit for the bits of the queries, zeros beyond, int8 [q, columns], and how many are one int32 [q]."""
+    bits = (queries.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=queries.device)) & 1
+    signs = 1 - 2 * bits.flatten(1).to(torch.int8)
+    return torch.nn.functional.pad(signs, (0, columns - signs.shape[1])), bits.sum((1, 2), dtype=torch.int32)
+
+
+def _sample_size(n: int, stride: int) -> int:
+    return n if stride == 1 else 8 * triton.cdiv(triton.cdiv(n, 8), stride)
+
+
+def _strides(n: int, capacity: int, ratio: int) -> list[int]:
+    """Return the strides of the samples, from one that fits in the lists to 1."""
+    strides = [1]
+    while _sample_size(n, strides[0]) > capacity:
+        strides.insert(0, strides[0] * ratio)
+    return strides
+
+
+def _filter(
     queries: torch.Tensor,
     codes: torch.Tensor,
     mask: torch.Tensor | None,
-    last: torch.Tensor,
-    hits_at_last: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Collect the codes below each query's `last` distance and the first `hits_at_last` at it.
+    limits: torch.Tensor,
+    best: torch.Tensor,
+    sampled: bool,
+) -> torch.Tensor:
+    """Write the nearest codes of every query that are within its limit to `best` int64 [q, k], in any order.
 
-    Returns each query's offset int64 [q + 1], then its hits' distances int32 and ids int64, sorted by (distance, id).
+    Lowers `limits` int64 [q] to what was learnt of the k-th. Returns int32 [q], 1 where `best` is not to be trusted.
     """
-    n_queries, (n, n_words) = queries.shape[0], codes.shape
-    n_chunks = triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK)
-    grid = (n_chunks, n_queries)
-    options = {"HAS_MASK": mask is not None, "BLOCK": BLOCK, "BLOCKS_PER_CHUNK": BLOCKS_PER_CHUNK}
-    last = last.to(torch.int32)
-    chunk_counts = torch.empty((2, n_queries, n_chunks), dtype=torch.int32, device=codes.device)
-    if n_chunks:
-        hamming_chunk_count_kernel[grid](queries, codes, mask, last, *chunk_counts, n, n_words, n_chunks, **options)
-    totals = chunk_counts.sum(dim=2)  # int64 [2, q]
-    n_below, n_at = totals[0], torch.minimum(totals[1], hits_at_last)
-    offsets = torch.zeros(n_queries + 1, dtype=torch.int64, device=codes.device)
-    offsets[1:] = (n_below + n_at).cumsum(0)
-    starts = torch.stack([offsets[:-1], offsets[:-1] + n_below])  # of the hits below and at the last distance
-    positions = (chunk_counts.cumsum(2) - chunk_counts + starts[:, :, None]).contiguous()
-    n_hits = int(offsets[-1])
-    distances = torch.empty(n_hits, dtype=torch.int32, device=codes.device)
-    ids = torch.empty(n_hits, dtype=torch.int64, device=codes.device)
-    if n_hits:
-        hamming_write_kernel[grid](
-            queries, codes, mask, last, *positions, offsets[1:].contiguous(), distances, ids,
-            n, n_words, n_chunks, **options,
-        )  # fmt: skip
-    query = torch.repeat_interleave(torch.arange(n_queries, device=codes.device), offsets.diff(), output_size=n_hits)
-    order = (query << 13 | distances).sort(stable=True).indices  # 13 bits hold any distance
-    return offsets, distances[order], ids[order]
+    (n_queries, k), (n, n_words), device = best.shape, codes.shape, codes.device
+    n_bits = n_words * codes.itemsize * 8
+    tuned = _tuned(device, n_bits)
+    by_product = n_queries >= tuned["product"]["from_queries"]
+    options = tuned["product" if by_product else "scan"]
+    if by_product:
+        kernel, constants = hamming_product_kernel, product_constants(n_bits, options)
+        signs, ones = _signs(queries, constants["STEPS"] * constants["DEPTH"])
+        given, words = (signs, ones), codes.view(torch.int32)
+        launch = {"num_warps": options["warps"], "num_stages": options["stages"]}
+        select = {"QUERIES": 1, "CODES": constants["CODES"]}
+    else:
+        kernel, constants = hamming_scan_kernel, scan_constants(n_words, options)
+        constants["QUERIES"] = min(constants["QUERIES"], triton.next_power_of_2(n_queries))
+        given, words = (queries,), codes
+        launch = {"num_warps": options["warps"]}
+        select = {"QUERIES": constants["QUERIES"], "CODES": 1}
+
+    capacity = min(n, options["ratio"] * (k + 8 * math.isqrt(k) + 16))
+    strides = _strides(n, capacity, options["ratio"]) if sampled else [1]
+    size = triton.cdiv(max(1, LIST_BYTES // (16 * capacity)), constants["QUERIES"]) * constants["QUERIES"]
+    size = min(size, triton.cdiv(n_queries, constants["QUERIES"]) * constants["QUERIES"])
+    counts = torch.empty((len(strides), size // select["QUERIES"]), dtype=torch.int64, device=device)
+    suspects = torch.empty((size // select["QUERIES"], select["QUERIES"] * capacity), dtype=torch.int64, device=device)
+    hits = torch.empty((size, capacity), dtype=torch.int64, device=device)
+    overflow = torch.empty(n_queries, dtype=torch.int32, device=device)
+    for first in range(0, n_queries, size):
+        part = slice(first, first + size)
+        m = len(queries[part])
+        tiles = triton.cdiv(m, constants["QUERIES"])
+        counts.zero_()
+        for count, stride in zip(counts, strides, strict=True):
+            n_blocks = triton.cdiv(_sample_size(n, stride), constants["CODES"])
+            tiles_per_program = triton.cdiv(tiles, min(tiles, triton.cdiv(PROGRAMS, n_blocks)))
+            sample = {} if by_product else {"SAMPLE": stride > 1}
+            kernel[(n_blocks, triton.cdiv(tiles, tiles_per_program))](
+                *(x[part] for x in given), words, mask, limits[part], count, suspects,
+                n, stride, m, tiles_per_program * constants["QUERIES"], suspects.shape[1],
+                HAS_MASK=mask is not None, **constants, **sample, **launch,
+            )  # fmt: skip
+            hamming_select_kernel[(m,)](
+                queries[part], codes, mask, limits[part], count, suspects, hits, best[part], overflow[part],
+                n, stride, k, n_words, suspects.shape[1], capacity, (n - 1).bit_length(), n_bits.bit_length(),
+                HAS_MASK=mask is not None, **select, **(FEW if m <= FEW_QUERIES else MANY),
+            )  # fmt: skip
+    return overflow
 
 
-def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 0) -> torch.Tensor:
-    """Return int32 [q, n]."""
-    n_queries, n = queries.shape[0], codes.shape[0]
-    distances = torch.empty((n_queries, n), dtype=torch.int32, device=codes.device)
-    if distances.numel():
-        queries, codes = _words(queries), _words(codes)
-        grid = (triton.cdiv(n, BLOCK), n_queries)
-        hamming_distance_kernel[grid](queries, codes, distances, n, codes.shape[1], BLOCK=BLOCK)
-    return distances
+def _nearest(
+    queries: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None, limits: torch.Tensor, k: int
+) -> torch.Tensor:
+    """Return the nearest codes of every query that are within its limit, int64 [q, k] in any order, then NO_HIT.
+
+    Where lists overflow, the filter runs once more from the limits that it arrived at, and then counting answers.
+    """
+    best = limits.new_full((len(queries), k), NO_HIT.value)
+    if best.numel() == 0 or len(codes) == 0:
+        return best
+    again = _filter(queries, codes, mask, limits, best, sampled=True).nonzero()[:, 0]
+    if len(again):
+        queries, limits = queries[again], limits[again]
+        second = limits.new_full((len(again), k), NO_HIT.value)
+        left = _filter(queries, codes, mask, limits, second, sampled=False).nonzero()[:, 0]
+        if len(left):
+            second[left] = nearest_by_counting(queries[left], codes, mask, k)
+        best[again] = second
+    return best
+
+
+def _parts(
+    codes: torch.Tensor, mask: torch.Tensor | None, device: torch.device, size: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
+    """Yield first id, words and mask of every `size` codes, a multiple of 8, on the device.
+
+    On a GPU the next are copied on a stream of their own while these are searched.
+    """
+    copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+    if copies is not None:
+        copies.wait_stream(torch.cuda.current_stream(device))
+
+    def copy(first: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        with torch.cuda.stream(copies):
+            words = signed_words(codes[first : first + size].to(device, non_blocking=True))
+            bits = None if mask is None else mask[first // 8 : (first + size) // 8].to(device, non_blocking=True)
+        return words, bits
+
+    ahead = copy(0)
+    for first in range(0, len(codes), size):
+        words, bits = ahead
+        if copies is not None:
+            search = torch.cuda.current_stream(device)
+            search.wait_stream(copies)
+            for x in ahead:
+                if x is not None:
+                    x.record_stream(search)
+        if first + size < len(codes):
+            ahead = copy(first + size)
+        yield first, words, bits
+
+
+def nearest(
+    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, chunk: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return int32 and int64 [q, k], searching all codes at once or `chunk` at a time, a multiple of 8."""
+    words = signed_words(queries)
+    best = torch.full((len(queries), k), NO_HIT.value, dtype=torch.int64, device=queries.device)
+    parts = [(0, signed_words(codes), mask)] if chunk is None else _parts(codes, mask, queries.device, chunk)
+    with torch.cuda.device_of(queries):
+        for first, part, bits in parts:
+            limits = torch.where(best[:, -1] == NO_HIT.value, best[:, -1], best[:, -1] - first)
+            hits = _nearest(words, part, bits, limits, k)
+            hits = torch.where(hits == NO_HIT.value, hits, hits + first)
+            best = (hits if first == 0 else torch.cat([best, hits], dim=1)).sort(dim=1).values[:, :k]
+    found = best != NO_HIT.value
+    distances = torch.where(found, best >> ID_BITS.value, NO_DISTANCE).to(torch.int32)
+    return distances, torch.where(found, best & ID_MASK.value, -1)
 
 
 def hamming_topk(
     queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None = None, threads: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return int32 and int64 [q, k]."""
-    n_queries, n, n_bits = queries.shape[0], codes.shape[0], codes.shape[1] * 8
-    out_distances = torch.full((n_queries, k), NO_DISTANCE, dtype=torch.int32, device=codes.device)
-    out_ids = torch.full((n_queries, k), -1, dtype=torch.int64, device=codes.device)
-    if n_queries == 0 or n == 0:
-        return out_distances, out_ids
-    queries, codes = _words(queries), _words(codes)
-    bins = triton.next_power_of_2(n_bits + 2)
-    counts = torch.zeros((n_queries, bins), dtype=torch.int64, device=codes.device)
-    grid = (triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK), n_queries)
-    hamming_count_kernel[grid](
-        queries, codes, mask, counts, n, codes.shape[1], n_bits,
-        HAS_MASK=mask is not None, BINS=bins, BLOCK=BLOCK, BLOCKS_PER_CHUNK=BLOCKS_PER_CHUNK,
-    )  # fmt: skip
-    up_to = counts[:, : n_bits + 1].cumsum(1)
-    wanted = up_to[:, -1:].clamp(max=k)
-    last = torch.searchsorted(up_to, wanted)[:, 0]
-    below = torch.where(last > 0, up_to.gather(1, (last - 1).clamp(min=0)[:, None])[:, 0], 0)
-    offsets, distances, ids = _write_hits(queries, codes, mask, last, wanted[:, 0] - below)
-    query = torch.repeat_interleave(torch.arange(n_queries, device=codes.device), offsets.diff(), output_size=len(ids))
-    column = torch.arange(len(ids), device=codes.device) - offsets[query]
-    out_distances[query, column] = distances
-    out_ids[query, column] = ids
-    return out_distances, out_ids
+    """Return int32 and int64 [q, k]; `codes` and `mask` may lie in the memory of the CPU.
 
-
-def hamming_radius(
-    queries: torch.Tensor, codes: torch.Tensor, radius: int, mask: torch.Tensor | None = None, threads: int = 0
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return int64 [q + 1], int32 [hits] and int64 [hits]."""
-    last = torch.full((queries.shape[0],), min(radius, codes.shape[1] * 8) + 1, dtype=torch.int32, device=codes.device)
-    return _write_hits(_words(queries), _words(codes), mask, last, torch.zeros_like(last, dtype=torch.int64))
+    Codes that are elsewhere, or not of whole words, are copied in chunks.
+    """
+    whole = codes.device == queries.device and codes.shape[1] % 4 == 0
+    return nearest(queries, codes, k, mask, None if whole else max(8, CHUNK_BYTES // codes.shape[1] // 8 * 8))

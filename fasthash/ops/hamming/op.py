@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -77,7 +80,7 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
 
 def hamming_topk(
     queries: Array,
-    codes: Array,
+    codes: Array | Sequence[Array],
     k: int,
     *,
     mask: Array | None = None,
@@ -93,9 +96,13 @@ def hamming_topk(
 
     Args:
         queries: packed codes, uint8 [q, n_bits / 8].
-        codes: packed codes, uint8 [n, n_bits / 8], on the same device.
+        codes: packed codes, uint8 [n, n_bits / 8], on the same device. For queries on a GPU they may also be in the
+            memory of the CPU, of any size: they are copied in chunks, and in pinned memory the next chunk is copied
+            while one is searched. A list or tuple of such arrays is searched as if they were one, each on the GPU it
+            lies on, all GPUs at the same time, or else where the queries are.
         k: how many hits a query gets, at least 1; may exceed n.
-        mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
+        mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order; where the
+            codes are, or anywhere for a list of codes.
         threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
@@ -109,9 +116,53 @@ def hamming_topk(
     """
     where = "hamming_topk"
     k = check_integer(where, "k", k, 1)
-    q, c, n_threads = check_search(where, queries, codes, threads)
-    distances, ids = dispatch(KERNELS, where, c, kernel)(q, c, k, mask_bits(where, mask, c), n_threads)
+    if isinstance(codes, (list, tuple)):
+        distances, ids = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
+    else:
+        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=True)
+        distances, ids = dispatch(KERNELS, where, q, kernel)(q, c, k, mask_bits(where, mask, c), n_threads)
     return Hits(as_given(distances, queries), as_given(ids, queries))
+
+
+def _topk_of_shards(
+    where: str,
+    queries: Array,
+    codes: Sequence[Array],
+    k: int,
+    mask: Array | None,
+    threads: int | None,
+    kernel: str | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Search each of several arrays of codes and merge the hits; ids count through them."""
+    if not codes:
+        raise ValueError(f"{where}: expected codes of at least one array, got an empty {type(codes).__name__}")
+    q = to_tensor(where, "queries", queries)
+    check_codes(where, "queries", q)
+    shards = [to_tensor(where, f"codes[{i}]", shard) for i, shard in enumerate(codes)]
+    for i, shard in enumerate(shards):
+        check_codes(where, f"codes[{i}]", shard)
+        check_same_width(where, "queries", q, f"codes[{i}]", shard)
+    lengths = [len(shard) for shard in shards]
+    masks = [None] * len(shards) if mask is None else _mask_flags(where, mask, sum(lengths)).split(lengths)
+
+    def search(shard: torch.Tensor, flags: torch.Tensor | None) -> Hits:
+        device = q.device if shard.device.type == "cpu" else shard.device
+        flags = None if flags is None else flags.to(shard.device)
+        hits = hamming_topk(q.to(device), shard, k, mask=flags, threads=threads, kernel=kernel)
+        return Hits(*(x.to(q.device) for x in hits))
+
+    if len({shard.device for shard in shards}) == 1:
+        found = [search(shard, flags) for shard, flags in zip(shards, masks, strict=True)]
+    else:
+        with ThreadPoolExecutor(len(shards)) as pool:
+            found = list(pool.map(search, shards, masks))
+    starts = [0, *itertools.accumulate(lengths)]
+    distances = torch.cat([hits.distances for hits in found], dim=1)
+    ids = torch.cat(
+        [torch.where(hits.ids < 0, -1, hits.ids + first) for hits, first in zip(found, starts, strict=False)], 1
+    )
+    order = distances.sort(dim=1, stable=True).indices[:, :k]
+    return distances.gather(1, order), ids.gather(1, order)
 
 
 def hamming_radius(
@@ -149,14 +200,18 @@ def hamming_radius(
 
 
 def check_search(
-    where: str, queries: Array, codes: Array, threads: int | None
+    where: str, queries: Array, codes: Array, threads: int | None, from_cpu: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Return queries and codes as tensors that fit each other, and the number of threads, 0 by default."""
+    """Return queries and codes as tensors that fit each other, and the number of threads, 0 by default.
+
+    With `from_cpu`, codes in the memory of the CPU fit queries on a GPU.
+    """
     q, c = to_tensor(where, "queries", queries), to_tensor(where, "codes", codes)
     check_codes(where, "queries", q)
     check_codes(where, "codes", c)
     check_same_width(where, "queries", q, "codes", c)
-    check_device(where, "queries", q, c.device)
+    if not (from_cpu and q.device.type == "cuda" and c.device.type == "cpu"):
+        check_device(where, "queries", q, c.device)
     return q, c, 0 if threads is None else check_integer(where, "threads", threads, 1, 4096)
 
 
@@ -164,18 +219,30 @@ def mask_bits(where: str, mask: Array | None, codes: torch.Tensor) -> torch.Tens
     """Return the mask as bits, uint8 [ceil(n / 8)]."""
     if mask is None:
         return None
-    n = codes.shape[0]
+    m = _check_mask(where, mask, codes.shape[0])
+    check_device(where, "mask", m, codes.device)
+    if m.dtype == torch.uint8:
+        return m
+    packed: torch.Tensor = pack_bits(m[None])[0]
+    return packed
+
+
+def _mask_flags(where: str, mask: Array, n: int) -> torch.Tensor:
+    """Return the mask as bool [n]."""
+    m = _check_mask(where, mask, n)
+    if m.dtype == torch.uint8:
+        m = ((m[:, None] >> torch.arange(8, dtype=torch.uint8, device=m.device)) & 1).flatten()[:n].bool()
+    return m
+
+
+def _check_mask(where: str, mask: Array, n: int) -> torch.Tensor:
     m = to_tensor(where, "mask", mask)
     if m.dtype not in (torch.bool, torch.uint8):
         raise TypeError(f"{where}: expected mask of dtype bool [n] or uint8 [ceil(n / 8)], got {dtype_name(m)}")
     expected = [n] if m.dtype == torch.bool else [(n + 7) // 8]
     if list(m.shape) != expected:
         raise ValueError(f"{where}: expected mask of shape {expected} for {n} codes, got {list(m.shape)}")
-    check_device(where, "mask", m, codes.device)
-    if m.dtype == torch.uint8:
-        return m
-    packed: torch.Tensor = pack_bits(m[None])[0]
-    return packed
+    return m
 
 
 def _distance_fake(queries: torch.Tensor, codes: torch.Tensor, threads: int) -> torch.Tensor:

@@ -1,0 +1,209 @@
+"""The GPU's search by filtering: its two filters, its samples, what it does when lists overflow, chunks and shards."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+import fasthash as fh
+from fasthash.ops.hamming import reference
+
+from .conftest import DEVICE, small_hamming_blocks
+
+pytest.importorskip("triton")
+
+from fasthash.ops.hamming import kernel_triton
+
+FILTERS = {"scan": {"from_queries": 2**31}, "product": {"from_queries": 1}}
+interpreted = pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason="needs the interpreter's order")
+
+
+@pytest.fixture(params=FILTERS)
+def filtered_by(request, monkeypatch):
+    """Either filter, with samples of every second, fourth, ... group of codes."""
+    small_hamming_blocks(monkeypatch, ratio=2, **FILTERS[request.param])
+    return request.param
+
+
+def random_codes(n, width, seed=0, alphabet=256):
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, alphabet, (n, width), dtype=np.uint8))
+
+
+def ascending(n, descending=False):
+    """64-bit codes whose number of ones grows."""
+    ones = np.sort(np.random.default_rng(3).integers(0, 65, n))
+    return torch.from_numpy(np.packbits(np.arange(64) < ones[:: -1 if descending else 1, None], axis=1))
+
+
+def in_odd_groups(n):
+    """64-bit codes: all ones in every second group of eight, where samples look, and nearer and nearer to 0 between."""
+    codes = ascending(n, descending=True)
+    codes[(torch.arange(n) // 8) % 2 == 0] = 255
+    return codes
+
+
+DATA = {
+    "random": lambda n: random_codes(n, 8),
+    "ties": lambda n: random_codes(n, 4, alphabet=2),
+    "equal": lambda n: torch.zeros((n, 8), dtype=torch.uint8),
+    "ascending": ascending,
+    "descending": lambda n: ascending(n, descending=True),
+    "hidden": in_odd_groups,
+}
+
+
+def masks(n):
+    return {"none": None, "sparse": torch.arange(n) % 7 == 2, "range": (torch.arange(n) - n // 2).abs() < 12}
+
+
+def assert_as_reference(queries, codes, k, mask=None, search=kernel_triton.hamming_topk):
+    bits = None if mask is None else fh.pack_bits(mask[None])[0]
+    expected = reference.hamming_topk(queries, codes, k, bits)
+    given = [None if x is None else x.to(DEVICE) for x in (queries, codes, bits)]
+    for found, wanted in zip(search(*given[:2], k, given[2]), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        assert torch.equal(found.cpu(), wanted)
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("mask", ["none", "sparse", "range"])
+def test_filters_agree_with_the_reference(filtered_by, data, mask):
+    codes = DATA[data](420)
+    queries = torch.cat([codes[[5]], random_codes(2, codes.shape[1], seed=1), torch.zeros_like(codes[:1])])
+    assert_as_reference(queries, codes, 3, masks(420)[mask])
+
+
+@pytest.mark.parametrize("width", [1, 2, 6, 12, 24, 100, 512])
+def test_filters_take_every_width(filtered_by, width):
+    assert_as_reference(random_codes(3, width, seed=1), random_codes(203, width), 2)
+
+
+@pytest.mark.parametrize("k", [60, 130, 150])
+def test_many_hits_of_few_codes(filtered_by, k):
+    assert_as_reference(random_codes(2, 8, seed=1), random_codes(130, 8), k)
+
+
+def test_queries_are_searched_in_groups(filtered_by, monkeypatch):
+    monkeypatch.setattr(kernel_triton, "LIST_BYTES", 1)
+    assert_as_reference(random_codes(9, 8, seed=1), random_codes(130, 8), 1)
+
+
+@interpreted
+def test_filters_see_few_codes_where_codes_are_random(filtered_by, monkeypatch):
+    """Samples lower the limit: the lists of the last pass, of all codes, are short, and nothing is searched again."""
+    calls = spy(monkeypatch)
+    codes = random_codes(4_000, 8)
+    assert_as_reference(codes[:2], codes, 1)
+    assert calls == ["_filter"]
+
+
+def spy(monkeypatch):
+    """The names of the searches that are run, in order."""
+    calls = []
+    for name in ("_filter", "nearest_by_counting"):
+        function = getattr(kernel_triton, name)
+
+        def called(*args, name=name, function=function, **options):
+            calls.append(name)
+            return function(*args, **options)
+
+        monkeypatch.setattr(kernel_triton, name, called)
+    return calls
+
+
+@interpreted
+def test_lists_that_overflow_cost_only_time(filtered_by, monkeypatch):
+    """Samples see none of the near codes; those that the lists hold are the farthest of these, and then the nearest."""
+    calls = spy(monkeypatch)
+    query = torch.zeros((1, 8), dtype=torch.uint8)
+    assert_as_reference(query, in_odd_groups(1_000), 1)
+    assert calls == ["_filter", "_filter", "nearest_by_counting"]
+    calls.clear()
+    assert_as_reference(query, torch.where(in_odd_groups(1_000) == 255, 255, 1).to(torch.uint8), 1)
+    assert calls == ["_filter", "_filter"]
+
+
+@pytest.mark.parametrize("width", [8, 6])
+@pytest.mark.parametrize("chunk", [8, 64, 1000])
+def test_chunks_are_searched_as_one(monkeypatch, width, chunk):
+    small_hamming_blocks(monkeypatch, ratio=2)
+    codes = random_codes(150, width, alphabet=3)
+
+    def search(queries, codes, k, mask):
+        return kernel_triton.nearest(queries, codes, k, mask, chunk)
+
+    assert_as_reference(random_codes(3, width, seed=1, alphabet=3), codes, 5, search=search)
+    assert_as_reference(random_codes(2, width, seed=1, alphabet=3), codes, 5, torch.arange(150) > 140, search=search)
+    assert_as_reference(random_codes(2, width), codes[:0], 5, search=search)
+
+
+def test_ids_beyond_four_billion_bytes(monkeypatch):
+    """A sample whose last codes are 4 GiB in, of memory that is never touched."""
+    small_hamming_blocks(monkeypatch, ratio=2**26, from_queries=1)
+    n = 2**29 + 64
+    codes = torch.from_numpy(np.zeros((n, 1), np.int64))
+    near = 2**29 + torch.tensor([1, 6])
+    codes[near] = -1
+    if DEVICE == "cuda":
+        codes = codes.cuda()
+    for first_of in ("scan", "product"):
+        small_hamming_blocks(monkeypatch, ratio=2**26, **FILTERS[first_of])
+        monkeypatch.setattr(kernel_triton, "_sample_size", lambda n, stride: 16)
+        limits = torch.full((1,), 2**63 - 1, device=DEVICE)
+        best = torch.full((1, 3), 2**63 - 1, device=DEVICE)
+        monkeypatch.setattr(kernel_triton, "_strides", lambda n, capacity, ratio: [2**26])
+        overflow = kernel_triton._filter(codes[near[:1]], codes, None, limits, best, sampled=True)
+        assert overflow.tolist() == [0]
+        ids = best[0].sort().values & (2**50 - 1)
+        assert ids.tolist() == [*near.tolist(), 0]
+
+
+def test_the_table_covers_every_width():
+    for widths in kernel_triton.TUNING.values():
+        bounds = [entry["up_to_bits"] for entry in widths]
+        assert bounds == sorted(bounds)
+        assert bounds[-1] == 4096
+        for entry in widths:
+            assert entry["product"]["codes"] % 8 == 0
+            assert entry["product"]["depth"] % 32 == 0
+            assert min(entry["scan"]["ratio"], entry["product"]["ratio"]) > 1
+    assert "default" in kernel_triton.TUNING
+
+
+def test_several_arrays_are_searched_as_one():
+    codes, queries = random_codes(100, 8, alphabet=2), random_codes(4, 8, seed=1, alphabet=2)
+    mask = torch.arange(100) % 3 == 0
+    bits = fh.pack_bits(mask[None])[0]
+    shards = [codes[:13], codes[13:13], codes[13:60], codes[60:]]
+    for options in ({}, {"mask": mask}, {"mask": bits}, {"kernel": "reference"}, {"threads": 1}):
+        for k in (1, 9, 150):
+            expected = fh.hamming_topk(queries, codes, k, **options)
+            for found, wanted in zip(fh.hamming_topk(queries, shards, k, **options), expected, strict=True):
+                assert torch.equal(found, wanted)
+    found = fh.hamming_topk(queries.numpy(), tuple(x.numpy() for x in shards), 9)
+    assert isinstance(found.ids, np.ndarray)
+    np.testing.assert_array_equal(found.ids, fh.hamming_topk(queries, codes, 9).ids)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(codes=[]), ValueError, "expected codes of at least one array, got an empty list"),
+        (dict(codes=[torch.zeros((2, 8))]), TypeError, r"expected codes\[0\] of dtype uint8"),
+        (dict(codes=[random_codes(2, 8), random_codes(2, 7)]), ValueError, r"expected queries as wide as codes\[1\]"),
+        (
+            dict(mask=torch.ones(3, dtype=torch.bool)),
+            ValueError,
+            r"expected mask of shape \[4\] for 4 codes, got \[3\]",
+        ),
+        (dict(codes=random_codes(2, 8).to("meta")), ValueError, "expected queries on meta"),
+    ],
+    ids=str,
+)
+def test_bad_shards(arguments, error, message):
+    given = {"queries": random_codes(1, 8), "codes": [random_codes(2, 8)] * 2, "k": 1, **arguments}
+    with pytest.raises(error, match=f"hamming_topk: {message}"):
+        fh.hamming_topk(**given)
