@@ -1,16 +1,18 @@
 """Compiles Triton kernels to cubins without a GPU; run as a program, without the interpreter.
 
-Prints a JSON list of {"kernel", "arch", "constants", "registers", "spill_bytes", "ptx"}.
+Prints a JSON list of what `compile_kernel` returns.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -28,7 +30,7 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
 def hamming_cases():
-    sizes = {"n": "i64", "n_words": "i32", "n_chunks": "i32", "n_bits": "i32"}
+    sizes = {"n": "i64", "n_words": "i32", "n_blocks": "i32", "n_chunks": "i32", "n_bits": "i32"}
     pointers = {
         "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32",
         "last_ptr": "*i32", "end_ptr": "*i64", "ids_ptr": "*i64",
@@ -52,24 +54,25 @@ def hamming_cases():
         ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_bits", "distance_bits"), "i32"
     )
     types = pointers | sizes
+    words = {"queries_ptr": "*i64", "codes_ptr": "*i64"}
     for tuned in itertools.chain.from_iterable(hamming.TUNING.values()):
-        scan, product, n_words = tuned["scan"], tuned["product"], tuned["up_to_bits"] // 64
-        for has_mask in (False, True):
-            constants = {"HAS_MASK": has_mask, "SAMPLE": has_mask} | hamming.scan_constants(n_words, scan)
-            words = {"queries_ptr": "*i64", "codes_ptr": "*i64"}
+        scan, product = tuned["scan"], tuned["product"]
+        options = {"num_warps": product["warps"], "num_stages": product["stages"]}
+        for other in (False, True):
+            constants = {"HAS_MASK": other, "SAMPLE": other} | hamming.scan_constants(tuned["up_to_bits"] // 64, scan)
             yield hamming.hamming_scan_kernel, types | words, constants, scan["warps"]
-            yield hamming.hamming_scan_kernel, types | words, constants | {"QUERIES": 1}, scan["warps"]
-            constants = {"HAS_MASK": has_mask} | hamming.product_constants(tuned["up_to_bits"], product)
-            options = {"num_warps": product["warps"], "num_stages": product["stages"]}
+            constants = {"HAS_MASK": other} | hamming.product_constants(tuned["up_to_bits"], product)
             yield hamming.hamming_product_kernel, types | {"codes_ptr": "*i32"}, constants, options
-    constants = {"HAS_MASK": False, "SAMPLE": False} | hamming.scan_constants(3, scan)
-    yield hamming.hamming_scan_kernel, types | {"queries_ptr": "*i32", "codes_ptr": "*i32"}, constants, scan["warps"]
-    for word in ("*i64", "*i32"):
-        for queries, codes in ((1, 1), (8, 1), (1, 128)):
-            for block in (hamming.FEW, hamming.MANY):
-                constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"]}
-                words = {"queries_ptr": word, "codes_ptr": word}
-                yield hamming.hamming_select_kernel, types | words, constants, block["num_warps"]
+    scan = hamming.TUNING["default"][0]["scan"]
+    constants = {"HAS_MASK": False, "SAMPLE": False}
+    one_query = constants | hamming.scan_constants(1, scan) | {"QUERIES": 1}
+    yield hamming.hamming_scan_kernel, types | words, one_query, scan["warps"]
+    halves = dict.fromkeys(words, "*i32")
+    yield hamming.hamming_scan_kernel, types | halves, constants | hamming.scan_constants(3, scan), scan["warps"]
+    for block in (hamming.FEW, hamming.MANY):
+        for word, queries, codes in (("*i64", 8, 1), ("*i64", 1, 256), ("*i32", 1, 1)):
+            constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"]}
+            yield hamming.hamming_select_kernel, types | dict.fromkeys(words, word), constants, block["num_warps"]
 
 
 def cases():
@@ -134,11 +137,19 @@ def compile_kernel(
         usage = subprocess.run(
             [CUOBJDUMP, "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
         ).stdout
+        sass = subprocess.run(
+            [CUOBJDUMP, "--dump-sass", file.name], check=True, capture_output=True, text=True,
+            env={**os.environ, "PATH": f"{CUOBJDUMP.parent}:{os.environ['PATH']}"},  # it calls nvdisasm
+        ).stdout  # fmt: skip
+    instructions = re.findall(r"/\*[0-9a-f]{4,}\*/ +(?:@!?U?P\w+ )?([A-Z0-9]+)", sass)
     registers = re.search(r"REG:(\d+)", usage)
     stack = re.search(r"STACK:(\d+)", usage)
     return {
         "kernel": kernel.fn.__name__,
         "arch": arch,
+        "constants": constants,
+        "warps": options["num_warps"],
+        "instructions": Counter(instructions),
         "types": {name: types[name] for name in names if name not in constants},
         "registers": int(registers[1]),
         "spill_bytes": int(stack[1]),

@@ -133,7 +133,7 @@ def test_triton_kernels_compile_without_spills(compiled_kernels):
     assert all(kernel["registers"] <= 255 for kernel in compiled_kernels)
     in_source = set()
     for path in PACKAGE.rglob("kernel_triton*.py"):
-        in_source |= set(re.findall(r"@triton\.jit\ndef (\w+_kernel)\(", path.read_text()))
+        in_source |= set(re.findall(r"@triton\.jit.*\ndef (\w+_kernel)\(", path.read_text()))
     assert {kernel["kernel"] for kernel in compiled_kernels} == in_source
 
 
@@ -142,3 +142,16 @@ def test_popcounts_are_single_instructions(compiled_kernels):
         word = kernel["types"].get("queries_ptr")
         if word is not None:
             assert ("popc.b64" if word == "*i64" else "popc.b32") in kernel["ptx"]
+
+
+def test_hamming_filters_use_the_units_they_are_meant_for(compiled_kernels):
+    """A popcount for every 32 bits compared and no more; otherwise int8 products on the matrix units."""
+    for kernel in compiled_kernels:
+        constants, instructions = kernel["constants"], kernel["instructions"]
+        if kernel["kernel"] == "hamming_scan_kernel":
+            words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
+            popcounts = words * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
+            assert popcounts <= instructions["POPC"] <= popcounts + 2
+        elif kernel["kernel"] == "hamming_product_kernel":
+            assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
+            assert "POPC" not in instructions

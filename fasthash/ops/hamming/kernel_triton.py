@@ -41,6 +41,19 @@ LIST_BYTES = 2**28  # of the lists of the queries that are searched at once
 CHUNK_BYTES = 2**28  # of codes copied to the GPU at once
 NO_HIT = tl.constexpr(2**63 - 1)
 FAR = tl.constexpr(2**20)  # more than any distance
+# Arguments for whose values a kernel is not compiled again.
+SIZES = [
+    "n",
+    "stride",
+    "k",
+    "n_words",
+    "n_queries",
+    "queries_per_program",
+    "listed",
+    "capacity",
+    "id_bits",
+    "distance_bits",
+]
 
 
 @triton.jit
@@ -64,7 +77,7 @@ def _unsigned(words):
         return words.to(tl.uint32, bitcast=True)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def hamming_scan_kernel(
     queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr,
     n, stride, n_queries, queries_per_program, capacity,
@@ -115,7 +128,7 @@ def _bits(codes_ptr, ids, n, step, N_WORDS: tl.constexpr, DEPTH: tl.constexpr):
     return tl.reshape(bits.to(tl.int8), [ids.shape[0], DEPTH])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def hamming_product_kernel(
     signs_ptr, ones_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr,
     n, stride, n_queries, queries_per_program, capacity,
@@ -153,7 +166,7 @@ def hamming_product_kernel(
         tl.store(suspects_ptr + rows * capacity + at, block.to(tl.int64), mask=suspect & (at < capacity))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def hamming_select_kernel(
     queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr, hits_ptr, best_ptr, overflow_ptr,
     n, stride, k, n_words, listed, capacity, id_bits, distance_bits,
@@ -269,6 +282,7 @@ def _filter(
     tuned = _tuned(device, n_bits)
     by_product = n_queries >= tuned["product"]["from_queries"]
     options = tuned["product" if by_product else "scan"]
+    given: tuple[torch.Tensor, ...]
     if by_product:
         kernel, constants = hamming_product_kernel, product_constants(n_bits, options)
         signs, ones = _signs(queries, constants["STEPS"] * constants["DEPTH"])
@@ -284,10 +298,13 @@ def _filter(
 
     capacity = min(n, options["ratio"] * (k + 8 * math.isqrt(k) + 16))
     strides = _strides(n, capacity, options["ratio"]) if sampled else [1]
-    size = triton.cdiv(max(1, LIST_BYTES // (16 * capacity)), constants["QUERIES"]) * constants["QUERIES"]
+    # Room for the hits, and for the ties beyond the limit of the one block that the limit's id lies in.
+    listed = capacity + constants["CODES"] // select["CODES"]
+    size = triton.cdiv(max(1, LIST_BYTES // (8 * (capacity + listed))), constants["QUERIES"]) * constants["QUERIES"]
     size = min(size, triton.cdiv(n_queries, constants["QUERIES"]) * constants["QUERIES"])
-    counts = torch.empty((len(strides), size // select["QUERIES"]), dtype=torch.int64, device=device)
-    suspects = torch.empty((size // select["QUERIES"], select["QUERIES"] * capacity), dtype=torch.int64, device=device)
+    n_lists = size // select["QUERIES"]
+    counts = torch.empty((len(strides), triton.cdiv(n_lists, 2) * 2), dtype=torch.int64, device=device)  # rows aligned
+    suspects = torch.empty((n_lists, select["QUERIES"] * listed), dtype=torch.int64, device=device)
     hits = torch.empty((size, capacity), dtype=torch.int64, device=device)
     overflow = torch.empty(n_queries, dtype=torch.int32, device=device)
     for first in range(0, n_queries, size):

@@ -65,8 +65,8 @@ def _query_and(n_parts):
 
 
 @triton.jit
-def hamming_distance_kernel(queries_ptr, codes_ptr, distances_ptr, n, n_words, BLOCK: tl.constexpr):
-    query, block = _query_and(tl.cdiv(n, BLOCK))
+def hamming_distance_kernel(queries_ptr, codes_ptr, distances_ptr, n, n_words, n_blocks, BLOCK: tl.constexpr):
+    query, block = _query_and(n_blocks)
     ids = block * BLOCK + tl.arange(0, BLOCK)
     distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
     tl.store(distances_ptr + query * n + ids, distance, mask=ids < n)
@@ -74,11 +74,11 @@ def hamming_distance_kernel(queries_ptr, codes_ptr, distances_ptr, n, n_words, B
 
 @triton.jit
 def hamming_count_kernel(
-    queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_bits,
+    queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_bits, n_chunks,
     HAS_MASK: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
 ):  # fmt: skip
     """Add to counts int64 [q, BINS] the eligible codes at each distance; the last bin takes the others."""
-    query, chunk = _query_and(tl.cdiv(n, BLOCK * BLOCKS_PER_CHUNK))
+    query, chunk = _query_and(n_chunks)
     first = chunk * BLOCK * BLOCKS_PER_CHUNK
     counts = tl.zeros([BINS], dtype=tl.int32)
     for block in range(BLOCKS_PER_CHUNK):
@@ -198,8 +198,9 @@ def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 
     distances = torch.empty((n_queries, n), dtype=torch.int32, device=codes.device)
     if distances.numel():
         queries, codes = signed_words(queries), signed_words(codes)
-        grid = (n_queries * triton.cdiv(n, BLOCK),)
-        hamming_distance_kernel[grid](queries, codes, distances, n, codes.shape[1], BLOCK=BLOCK)
+        n_blocks = triton.cdiv(n, BLOCK)
+        grid = (n_queries * n_blocks,)
+        hamming_distance_kernel[grid](queries, codes, distances, n, codes.shape[1], n_blocks, BLOCK=BLOCK)
     return distances
 
 
@@ -211,12 +212,12 @@ def nearest_by_counting(queries: torch.Tensor, codes: torch.Tensor, mask: torch.
     nearest = torch.full((len(queries), k), 2**63 - 1, dtype=torch.int64, device=codes.device)
     n, n_words = codes.shape
     n_bits = n_words * codes.itemsize * 8
-    bins = triton.next_power_of_2(n_bits + 2)
+    bins, n_chunks = triton.next_power_of_2(n_bits + 2), triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK)
     for group in _groups(len(queries), n):
         q = queries[group]
         counts = torch.zeros((len(q), bins), dtype=torch.int64, device=codes.device)
-        hamming_count_kernel[(len(q) * triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK),)](
-            q, codes, mask, counts, n, n_words, n_bits,
+        hamming_count_kernel[(len(q) * n_chunks,)](
+            q, codes, mask, counts, n, n_words, n_bits, n_chunks,
             HAS_MASK=mask is not None, BINS=bins, BLOCK=BLOCK, BLOCKS_PER_CHUNK=BLOCKS_PER_CHUNK,
         )  # fmt: skip
         up_to = counts[:, : n_bits + 1].cumsum(1)

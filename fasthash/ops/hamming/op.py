@@ -142,21 +142,21 @@ def _topk_of_shards(
     for i, shard in enumerate(shards):
         check_codes(where, f"codes[{i}]", shard)
         check_same_width(where, "queries", q, f"codes[{i}]", shard)
-    lengths = [len(shard) for shard in shards]
-    masks = [None] * len(shards) if mask is None else _mask_flags(where, mask, sum(lengths)).split(lengths)
+    starts = [0, *itertools.accumulate(map(len, shards))]
+    flags = None if mask is None else _mask_flags(where, mask, starts[-1])
+    masks = [None if flags is None else flags[i:j] for i, j in itertools.pairwise(starts)]
 
-    def search(shard: torch.Tensor, flags: torch.Tensor | None) -> Hits:
+    def search(shard: torch.Tensor, eligible: torch.Tensor | None) -> Hits:
         device = q.device if shard.device.type == "cpu" else shard.device
-        flags = None if flags is None else flags.to(shard.device)
-        hits = hamming_topk(q.to(device), shard, k, mask=flags, threads=threads, kernel=kernel)
+        eligible = None if eligible is None else eligible.to(shard.device)
+        hits = hamming_topk(q.to(device), shard, k, mask=eligible, threads=threads, kernel=kernel)
         return Hits(*(x.to(q.device) for x in hits))
 
     if len({shard.device for shard in shards}) == 1:
-        found = [search(shard, flags) for shard, flags in zip(shards, masks, strict=True)]
+        found = [search(shard, eligible) for shard, eligible in zip(shards, masks, strict=True)]
     else:
         with ThreadPoolExecutor(len(shards)) as pool:
             found = list(pool.map(search, shards, masks))
-    starts = [0, *itertools.accumulate(lengths)]
     distances = torch.cat([hits.distances for hits in found], dim=1)
     ids = torch.cat(
         [torch.where(hits.ids < 0, -1, hits.ids + first) for hits, first in zip(found, starts, strict=False)], 1
