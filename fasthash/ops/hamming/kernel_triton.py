@@ -42,18 +42,9 @@ CHUNK_BYTES = 2**28  # of codes copied to the GPU at once
 NO_HIT = tl.constexpr(2**63 - 1)
 FAR = tl.constexpr(2**20)  # more than any distance
 # Arguments for whose values a kernel is not compiled again.
-SIZES = [
-    "n",
-    "stride",
-    "k",
-    "n_words",
-    "n_queries",
-    "queries_per_program",
-    "listed",
-    "capacity",
-    "id_bits",
-    "distance_bits",
-]
+SIZES = (
+    "n", "stride", "k", "n_words", "n_queries", "queries_per_program", "listed", "capacity", "id_bits", "distance_bits",
+)  # fmt: skip
 
 
 @triton.jit
@@ -236,14 +227,8 @@ def scan_constants(n_words: int, tuned: dict[str, Any]) -> dict[str, int]:
 def product_constants(n_bits: int, tuned: dict[str, Any]) -> dict[str, int]:
     """Return the constants of `hamming_product_kernel`."""
     depth = min(tuned["depth"], max(32, triton.next_power_of_2(n_bits)))
-    steps = triton.cdiv(n_bits, depth)
-    return {
-        "N_WORDS": n_bits // 32,
-        "STEPS": steps,
-        "DEPTH": depth,
-        "CODES": tuned["codes"],
-        "QUERIES": tuned["queries"],
-    }
+    tile = {"CODES": tuned["codes"], "QUERIES": tuned["queries"]}
+    return {"N_WORDS": n_bits // 32, "STEPS": triton.cdiv(n_bits, depth), "DEPTH": depth, **tile}
 
 
 def _signs(queries: torch.Tensor, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -300,8 +285,9 @@ def _filter(
     strides = _strides(n, capacity, options["ratio"]) if sampled else [1]
     # Room for the hits, and for the ties beyond the limit of the one block that the limit's id lies in.
     listed = capacity + constants["CODES"] // select["CODES"]
-    size = triton.cdiv(max(1, LIST_BYTES // (8 * (capacity + listed))), constants["QUERIES"]) * constants["QUERIES"]
-    size = min(size, triton.cdiv(n_queries, constants["QUERIES"]) * constants["QUERIES"])
+    size = max(1, min(n_queries, LIST_BYTES // (8 * (capacity + listed))))  # queries at a time
+    together = constants["QUERIES"] if constants["QUERIES"] < size < n_queries else select["QUERIES"]
+    size = triton.cdiv(size, together) * together
     n_lists = size // select["QUERIES"]
     counts = torch.empty((len(strides), triton.cdiv(n_lists, 2) * 2), dtype=torch.int64, device=device)  # rows aligned
     suspects = torch.empty((n_lists, select["QUERIES"] * listed), dtype=torch.int64, device=device)
@@ -329,7 +315,7 @@ def _filter(
     return overflow
 
 
-def _nearest(
+def _nearest_hits(
     queries: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None, limits: torch.Tensor, k: int
 ) -> torch.Tensor:
     """Return the nearest codes of every query that are within its limit, int64 [q, k] in any order, then NO_HIT.
@@ -391,7 +377,7 @@ def nearest(
     with torch.cuda.device_of(queries):
         for first, part, bits in parts:
             limits = torch.where(best[:, -1] == NO_HIT.value, best[:, -1], best[:, -1] - first)
-            hits = _nearest(words, part, bits, limits, k)
+            hits = _nearest_hits(words, part, bits, limits, k)
             hits = torch.where(hits == NO_HIT.value, hits, hits + first)
             best = (hits if first == 0 else torch.cat([best, hits], dim=1)).sort(dim=1).values[:, :k]
     found = best != NO_HIT.value

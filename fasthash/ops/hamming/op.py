@@ -119,7 +119,7 @@ def hamming_topk(
     if isinstance(codes, (list, tuple)):
         distances, ids = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
     else:
-        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=True)
+        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=kernel in (None, "triton"))
         distances, ids = dispatch(KERNELS, where, q, kernel)(q, c, k, mask_bits(where, mask, c), n_threads)
     return Hits(as_given(distances, queries), as_given(ids, queries))
 
