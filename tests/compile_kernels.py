@@ -20,6 +20,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from fasthash.hashers import h2q_triton as h2q
 from fasthash.ops.hamming import kernel_triton as hamming
 from fasthash.ops.hamming import kernel_triton_count as counting
 from fasthash.ops.householder import kernel_triton as householder
@@ -119,17 +120,25 @@ def cases():
             yield householder.householder_apply_kernel, types, constants, n_warps
             yield householder.householder_backward_kernel, types, constants | {"WITH_DX": True}, n_warps
 
+    types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in h2q.h2q_kernel.arg_names}
+    types |= dict.fromkeys(("best_epoch_ptr", "epoch_ptr", "keys_ptr", "order_ptr"), "*i32")
+    types |= dict.fromkeys(("least_ptr", "history_ptr"), "*fp64")
+    for columns, loss in ((16, "l2"), (64, "l2"), (64, "min_entry"), (h2q.MAX_BITS, "min_entry")):
+        constants = {"LOSS": loss, "ADAM": True, "RENORMALIZE": True} | h2q.shape(columns)
+        yield h2q.h2q_kernel, types, constants, h2q.options(columns)
+
 
 def compile_kernel(
     kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int
 ) -> dict[str, object]:
     names = kernel.arg_names
+    options = {"num_warps": options} if isinstance(options, int) else options
     source = ASTSource(
         fn=kernel,
         signature={name: "constexpr" if name in constants else types[name] for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
+        attrs={(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if name.endswith("_ptr")},
     )
-    options = {"num_warps": options} if isinstance(options, int) else options
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -10,10 +11,14 @@ import pytest
 import torch
 
 from fasthash import _core
-from fasthash.hashers import H2Q, ITQ
+from fasthash.hashers import H2Q, ITQ, h2q
 from fasthash.ops.householder.reference import reflect
 
+from .conftest import DEVICE, runnable
+
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
+TRITON = runnable({"triton": h2q.TRAINERS["triton"]})
+TRAINERS = ["", *TRITON]
 
 
 def objective(z, loss):
@@ -38,24 +43,36 @@ def clustered(n, k, seed=0):
     return centres[torch.randint(0, 20, (n,), generator=g)] + 0.8 * torch.randn(n, k, generator=g)
 
 
-def trainer(x, v, *, held_out=None, rate=0.1, epochs=1, batch=None, patience=0, isa="", seed=0, **settings):
+def trainer(x, v, *, held_out=None, rate=0.1, epochs=1, batch=None, patience=0, kernel="", seed=0, **settings):
+    """A trainer of the compiled core's level of that name, or of a GPU's."""
     options = {"loss": "l2", "optimizer": "sgd", "cosine": False, "renormalize": False} | settings
     held_out = x if held_out is None else held_out
-    batch = len(x) if batch is None else batch
-    return _core.H2QTrainer(
-        x, held_out, v, **options, rate=rate, epochs=epochs, batch_size=batch, patience=patience, seed=seed, isa=isa
-    )
+    options |= {"rate": rate, "epochs": epochs, "patience": patience, "seed": seed}
+    options["batch_size"] = len(x) if batch is None else batch
+    if isinstance(kernel, str):
+        return _core.H2QTrainer(x, held_out, v, **options, isa=kernel)
+    rows = (torch.from_numpy(array).to(DEVICE) for array in (x, held_out))
+    return kernel.function("H2QTrainer")(*rows, v, **options)
 
 
-@pytest.mark.parametrize("isa", _core.runnable_isas())
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("k", [1, 2, 5, 16, 31, 33, 64, 100])
-def test_a_step_is_that_of_autograd_through_reflections(k, loss, isa):
+def steps():
+    """Sizes, objectives and trainers; a GPU's takes the interpreter seconds."""
+    some = [(k, loss) for k in (1, 2, 5, 16, 31, 33, 64, 100) for loss in LOSSES]
+    few = [(k, loss) for k, loss in some if k in (1, 5, 33) or (k, loss) == (100, "l2")]
+    for kernel in _core.runnable_isas():
+        yield from (pytest.param(*case, kernel, id=f"{kernel}-{case}") for case in some)
+    for kernel in TRITON:
+        for case in few if os.environ.get("TRITON_INTERPRET") else some:
+            yield pytest.param(*case, *kernel.values, id=f"triton-{case}", marks=kernel.marks)
+
+
+@pytest.mark.parametrize(("k", "loss", "kernel"), list(steps()))
+def test_a_step_is_that_of_autograd_through_reflections(k, loss, kernel):
     x = scaled(clustered(37, k))
     v = torch.randn(1, k, k, generator=torch.Generator().manual_seed(1))
     rate = 20.0 * k  # the mean over elements makes small gradients
-    run = trainer(x.numpy(), v.numpy(), loss=loss, rate=rate, isa=isa)
-    run.train(1, 1)
+    run = trainer(x.numpy(), v.numpy(), loss=loss, rate=rate, kernel=kernel)
+    run.train(1)
     leaf = v[0].double().requires_grad_()
     expected = objective(reflect(x.double(), leaf, False), loss)
     (gradient,) = torch.autograd.grad(expected, leaf)
@@ -67,20 +84,20 @@ def test_a_step_is_that_of_autograd_through_reflections(k, loss, isa):
     np.testing.assert_allclose(run.history(0)[0, 1], after, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("kernel", TRAINERS)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_many_steps_are_those_of_torch(optimizer, schedule):
+def test_many_steps_are_those_of_torch(optimizer, schedule, kernel):
     """One batch an epoch, so that the order of rows does not matter."""
-    x, epochs = scaled(clustered(50, 12)), 12
-    v = torch.randn(1, 12, 12, generator=torch.Generator().manual_seed(1))
+    x, epochs = scaled(clustered(50, 6)), 8
+    v = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(1))
     rate = 0.05 if optimizer == "adam" else 0.3
     cosine = schedule == "cosine"
-    run = trainer(
-        x.numpy(), v.numpy(), optimizer=optimizer, rate=rate, cosine=cosine, renormalize=cosine, epochs=epochs
-    )
-    run.train(5, 1)
+    settings = {"optimizer": optimizer, "rate": rate, "cosine": cosine, "renormalize": cosine, "epochs": epochs}
+    run = trainer(x.numpy(), v.numpy(), kernel=kernel, **settings)
+    run.train(5)
     assert not run.finished
-    run.train(100, 1)
+    run.train(100)
     assert run.finished
     leaf = v[0].double().requires_grad_()
     torch_optimizer = (torch.optim.Adam if optimizer == "adam" else torch.optim.SGD)([leaf], lr=rate)
@@ -100,55 +117,114 @@ def test_many_steps_are_those_of_torch(optimizer, schedule):
     assert run.history(0)[:, 2].max() < 1e-5
 
 
-def test_epochs_visit_every_row_once_in_an_order_of_their_own():
+@pytest.mark.parametrize("kernel", TRAINERS)
+def test_epochs_visit_every_row_once_in_an_order_of_their_own(kernel):
     """With a rate of nearly nothing, the mean of the steps' objectives is the objective."""
-    x = scaled(clustered(101, 8))
-    v = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(1))
-    run = trainer(x.numpy(), v.numpy(), rate=1e-30, batch=16, epochs=3)
-    run.train(3, 2)
+    x = scaled(clustered(41, 4))
+    v = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(1))
+    run = trainer(x.numpy(), v.numpy(), rate=1e-30, batch=16, epochs=2, kernel=kernel)
+    run.train(2)
     for i in range(2):
         expected = objective(reflect(x.double(), v[i].double(), False), "l2")
         np.testing.assert_allclose(run.history(i)[:, :2], expected, rtol=1e-5)
-    moving = [trainer(x.numpy(), v[[0, 0]].numpy(), rate=10.0, batch=16, epochs=3, seed=seed) for seed in (5, 5, 6)]
+    settings = {"rate": 10.0, "batch": 16, "epochs": 2, "kernel": kernel}
+    moving = [trainer(x.numpy(), v[[0, 0]].numpy(), seed=seed, **settings) for seed in (5, 5, 6)]
     for one in moving:
-        one.train(3, 1)
+        one.train(1)
     a, same, other = (one.best(0) for one in moving)
     np.testing.assert_array_equal(a, same)
     assert not np.array_equal(a, other)
     assert not np.array_equal(a, moving[0].best(1))  # nor have two runs the same order
 
 
-def test_the_best_epoch_on_the_held_out_rows_is_kept():
+@pytest.mark.parametrize("kernel", TRAINERS)
+def test_the_best_epoch_on_the_held_out_rows_is_kept(kernel):
     x = scaled(clustered(60, 8))
     training, held_out = x[:40].numpy(), x[40:].numpy()
     start = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(1)).numpy()
-    run = trainer(training, start, held_out=held_out, rate=3.0, optimizer="adam", epochs=1000)
-    run.train(10, 1)
+    run = trainer(training, start, held_out=held_out, rate=3.0, optimizer="adam", epochs=1000, kernel=kernel)
+    run.train(10)
     while run.history(0)[:, 1].argmin() == len(run.history(0)) - 1:
-        run.train(1, 1)
+        run.train(1)
     best = objective(reflect(x[40:].double(), torch.from_numpy(run.best(0)).double(), False), "l2")
     np.testing.assert_allclose(best, run.history(0)[:, 1].min(), rtol=1e-4)
-    settings = {"rate": 100.0, "optimizer": "adam", "epochs": 1000, "patience": 3}
+    settings = {"rate": 100.0, "optimizer": "adam", "epochs": 1000, "patience": 3, "kernel": kernel}
     patient = trainer(training, run.best(0)[None], held_out=held_out, **settings)
-    patient.train(1000, 1)
+    patient.train(1000)
     assert patient.finished
     assert len(patient.history(0)) == patient.history(0)[:, 1].argmin() + 1 + 3
+
+
+@pytest.mark.parametrize("kernel", TRITON)
+def test_a_gpu_shuffles_rows(kernel):
+    """Every order has all rows, and says nothing about another one, or about where a row was or what came before it."""
+    n, runs = 300, 3
+    run, orders = trainer(np.ones((n, 1), np.float32), np.ones((runs, 1, 1), np.float32), epochs=2, kernel=kernel), []
+    for _ in range(2):
+        run.train(1)
+        orders += list(run.order.copy())
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(n))
+        steps = np.abs(np.diff(order))
+        assert abs(steps.mean() - n / 3) < 5 * n / (18 * n) ** 0.5
+        assert (steps == 1).sum() < 15  # 2 are expected
+    related = np.corrcoef([np.arange(n), *orders]) - np.eye(1 + 2 * runs)
+    assert np.abs(related).max() < 5 / n**0.5
+
+
+@pytest.mark.parametrize("kernel", TRITON)
+def test_a_gpu_takes_a_large_batch_in_tiles_and_a_small_last_one(kernel, monkeypatch):
+    """In the order of the kernel, the steps are those of the compiled core."""
+    monkeypatch.setattr("fasthash.hashers.h2q_triton.ROWS", 16)
+    x = scaled(clustered(50, 6))
+    v = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(1)).numpy()
+    settings = {"optimizer": "adam", "rate": 0.05, "epochs": 2, "held_out": x[:7].numpy().copy()}
+    run = trainer(x.numpy(), v, batch=37, kernel=kernel, **settings)
+    run.train(1)
+    leaf = torch.from_numpy(v[0]).double().requires_grad_()
+    adam = torch.optim.Adam([leaf], lr=0.05)
+    objectives = []
+    for batch in torch.from_numpy(run.order[0]).split(37):
+        loss = objective(reflect(x[batch].double(), leaf, False), "l2")
+        objectives.append(loss.item() * len(batch))
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    np.testing.assert_allclose(run.best(0), leaf.detach(), atol=1e-5)
+    assert run.history(0)[0, 0] == pytest.approx(sum(objectives) / 50, rel=1e-5)
+    after = objective(reflect(x[:7].double(), leaf.detach(), False), "l2")
+    assert run.history(0)[0, 1] == pytest.approx(after.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kernel", TRITON)
+def test_fitting_on_a_gpu(kernel, monkeypatch):
+    """By as many steps of all rows as the compiled core takes, from the same starts."""
+    x = clustered(30, 6)
+    settings = {"epochs": 4, "batch_size": 30, "restarts": 2, "validation_fraction": 0.2, "patience": 9}
+    by_core = H2Q(5, **settings).fit(x)
+    if DEVICE == "cpu":
+        monkeypatch.setattr(h2q, "_trainer_for", lambda rows: "triton")
+        monkeypatch.setitem(h2q.TRAINERS, "triton", dataclasses.replace(kernel, devices=("cpu",)))
+    on_gpu = H2Q(5, **settings).fit(x.to(DEVICE))
+    for name, values in by_core.history_.items():
+        np.testing.assert_allclose(on_gpu.history_[name], values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(on_gpu.projection_, by_core.projection_, atol=1e-4)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("n_bits", [16, 64])
 def test_it_lowers_the_objective_by_a_rotation(loss, n_bits):
     x = clustered(2000, 64)
-    h2q = H2Q(n_bits, loss=loss, epochs=60).fit(x)
-    np.testing.assert_allclose(h2q.projection_.T @ h2q.projection_, np.eye(n_bits), atol=1e-5)
-    z = scaled(h2q.transform(x)).double()
-    assert objective(z, loss) == pytest.approx(h2q.objective_, abs=1e-4)
-    unrotated = scaled((x - x.mean(0)) @ (h2q.projection_ @ torch.linalg.qr(torch.randn(n_bits, n_bits)).Q))
+    hasher = H2Q(n_bits, loss=loss, epochs=60).fit(x)
+    np.testing.assert_allclose(hasher.projection_.T @ hasher.projection_, np.eye(n_bits), atol=1e-5)
+    z = scaled(hasher.transform(x)).double()
+    assert objective(z, loss) == pytest.approx(hasher.objective_, abs=1e-4)
+    unrotated = scaled((x - x.mean(0)) @ (hasher.projection_ @ torch.linalg.qr(torch.randn(n_bits, n_bits)).Q))
     start = objective(unrotated.double(), loss)
-    assert h2q.objective_ < start - 0.002
-    assert all(len(values) == 60 for values in h2q.history_.values())
-    assert h2q.history_["orthogonality_error"].max() < 1e-5
-    assert h2q.objective_ == h2q.history_["held_out"].min()
+    assert hasher.objective_ < start - 0.002
+    assert all(len(values) == 60 for values in hasher.history_.values())
+    assert hasher.history_["orthogonality_error"].max() < 1e-5
+    assert hasher.objective_ == hasher.history_["held_out"].min()
 
 
 def test_it_comes_closer_than_itq():
@@ -156,9 +232,9 @@ def test_it_comes_closer_than_itq():
     x = scaled(x - x.mean(0))
     itq = objective(scaled(ITQ(32).fit(x).transform(x)), "l2")
     for warm_start in (None, "itq"):
-        h2q = H2Q(32, center=False, warm_start=warm_start).fit(x)
-        assert objective(scaled(h2q.transform(x)), "l2") < itq - 0.005
-    np.testing.assert_array_equal(h2q.mean_, np.zeros(32))
+        hasher = H2Q(32, center=False, warm_start=warm_start).fit(x)
+        assert objective(scaled(hasher.transform(x)), "l2") < itq - 0.005
+    np.testing.assert_array_equal(hasher.mean_, np.zeros(32))
     warm, cold = (H2Q(32, warm_start=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", None))
     assert warm.objective_ < 0.9 * cold.objective_
 
@@ -191,13 +267,13 @@ def test_few_rows_and_rows_of_zeros():
 
 def test_an_interrupt_stops_training():
     x = clustered(1000, 64)
-    h2q = H2Q(64, epochs=10**6)
+    hasher = H2Q(64, epochs=10**6)
     interrupt = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
-        h2q.fit(x)
+        hasher.fit(x)
     interrupt.join()
-    assert not hasattr(h2q, "projection_")
+    assert not hasattr(hasher, "projection_")
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,12 @@ void register_h2q(py::module_& m) {
              }),
              py::arg("x").noconvert(), py::arg("held_out").noconvert(), py::arg("v").noconvert(), py::arg("loss"), py::arg("optimizer"),
              py::arg("rate"), py::arg("cosine"), py::arg("renormalize"), py::arg("epochs"), py::arg("batch_size"), py::arg("patience"),
-             py::arg("seed"), py::arg("isa"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
+             py::arg("seed"), py::arg("isa") = "", py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
         .def("train",
              [](H2QTrainer& trainer, int64_t epochs, int threads) {
                  run_interruptible([&](const std::function<bool()>& interrupted) { trainer.train(epochs, thread_count(threads), interrupted); });
              },
-             py::arg("epochs"), py::arg("threads"))
+             py::arg("epochs"), py::arg("threads") = 0)
         .def_property_readonly("finished", &H2QTrainer::finished)
         .def("history",
              [](const H2QTrainer& trainer, int64_t run) {

@@ -5,18 +5,23 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fasthash import _core
 from fasthash.errors import check_choice, check_integer, check_number
 from fasthash.hashers.affine import AffineHasher
 from fasthash.hashers.base import principal_axes
 from fasthash.hashers.itq import procrustes_rotation
 from fasthash.ops.householder import householder_product
+from fasthash.ops.registry import Kernel, dispatch
 
+TRAINERS = {
+    "cpu": Kernel("fasthash._core", ("cpu",), isa=""),
+    "triton": Kernel("fasthash.hashers.h2q_triton", ("cuda",), package="triton"),
+}
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
 _STEPS = 8000  # of training by default
 _LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
 _ITQ_ITERATIONS = 50
-_EPOCHS_A_CALL = 50  # after as many parts of the training the progress bar moves
+_CALLS = 50  # of the trainer, after each of which the progress bar moves
+_GPU_BITS = 128  # up to which there is a kernel
 
 
 class H2Q(AffineHasher):
@@ -30,7 +35,8 @@ class H2Q(AffineHasher):
     - "bit_var": mean s (1 - s) for s = 1 / (1 + e^-z), the variance of a random bit that is 1 with probability s.
 
     Distances between embeddings do not change, only which orthants they fall into. The whole training is one compiled
-    loop; see `csrc/h2q`.
+    loop; see `csrc/h2q`. Embeddings on a GPU are trained on there, by one kernel of which every multiprocessor runs a
+    training of its own; codes of more than 128 bits are trained by the processor.
 
     Args:
         n_bits: length of the code, 1 to the number of columns of `X`; where it is less, the leading principal
@@ -44,7 +50,8 @@ class H2Q(AffineHasher):
         batch_size: rows a step.
         warm_start: None, from the embeddings as they are; or "itq", from the rotation of 50 iterations of ITQ.
         restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
-            processors; the best on the rows that decide is kept.
+            processors or multiprocessors, of which each runs one (a GPU has one or two hundred, and as many restarts
+            as that keep no other waiting); the best on the rows that decide is kept.
         center: whether the mean is subtracted; the paper does not.
         validation_fraction: share of the rows that is held out and decides which epoch is kept; with 0 all rows
             decide, which does better where there are few.
@@ -107,7 +114,7 @@ class H2Q(AffineHasher):
         if self.warm_start == "itq":
             rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, self.seed)
             axes, rows = axes @ rotation, rows @ rotation
-        v = self._train(rows.cpu())
+        v = self._train(where, rows)
         return mean, axes @ householder_product(v.double()).T.to(axes)
 
     def _check_parameters(self, where: str, n_columns: int) -> None:
@@ -126,20 +133,22 @@ class H2Q(AffineHasher):
             if getattr(self, name) is not None:
                 check_integer(where, name, getattr(self, name), 1)
 
-    def _train(self, rows: torch.Tensor) -> torch.Tensor:
+    def _train(self, where: str, rows: torch.Tensor) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
+        kernel = _trainer_for(rows)
+        rows = rows.cpu() if kernel == "cpu" else rows
         rng = np.random.default_rng(self.seed)
-        order = rng.permutation(len(rows))
+        order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
         n_held_out = int(self.validation_fraction * len(rows))
-        training = rows[order[n_held_out:]].numpy()
-        held_out = rows[order[:n_held_out]].numpy() if n_held_out else training
+        training = rows[order[n_held_out:]]
+        held_out = rows[order[:n_held_out]] if n_held_out else training
         start = rng.standard_normal((self.restarts, self.n_bits, self.n_bits), dtype=np.float32)
         start[0] = np.eye(self.n_bits)  # the product of its reflections is -I
         batches = -(-len(training) // self.batch_size)
         epochs = self.epochs or max(1, round(_STEPS / batches))
-        trainer = _core.H2QTrainer(
-            training,
-            held_out,
+        trainer = dispatch(TRAINERS, "H2QTrainer", rows, kernel, where)(
+            training.numpy() if kernel == "cpu" else training,
+            held_out.numpy() if kernel == "cpu" else held_out,
             start,
             self.loss,
             self.optimizer,
@@ -150,11 +159,10 @@ class H2Q(AffineHasher):
             self.batch_size,
             self.patience or 0,
             self.seed,
-            "",
         )
         with tqdm(total=epochs, unit="epoch", disable=not self.progress, desc=f"H2Q {self.n_bits} bits") as bar:
             while not trainer.finished:
-                trainer.train(-(-epochs // _EPOCHS_A_CALL), 0)
+                trainer.train(-(-epochs // _CALLS))
                 histories = [trainer.history(run) for run in range(self.restarts)]
                 bar.update(max(map(len, histories)) - bar.n)
                 bar.set_postfix(objective=f"{min(history[-1, 1] for history in histories):.4f}")
@@ -162,3 +170,7 @@ class H2Q(AffineHasher):
         self.history_ = dict(zip(("objective", "held_out", "orthogonality_error"), histories[best].T, strict=True))
         self.objective_ = float(histories[best][:, 1].min())
         return torch.from_numpy(trainer.best(best))
+
+
+def _trainer_for(rows: torch.Tensor) -> str:
+    return "triton" if rows.is_cuda and rows.shape[1] <= _GPU_BITS else "cpu"
