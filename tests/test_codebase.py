@@ -32,7 +32,7 @@ DOWNSTREAM = {
     "index": {"errors", "files", "ops"},
     "evaluate": {"errors", "ops", "index"},
     "demo": {"errors", "ops", "hashers", "index", "evaluate"},
-    "cli": {"errors", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},
+    "cli": {"errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},
 }
 
 

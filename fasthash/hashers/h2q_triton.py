@@ -1,6 +1,7 @@
 """Training of H2Q's rotations on a GPU: one program a run, which walks the steps of several epochs without a host.
 
-The mathematics is in `fasthash/ops/householder/README.md`. Rows of v beyond k are those of the identity, and take no part.
+The mathematics is in `fasthash/ops/householder/README.md`. Rows of v beyond k are those of the identity, and take no
+part.
 """
 
 from __future__ import annotations
