@@ -115,10 +115,12 @@ def cases():
         strides = {f"{matrix}_{which}_stride": "i32" for matrix in ("x", "v", "dy") for which in ("row", "column")}
         pointers = {f"{matrix}_ptr": element for matrix in ("x", "v", "y", "dy", "dx", "dv")}
         for columns in (32, 64, householder.ONE_LAUNCH):
-            constants = {"TRANSPOSE": False, "IDENTITY": False, "ROWS": householder.ROWS, "COLUMNS": columns}
-            types, n_warps = sizes | strides | pointers, householder.warps(columns, 8 if element == "*fp64" else 4)
-            yield householder.householder_apply_kernel, types, constants, n_warps
-            yield householder.householder_backward_kernel, types, constants | {"WITH_DX": True}, n_warps
+            for n in (1, 10**6):
+                options = householder.launch(n, columns, 8 if element == "*fp64" else 4)
+                constants = {"TRANSPOSE": False, "IDENTITY": False, "ROWS": options["ROWS"], "COLUMNS": columns}
+                types, n_warps = sizes | strides | pointers, options["num_warps"]
+                yield householder.householder_apply_kernel, types, constants, n_warps
+                yield householder.householder_backward_kernel, types, constants | {"WITH_DX": True}, n_warps
 
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in h2q.h2q_kernel.arg_names}
     types |= dict.fromkeys(("best_epoch_ptr", "epoch_ptr", "keys_ptr", "order_ptr"), "*i32")

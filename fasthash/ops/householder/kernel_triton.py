@@ -9,7 +9,7 @@ import triton.language as tl
 from fasthash.ops.householder import kernel_torch
 from fasthash.ops.householder.op import ONE_LAUNCH
 
-ROWS = 16  # that a program holds at a time
+ROWS = (4, 16)  # that a program holds at a time: few, which one warp reflects without a barrier, while programs are few
 MAX_PROGRAMS = 256  # of the backward pass, each of which writes a gradient of its own in v
 
 
@@ -81,9 +81,10 @@ def householder_backward_kernel(
             tl.store(dx_ptr + rows * k + columns[None, :], g, mask=inside)
 
 
-def warps(columns: int, itemsize: int) -> int:
-    """Return how many warps share a program's rows, so that they stay in registers."""
-    return max(1, columns * ROWS * itemsize**2 // 8192)
+def launch(n: int, columns: int, itemsize: int) -> dict[str, int]:
+    """Return how many rows a program holds, and how many warps share them, so that they stay in registers."""
+    rows = ROWS[n > ROWS[0] * MAX_PROGRAMS]
+    return {"ROWS": rows, "num_warps": max(1, columns * rows * itemsize**2 // 8192)}
 
 
 def householder_apply(
@@ -97,9 +98,10 @@ def householder_apply(
     y = torch.empty((n, k), dtype=v.dtype, device=v.device)
     if n > 0:
         columns = max(32, triton.next_power_of_2(k))
-        householder_apply_kernel[(triton.cdiv(n, ROWS),)](
+        options = launch(n, columns, v.itemsize)
+        householder_apply_kernel[(triton.cdiv(n, options["ROWS"]),)](
             x, v.detach(), y, n, l, k, *(x.stride() if x is not None else (0, 0)), *v.stride(),
-            TRANSPOSE=transpose, IDENTITY=x is None, ROWS=ROWS, COLUMNS=columns, num_warps=warps(columns, v.itemsize),
+            TRANSPOSE=transpose, IDENTITY=x is None, COLUMNS=columns, **options,
         )  # fmt: skip
     return y, v.new_empty((0, 0)), v.new_empty((0, 0))
 
@@ -121,12 +123,12 @@ def householder_backward(
     dx = torch.empty((n, k) if with_dx else (0, 0), dtype=v.dtype, device=v.device)
     if n == 0:
         return dx, torch.zeros_like(v)
-    programs = min(triton.cdiv(n, ROWS), MAX_PROGRAMS)
-    dv = torch.empty((programs, l, k), dtype=v.dtype, device=v.device)
     columns = max(32, triton.next_power_of_2(k))
+    options = launch(n, columns, v.itemsize)
+    programs = min(triton.cdiv(n, options["ROWS"]), MAX_PROGRAMS)
+    dv = torch.empty((programs, l, k), dtype=v.dtype, device=v.device)
     householder_backward_kernel[(programs,)](
         dy.detach(), x, v.detach(), dx, dv, n, l, k, *dy.stride(), *(x.stride() if x is not None else (0, 0)),
-        *v.stride(), TRANSPOSE=transpose, IDENTITY=x is None, WITH_DX=with_dx, ROWS=ROWS, COLUMNS=columns,
-        num_warps=warps(columns, v.itemsize),
+        *v.stride(), TRANSPOSE=transpose, IDENTITY=x is None, WITH_DX=with_dx, COLUMNS=columns, **options,
     )  # fmt: skip
     return dx, dv[0] if programs == 1 else dv.sum(0)
