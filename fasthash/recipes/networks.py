@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,13 +17,16 @@ from torch.nn import functional
 from fasthash.errors import MAX_BITS, MissingDependencyError, check_choice, check_integer
 from fasthash.files import replacing
 
-ARCHITECTURES = ("linear", "mlp", "encoder", "cnn", "alexnet", "vgg11", "vgg16")
+ARCHITECTURES = ("linear", "mlp", "encoder", "cnn", "lenet", "strided", "alexnet", "vgg11", "vgg16")
 AUGMENTATIONS = ("none", "crop", "flip-crop")
 PRETRAINED = ("alexnet", "vgg11", "vgg16")
 ENCODER_WIDTHS = (500, 500, 100)
+LENET_WIDTHS = (16, 32)
+STRIDED_WIDTHS = (16, 32, 64, 64)
 LARGE_IMAGE, LARGE_CROP = 256, 224  # what torchvision's networks see
 _SMALL_MARGIN = 4  # pixels around a small image before a crop of its size
 _FORMAT = "fasthash network 1"
+_M = TypeVar("_M", bound=nn.Module)
 
 
 class HashingNetwork(nn.Module):
@@ -31,8 +34,9 @@ class HashingNetwork(nn.Module):
 
     Args:
         architecture: "linear", none but the last layer; "mlp", a hidden layer of 512; "encoder", the autoencoders',
-            hidden layers of 500, 500 and 100; "cnn", three convolutions for small images; "alexnet", "vgg11" or
-            "vgg16" of torchvision up to their last layer.
+            hidden layers of 500, 500 and 100; "cnn", three convolutions for small images; "lenet", two and a
+            hidden layer of 128; "strided", four with strides of 2; "alexnet", "vgg11" or "vgg16" of torchvision up to
+            their last layer.
         item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
         n_bits: 1 to 4,096.
         augmentation: of images in training mode: "none", "crop" at random places, or "flip-crop".
@@ -102,7 +106,11 @@ class HashingNetwork(nn.Module):
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Return u [n, n_bits] for items [n, *item_shape], uint8 images or floating-point features."""
-        u: torch.Tensor = self.head(self.backbone(self.prepare(items)))
+        return self.outputs(self.prepare(items))
+
+    def outputs(self, x: torch.Tensor) -> torch.Tensor:
+        """Return u [n, n_bits] for what `prepare` made of items."""
+        u: torch.Tensor = self.head(self.backbone(x))
         return u
 
     def save(self, path: str | Path) -> None:
@@ -113,9 +121,7 @@ class HashingNetwork(nn.Module):
             "n_bits": self.n_bits,
             "augmentation": self.augmentation,
         }
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.state_dict().items()}
-        with replacing(path) as file:
-            save_file(tensors, file, metadata={"format": _FORMAT, "settings": json.dumps(settings)})
+        save_module(self, path, _FORMAT, settings)
 
     @classmethod
     def load(cls, path: str | Path) -> HashingNetwork:
@@ -124,17 +130,29 @@ class HashingNetwork(nn.Module):
         Raises:
             ValueError: if it is not such a file.
         """
-        where = "HashingNetwork.load"
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata: dict[str, str] = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise ValueError(f"{where}: expected a file of format {_FORMAT!r}, got {path}")
-                network = cls(**json.loads(metadata["settings"]))
-                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{where}: expected a network written by save, got {path}: {error}") from error
-        return network.eval()
+        return load_module(cls, path, _FORMAT)
+
+
+def save_module(module: nn.Module, path: str | Path, form: str, settings: Mapping[str, Any]) -> None:
+    """Write the arguments of a module's constructor and its weights to a safetensors file."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with replacing(path) as file:
+        save_file(tensors, file, metadata={"format": form, "settings": json.dumps(settings)})
+
+
+def load_module(kind: type[_M], path: str | Path, form: str) -> _M:
+    """Read what `save_module` wrote, in evaluation mode, or raise a ValueError."""
+    where = f"{kind.__name__}.load"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            if metadata.get("format") != form:
+                raise ValueError(f"{where}: expected a file of format {form!r}, got {path}")
+            module = kind(**json.loads(metadata["settings"]))
+            module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{where}: expected a network written by save, got {path}: {error}") from error
+    return module.eval()
 
 
 def leaky_layers(*widths: int) -> list[nn.Module]:
@@ -143,6 +161,32 @@ def leaky_layers(*widths: int) -> list[nn.Module]:
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
     return layers
+
+
+def decoder(item_shape: Sequence[int], n_bits: int) -> nn.Sequential:
+    """Return the layers from codes [n, n_bits] back to what `HashingNetwork.prepare` makes of items.
+
+    Features have a hidden layer of 512, and a linear one after it; images the four transposed convolutions that mirror
+    the network "strided", and tanh.
+    """
+    if len(item_shape) == 1:
+        return nn.Sequential(*leaky_layers(n_bits, 512), nn.Linear(512, item_shape[0]))
+    height, width = (_halvings(size)[::-1] for size in item_shape[:2])
+    layers: list[nn.Module] = [*leaky_layers(n_bits, STRIDED_WIDTHS[-1] * height[0] * width[0])]
+    layers.append(nn.Unflatten(1, (STRIDED_WIDTHS[-1], height[0], width[0])))
+    widths = (*STRIDED_WIDTHS[::-1], 3 if len(item_shape) == 3 else 1)
+    for i, (before, after) in enumerate(itertools.pairwise(widths)):
+        padding = height[i + 1] - 2 * height[i] + 1, width[i + 1] - 2 * width[i] + 1
+        layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=padding), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers[:-1], nn.Tanh())
+
+
+def _halvings(size: int) -> list[int]:
+    """Return the sizes that convolutions with strides of 2 bring a size to, and it first."""
+    sizes = [size]
+    for _ in STRIDED_WIDTHS:
+        sizes.append(-(-sizes[-1] // 2))
+    return sizes
 
 
 def _backbone(network: HashingNetwork, pretrained: bool) -> tuple[nn.Module, int]:
@@ -162,6 +206,18 @@ def _backbone(network: HashingNetwork, pretrained: bool) -> tuple[nn.Module, int
             convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)
             blocks += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
         return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 512
+    if network.architecture == "lenet":
+        blocks = []
+        for before, width in itertools.pairwise((network.channels, *LENET_WIDTHS)):
+            blocks += [nn.Conv2d(before, width, 5, padding=2), nn.MaxPool2d(2), nn.LeakyReLU(0.2)]
+        n_inner = LENET_WIDTHS[-1] * (shape[0] // 4) * (shape[1] // 4)
+        return nn.Sequential(*blocks, nn.Flatten(), *leaky_layers(n_inner, 128)), 128
+    if network.architecture == "strided":
+        blocks = []
+        for before, width in itertools.pairwise((network.channels, *STRIDED_WIDTHS)):
+            blocks += [nn.Conv2d(before, width, 3, 2, 1), nn.LeakyReLU(0.2)]
+        n_features = STRIDED_WIDTHS[-1] * _halvings(shape[0])[-1] * _halvings(shape[1])[-1]
+        return nn.Sequential(*blocks, nn.Flatten()), n_features
     return _torchvision_backbone(network.architecture, pretrained)
 
 

@@ -36,6 +36,7 @@ from fasthash.recipes.training import (
     Training,
     choose_device,
     joined_ranks,
+    load_parts,
     option,
     seed_epoch,
 )
@@ -66,6 +67,7 @@ class SupervisedSettings(RecipeSettings):
 
     recipe: ClassVar[str] = "train_supervised"
 
+    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
     learning_rate: float = option(1e-3, "of the last layer and the loss's parameters", above=0)
     method: str = option("csq", "loss", choices=METHODS)
     quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
@@ -192,9 +194,7 @@ class _Training(Training[SupervisedSettings]):
     ) -> None:
         super().__init__(
             settings,
-            dataset,
-            parts,
-            root,
+            *load_parts(settings.dataset, settings, dataset, parts, root),
             device,
             image_size=LARGE_IMAGE if settings.network in PRETRAINED else None,
             rank=rank,

@@ -87,7 +87,6 @@ class RecipeSettings:
 
     recipe: ClassVar[str]  # the function that trains, for errors
 
-    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
     bits: int = option(32, "length of the codes", minimum=1)
     protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
     split_seed: int = option(0, "of the split", minimum=0)
@@ -106,6 +105,14 @@ class RecipeSettings:
                 check_integer(self.recipe, field.name, value, **bounds)
             elif bounds:
                 check_number(self.recipe, field.name, value, **bounds)
+
+
+def load_parts(
+    name: str, settings: RecipeSettings, dataset: Dataset | None, parts: Split | None, root: str | Path | None
+) -> tuple[Dataset, Split]:
+    """Return the data set of that name and its split by the settings' protocol, or what is given in their place."""
+    loaded = load_dataset(name, root) if dataset is None else dataset
+    return loaded, split(loaded, settings.protocol, settings.split_seed) if parts is None else parts
 
 
 class Loaded(torch.utils.data.Dataset[Any]):
@@ -131,7 +138,7 @@ class Loaded(torch.utils.data.Dataset[Any]):
         chosen = self.positions[indices]
         if isinstance(self.items, ImageFiles):
             assert self.image_size is not None
-            batch = np.stack([_square(self.items[int(i)], self.image_size) for i in chosen])
+            batch = np.stack([square(self.items[int(i)], self.image_size) for i in chosen])
         else:
             batch = self.items[chosen]
         return torch.from_numpy(batch), self.labels[indices], torch.tensor(indices)
@@ -142,17 +149,19 @@ class Loaded(torch.utils.data.Dataset[Any]):
         """Return the batches (items, labels, indices) of one epoch in random order, the last one cut off if smaller."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self))[rank::n_ranks]
         n_batches = len(self) // (batch_size * n_ranks)
-        return self._loader([order[i * batch_size : (i + 1) * batch_size] for i in range(n_batches)], workers)
+        return self.batches([order[i * batch_size : (i + 1) * batch_size] for i in range(n_batches)], workers)
 
     def in_order(self, workers: int = 0) -> DataLoader[Batch]:
         """Return all batches in order."""
-        return self._loader(np.array_split(np.arange(len(self)), -(-len(self) // EVALUATION_BATCH)), workers)
+        return self.batches(np.array_split(np.arange(len(self)), -(-len(self) // EVALUATION_BATCH)), workers)
 
-    def _loader(self, batches: list[NDArray[np.int64]], workers: int) -> DataLoader[Batch]:
+    def batches(self, batches: list[NDArray[np.int64]], workers: int = 0) -> DataLoader[Batch]:
+        """Return the batches (items, labels, indices) of these indices."""
         return DataLoader(self, batch_sampler=batches, collate_fn=_as_is, num_workers=workers)  # type: ignore[arg-type]
 
 
-def _square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return the middle square of an image [h, w, 3], brought to a size; needs Pillow."""
     from PIL import Image, ImageOps
 
     return np.asarray(ImageOps.fit(Image.fromarray(image), (size, size)))
@@ -160,6 +169,16 @@ def _square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _as_is(batch: _T) -> _T:
     return batch
+
+
+class Batches(Protocol):
+    """What an epoch's steps learn from."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield three tensors each."""
 
 
 class Stateful(Protocol):
@@ -179,9 +198,8 @@ class Training(Generic[_S]):
 
     Args:
         settings: what decides the result.
-        dataset: in place of the one that the settings name.
-        split_of_it: in place of the one that the settings name.
-        root: where data sets are, else FASTHASH_DATA.
+        dataset: what is learned from.
+        split_of_it: who trains, asks and is searched.
         device: where the parts are.
         image_size: what image files are brought to.
         rank: of this process.
@@ -189,7 +207,7 @@ class Training(Generic[_S]):
         workers: processes that read image files.
 
     Raises:
-        ValueError: if the data set is smaller than a batch, or has not what the protocol asks for.
+        ValueError: if the data set is smaller than a batch.
     """
 
     parts: dict[str, Stateful]  # whatever changes from step to step, by name
@@ -198,9 +216,8 @@ class Training(Generic[_S]):
     def __init__(
         self,
         settings: _S,
-        dataset: Dataset | None,
-        split_of_it: Split | None,
-        root: str | Path | None,
+        dataset: Dataset,
+        split_of_it: Split,
         device: torch.device,
         *,
         image_size: int | None = None,
@@ -209,8 +226,7 @@ class Training(Generic[_S]):
         workers: int = 0,
     ) -> None:
         self.settings, self.device, self.rank, self.n_ranks, self.workers = settings, device, rank, n_ranks, workers
-        self.dataset = load_dataset(settings.dataset, root) if dataset is None else dataset
-        self.split = split(self.dataset, settings.protocol, settings.split_seed) if split_of_it is None else split_of_it
+        self.dataset, self.split = dataset, split_of_it
         self.image_size = image_size
         self.train, self.query, self.database = (
             self._loaded(x) for x in (self.split.train, self.split.query, self.split.database)
@@ -254,14 +270,7 @@ class Training(Generic[_S]):
         """Train one epoch; its row has the mean of what the steps returned."""
         settings = self.settings
         seed_epoch(settings.seed, epoch, self.rank)
-        batches = self.train.epoch(
-            settings.batch_size,
-            seed=settings.seed,
-            epoch=epoch,
-            rank=self.rank,
-            n_ranks=self.n_ranks,
-            workers=self.workers,
-        )
+        batches = self._batches(epoch)
         start = time.perf_counter()
         values: dict[str, list[torch.Tensor]] = {}
         for number, batch in enumerate(batches, start=(epoch - 1) * len(batches)):
@@ -276,6 +285,17 @@ class Training(Generic[_S]):
                     f"{settings.recipe}: the {name} is {mean} in epoch {epoch}; lower the learning rate"
                 )
         return {"epoch": epoch, **means, "seconds": time.perf_counter() - start}
+
+    def _batches(self, epoch: int) -> Batches:
+        """Return what an epoch's steps learn from."""
+        return self.train.epoch(
+            self.settings.batch_size,
+            seed=self.settings.seed,
+            epoch=epoch,
+            rank=self.rank,
+            n_ranks=self.n_ranks,
+            workers=self.workers,
+        )
 
     def _step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor

@@ -22,6 +22,7 @@ from fasthash.recipes.training import (
     RunFolder,
     Training,
     choose_device,
+    load_parts,
     option,
     seed_epoch,
 )
@@ -72,7 +73,7 @@ class UnsupervisedTraining(Training[_S]):
         root: str | Path | None,
         device: torch.device,
     ) -> None:
-        super().__init__(settings, dataset, split_of_it, root, device)
+        super().__init__(settings, *load_parts(settings.dataset, settings, dataset, split_of_it, root), device)
         items = self.dataset.items
         if isinstance(items, ImageFiles):
             raise ValueError(
@@ -100,8 +101,7 @@ class UnsupervisedTraining(Training[_S]):
         return self.encoder.prepare(items).flatten(1)
 
     def _outputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        u: torch.Tensor = self.encoder.head(self.encoder.backbone(inputs))
-        return u
+        return self.encoder.outputs(inputs)
 
 
 def train_unsupervised(
