@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import click
 import numpy as np
 import torch
+from click.core import ParameterSource
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
@@ -28,6 +29,7 @@ from fasthash.ops import hamming, householder, packing, wasserstein
 from fasthash.ops.packing import pack_bits
 from fasthash.ops.registry import default_kernel
 from fasthash.recipes.autoencoder import AutoencoderSettings, train_autoencoder
+from fasthash.recipes.igan import IGANSettings, train_igan
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.sgh import SGHSettings, train_sgh
 from fasthash.recipes.ssdh import SSDHSettings, train_ssdh
@@ -363,3 +365,23 @@ def sgh(**arguments: Any) -> None:
 def ssdh(**arguments: Any) -> None:
     """Train semantic structure-based hashing, without labels."""
     run_training(train_ssdh, SSDHSettings, **arguments)
+
+
+@train.command("igan")
+@training_options(IGANSettings)
+@click.option(
+    "--features",
+    type=click.Path(exists=True, dir_okay=False),
+    nargs=2,
+    metavar="SOURCE TARGET",
+    help="Two .npz files with the arrays features and labels, in place of --source and --target.",
+)
+@click.pass_context
+def igan(context: click.Context, /, features: tuple[str, str] | None, **arguments: Any) -> None:
+    """Train domain-adaptive hashing: labels in one domain, none in the other."""
+    if features is not None:
+        for name in ("source", "target"):
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError(f"expected --features or --{name}, got both")
+        arguments["source"], arguments["target"] = features
+    run_training(train_igan, IGANSettings, **arguments)

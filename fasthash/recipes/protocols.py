@@ -116,6 +116,16 @@ def _as_published(dataset: Dataset, generator: np.random.Generator) -> Split:
     return Split(learned, held_out, test, np.setdiff1d(dataset.splits.get("database", train), held_out))
 
 
+def _of_a_domain(dataset: Dataset, generator: np.random.Generator) -> Split:
+    """The source's own parts if it has any, else a fifth at random to ask; a tenth of the rest validates."""
+    if dataset.splits:
+        return _as_published(dataset, generator)
+    asked, held_out, learned = np.split(
+        generator.permutation(len(dataset.labels)), np.cumsum([len(dataset.labels) // 5, len(dataset.labels) * 2 // 25])
+    )
+    return Split(*(np.sort(part) for part in (learned, held_out, asked, learned)))
+
+
 def _half_of_the_test_list(dataset: Dataset, generator: np.random.Generator) -> Split:
     """The published lists, where half of the test list validates."""
     held_out, asked = np.array_split(generator.permutation(_published(dataset, "test")), 2)
@@ -136,5 +146,6 @@ PROTOCOLS = {
     "nuswide-v1": at_random(train=10_500, query=2_100, validation=2_100, map_at=5000),
     "coco-v1": at_random(train=10_000, query=5_000, validation=5_000, map_at=5000),
     "imagenet100-v1": Protocol(_half_of_the_test_list, map_at=1000),
+    "domains-v1": Protocol(_of_a_domain, map_at=None),
     "published-v1": Protocol(_as_published, map_at=None),
 }

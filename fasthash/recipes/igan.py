@@ -1,0 +1,414 @@
+"""Domain-adaptive hashing with intersectant generative adversarial networks (IGAN): its model and its training."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fasthash.data import Dataset
+from fasthash.evaluate import mean_average_precision
+from fasthash.ops.packing import pack_bits
+from fasthash.recipes.domains import PairedBatches, balanced_batches, comparable
+from fasthash.recipes.evaluation import evaluate_codes, network_outputs
+from fasthash.recipes.igan_losses import (
+    UNLABELLED,
+    discriminator_loss,
+    generator_loss,
+    label_prediction_loss,
+    pseudo_labels,
+    reconstruction_loss,
+    semantic_centroid_loss,
+    supervised_hash_loss,
+)
+from fasthash.recipes.networks import HashingNetwork, decoder, load_module, save_module
+from fasthash.recipes.protocols import PROTOCOLS
+from fasthash.recipes.training import (
+    Loaded,
+    RecipeSettings,
+    Row,
+    RunFolder,
+    Training,
+    choose_device,
+    load_parts,
+    option,
+    seed_epoch,
+)
+
+DOMAINS = ("source", "target")
+_BETAS = (0.5, 0.999)
+_FORMAT = "fasthash igan 1"
+
+
+@dataclass(frozen=True)
+class IGANSettings(RecipeSettings):
+    """What decides the result of `train_igan`; the command's options are these.
+
+    The paper gives neither the weights but L_c's and L_a's, nor v, epsilon, T and the learning rates.
+    """
+
+    recipe: ClassVar[str] = "train_igan"
+
+    source: str = option("mnist", "labelled domain: name or path of a data set, see fasthash.data")
+    target: str = option("usps", "unlabelled domain, of the same classes")
+    bits: int = option(64, "length of the codes", minimum=1)
+    protocol: str = option("domains-v1", "who trains, asks and is searched, in each domain", choices=PROTOCOLS)
+    epochs: int = option(12, "passes over the smaller domain, those from the source alone included", minimum=1)
+    batch_size: int = option(100, "items of each domain a step", minimum=1)
+    image_size: int = option(16, "what images are brought to", minimum=4)
+    source_epochs: int = option(6, "passes from the source alone, before the others", minimum=0)
+    stages: int = option(1, "of the rest; at each, generators and discriminators begin anew", minimum=1)
+    ramp_epochs: int = option(5, "in which what rests on pseudo-labels comes in", minimum=1)
+    classification: float = option(1.0, "weight of L_c", minimum=0)
+    adversarial: float = option(0.1, "weight of L_a", minimum=0)
+    alpha: float = option(1.0, "weight of L_h, supervised hashing", minimum=0)
+    beta: float = option(0.01, "weight of L_s, semantic centroid alignment", minimum=0)
+    chi: float = option(0.1, "weight of L_1, reconstruction", minimum=0)
+    v: float = option(0.01, "weight of quantisation within L_h", minimum=0)
+    epsilon: float = option(0.1, "weight of the pseudo-labels within L_c", minimum=0)
+    threshold: float = option(0.9, "T, the probability above which a class is a pseudo-label", minimum=0, below=1)
+    quantization: str = option("original", "the paper's, or the Wasserstein distance", choices=("original", "hswd"))
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        if not any((self.classification, self.adversarial, self.alpha, self.beta, self.chi)):
+            raise ValueError(f"{self.recipe}: expected a loss of weight above 0, got none")
+
+
+@dataclass(frozen=True)
+class IGANRun:
+    """What `train_igan` returns.
+
+    Attributes:
+        model: with the weights of the last epoch, in evaluation mode; the signs of its encoder's outputs are the codes.
+        results: of the target's queries "accuracy", and in the target's database "mAP" and others, see
+            `evaluate_codes`; "mAP_in_source", in the source's; "mAP_of_classes", by predicted class instead of code;
+            "source_accuracy" on the source's validation items; "information" and "certain" of the target's training
+            items, see `unlabelled_evidence`; "seconds" of training.
+        history: a row an epoch: "epoch", the losses by the paper's names, "pseudo_labelled", "seconds".
+    """
+
+    model: IGAN
+    results: dict[str, float]
+    history: list[Row]
+
+
+def train_igan(
+    settings: IGANSettings,
+    *,
+    source: Dataset | None = None,
+    target: Dataset | None = None,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = False,
+) -> IGANRun:
+    """Train a hash function on a labelled domain and an unlabelled one, and measure what it retrieves in the latter.
+
+    After `source_epochs` of L_c on the source alone, each step takes a batch of both domains, as many source items of
+    each class, and makes two steps: the discriminators', on their side of L_a (`discriminator_loss`); the encoder's,
+    the classifier's and the generators', on the weighted sum of L_c (`label_prediction_loss`), L_h
+    (`supervised_hash_loss`), L_s (`semantic_centroid_loss`), their side of L_a (`generator_loss`) and L_1
+    (`reconstruction_loss`). A loss of weight 0 is not computed. Within the first `ramp_epochs` of these the weights of
+    what rests on pseudo-labels grow to their values. Adam makes the steps; the last epoch is kept.
+
+    The target's labels are not looked at before the end.
+
+    Args:
+        settings: what decides the result.
+        source: in place of the data set that the settings name.
+        target: in place of the data set that the settings name.
+        root: where data sets are, else FASTHASH_DATA.
+        out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors (the encoder), igan.safetensors (the
+            whole model), results.json; None keeps nothing.
+        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted.
+        device: "auto", "cpu", "cuda", ...
+        progress: whether to show a progress bar.
+
+    Raises:
+        FileExistsError: if `out` holds a training and `resume` is not set.
+        FloatingPointError: if a loss is not finite.
+        ValueError: if the domains do not fit together, a class has no source items, a batch is smaller than the number
+            of classes or larger than a domain, or `out` holds a training of other settings.
+
+    Source: He, Li, Gao, Zhang, Song, "One Network for Multi-Domains: Domain Adaptive Hashing with Intersectant
+    Generative Adversarial Networks", 2019.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError(f"train_igan: expected one process, got {os.environ['WORLD_SIZE']}")
+    training = _Training(settings, source, target, root, choose_device(device))
+    folder = RunFolder(Path(out) if out is not None else None, dataclasses.asdict(settings), resume)
+    return training.run(folder, progress)
+
+
+class IGAN(nn.Module):
+    """The shared encoder E, the classifier C on u = tanh(E(x)), two generators and two discriminators.
+
+    Args:
+        item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
+        n_bits: length of u.
+        n_classes: N; a discriminator's last output, the N+1st, is for what is generated.
+    """
+
+    def __init__(self, item_shape: Sequence[int], n_bits: int, n_classes: int) -> None:
+        super().__init__()
+        self.settings = {"item_shape": list(item_shape), "n_bits": n_bits, "n_classes": n_classes}
+        architecture, adversary = ("mlp", "mlp") if len(item_shape) == 1 else ("lenet", "strided")
+        self.encoder = HashingNetwork(architecture, item_shape, n_bits)
+        self.classifier = nn.Linear(n_bits, n_classes)
+        self.generators = nn.ModuleDict({name: decoder(item_shape, n_bits) for name in DOMAINS})
+        self.discriminators = nn.ModuleDict(
+            {name: HashingNetwork(adversary, item_shape, n_classes + 1) for name in DOMAINS}
+        )
+
+    def hash(self, x: torch.Tensor) -> torch.Tensor:
+        """Return u = tanh(E(x)) [n, n_bits] for what `encoder.prepare` made of items."""
+        return self.encoder.outputs(x).tanh()
+
+    def discriminate(self, domain: str, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits [n, n_classes + 1] of a domain's discriminator for prepared or generated items."""
+        discriminator: HashingNetwork = self.discriminators[domain]  # type: ignore[assignment]
+        return discriminator.outputs(x)
+
+    def renew(self) -> None:
+        """Draw generators and discriminators anew."""
+        for part in (self.generators, self.discriminators):
+            for layer in part.modules():
+                if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                    layer.reset_parameters()
+
+    def save(self, path: str | Path) -> None:
+        """Write shapes and weights to a safetensors file."""
+        save_module(self, path, _FORMAT, self.settings)
+
+    @classmethod
+    def load(cls, path: str | Path) -> IGAN:
+        """Read what `save` wrote, in evaluation mode.
+
+        Raises:
+            ValueError: if it is not such a file.
+        """
+        return load_module(cls, path, _FORMAT)
+
+
+def unlabelled_evidence(logits: torch.Tensor, threshold: float) -> dict[str, float]:
+    """Return what tells an adaptation from a failed one without a label.
+
+    Args:
+        logits: [n, n_classes].
+        threshold: T.
+
+    Returns:
+        "information", the mutual information of item and predicted class in nats, at most log n_classes: predictions
+        that are certain one by one and even in the whole have most; "certain", the share of pseudo-labelled items.
+    """
+    p = logits.double().softmax(dim=1)
+    information = torch.special.entr(p.mean(dim=0)).sum() - torch.special.entr(p).sum(dim=1).mean()
+    return {
+        "information": float(information),
+        "certain": float((pseudo_labels(logits, threshold) != UNLABELLED).double().mean()),
+    }
+
+
+class _Training(Training[IGANSettings]):
+    def __init__(
+        self,
+        settings: IGANSettings,
+        source: Dataset | None,
+        target: Dataset | None,
+        root: str | Path | None,
+        device: torch.device,
+    ) -> None:
+        ours, parts = load_parts(settings.source, settings, source, None, root)
+        theirs, their_parts = load_parts(settings.target, settings, target, None, root)
+        ours, theirs = comparable(settings.recipe, ours, theirs, settings.image_size)
+        super().__init__(settings, ours, parts, device)
+        self.title = f"{ours.name} to {theirs.name}, {settings.bits} bits"
+        self.n_classes = ours.n_classes
+        self.held_out = self._loaded(parts.validation)
+        self.target, self.target_query, self.target_database = (
+            Loaded(theirs.items, theirs.labels, x) for x in (their_parts.train, their_parts.query, their_parts.database)
+        )
+        self._check_batches(theirs.name)
+        seed_epoch(settings.seed, 0)
+        self.model = IGAN(ours.items[0].shape, settings.bits, self.n_classes).to(device)
+        self.model.encoder.standardize(*self._moments())
+        self.optimizer = self._adam(self.model.encoder, self.model.classifier)
+        self._begin_stage()
+
+    def _check_batches(self, target: str) -> None:
+        batch_size = self.settings.batch_size
+        if batch_size < self.n_classes:
+            raise ValueError(
+                f"train_igan: expected batch_size of at least the {self.n_classes} classes, got {batch_size}"
+            )
+        if len(self.target) < batch_size:
+            raise ValueError(
+                f"train_igan: expected batch_size of at most the {len(self.target)} training items of {target}, got "
+                f"{batch_size}"
+            )
+        counts = torch.bincount(self.train.labels, minlength=self.n_classes)
+        if not counts.all():
+            names = ", ".join(self.dataset.class_names[i] for i in torch.nonzero(counts == 0)[:, 0])
+            raise ValueError(
+                f"train_igan: expected training items of each class in {self.dataset.name}, got none of {names}"
+            )
+
+    def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what brings images to [-1, 1], or both domains' features to mean 0 and deviation 1."""
+        mean = self.model.encoder.mean
+        if len(self.model.encoder.item_shape) > 1:
+            return torch.full_like(mean, 0.5), torch.full_like(mean, 0.5)
+        x = torch.from_numpy(
+            np.concatenate([part.items[part.positions] for part in (self.train, self.target)])
+        ).double()
+        return x.mean(dim=0), x.std(dim=0, correction=0)
+
+    def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
+        weights = [each for module in modules for each in module.parameters()]
+        return torch.optim.Adam(weights, lr=self.settings.learning_rate, betas=_BETAS, fused=True)
+
+    def _begin_stage(self) -> None:
+        self.generator_optimizer = self._adam(self.model.generators)
+        self.discriminator_optimizer = self._adam(self.model.discriminators)
+        self.parts = {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def run(self, folder: RunFolder, progress: bool) -> IGANRun:
+        rows = self._run_epochs(folder, progress)
+        self.model.eval()
+        results = self._evaluate()
+        results["seconds"] = sum(row["seconds"] for row in rows)
+        if folder.path is not None:
+            self.model.encoder.save(folder.path / "network.safetensors")
+            self.model.save(folder.path / "igan.safetensors")
+            folder.finish(results)
+        return IGANRun(self.model, results, rows)
+
+    def _batches(self, epoch: int) -> PairedBatches:
+        settings = self.settings
+        theirs = self.target.epoch(settings.batch_size, seed=settings.seed, epoch=epoch)
+        n_batches = min(len(self.train) // settings.batch_size, len(theirs))
+        generator = np.random.default_rng([settings.seed, epoch, 1])
+        drawn = balanced_batches(self.train.labels.numpy(), self.n_classes, settings.batch_size, n_batches, generator)
+        return PairedBatches(self.train.batches(drawn), theirs)
+
+    def _epoch(self, epoch: int) -> Row:
+        settings = self.settings
+        adapted = epoch - settings.source_epochs  # epochs of adaptation, this one included
+        self.share = min(max(adapted, 0) / settings.ramp_epochs, 1.0)
+        n_stage = max(-(-(settings.epochs - settings.source_epochs) // settings.stages), 1)
+        if adapted > 0 and adapted % n_stage == 1 % n_stage:
+            seed_epoch(settings.seed, epoch)
+            self.model.renew()
+            self._begin_stage()
+        self.model.train()
+        return super()._epoch(epoch)
+
+    def _step(
+        self, number: int, items: torch.Tensor, labels: torch.Tensor, others: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        model, settings = self.model, self.settings
+        source = model.encoder.prepare(items)
+        if self.share == 0:
+            loss = functional.cross_entropy(model.classifier(model.hash(source)), labels)
+            self._learn(loss, self.optimizer)
+            return {"L_c": loss}
+        target = model.encoder.prepare(others)
+        u = model.hash(torch.cat([source, target]))
+        logits = model.classifier(u)
+        (u_s, u_t), (logits_s, logits_t) = (x.split([len(source), len(target)]) for x in (u, logits))
+        pseudo = pseudo_labels(logits_t, settings.threshold)
+        log = {"pseudo_labelled": (pseudo != UNLABELLED).float().mean()}
+
+        terms: dict[str, tuple[float, torch.Tensor]] = {}
+        if settings.classification > 0:
+            loss = label_prediction_loss(logits_s, labels, logits_t, pseudo, self.share * settings.epsilon)
+            terms["L_c"] = settings.classification, loss
+        if settings.alpha > 0:
+            terms["L_h"] = settings.alpha, supervised_hash_loss(u_s, labels, settings.v, settings.quantization)
+        if settings.beta > 0:
+            loss = semantic_centroid_loss(u_s, labels, u_t, pseudo, self.n_classes)
+            terms["L_s"] = self.share * settings.beta, loss
+        if settings.adversarial > 0:
+            fakes = {"source": model.generators["source"](u_t), "target": model.generators["target"](u_s)}
+            log["D"] = self._discriminate(source, labels, target, pseudo, fakes)
+            judged = {domain: model.discriminate(domain, x) for domain, x in fakes.items()}
+            loss = generator_loss(judged["source"], pseudo, judged["target"], labels)
+            terms["L_a"] = self.share * settings.adversarial, loss
+        if settings.chi > 0:
+            again = model.generators["source"](u_s), model.generators["target"](u_t)
+            terms["L_1"] = settings.chi, reconstruction_loss(source, again[0], target, again[1])
+
+        total = torch.stack([weight * term for weight, term in terms.values()]).sum()
+        self._learn(total, self.optimizer, self.generator_optimizer)
+        return {**{name: term for name, (_, term) in terms.items()}, **log}
+
+    def _discriminate(
+        self,
+        source: torch.Tensor,
+        labels: torch.Tensor,
+        target: torch.Tensor,
+        pseudo: torch.Tensor,
+        fakes: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:
+        """Make the discriminators' step; what follows leaves them as they are."""
+        model = self.model
+        model.discriminators.requires_grad_(True)
+        judged = [model.discriminate(domain, x.detach()) for domain, x in fakes.items()]
+        real = model.discriminate("source", source), model.discriminate("target", target)
+        loss = discriminator_loss(real[0], labels, real[1], pseudo, *judged)
+        self._learn(loss, self.discriminator_optimizer)
+        model.discriminators.requires_grad_(False)
+        return loss
+
+    def _learn(self, loss: torch.Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def _evaluate(self) -> dict[str, float]:
+        at = PROTOCOLS[self.settings.protocol].map_at
+        query, database, ours = (
+            network_outputs(self.model.encoder, x) for x in (self.target_query, self.target_database, self.database)
+        )
+        labels, theirs = self.target_query.labels, self.target_database.labels
+        predicted, of_database = (self._logits(u).argmax(dim=1) for u in (query, database))
+        results = {"accuracy": float((predicted == labels).double().mean())}
+        results |= evaluate_codes(query, labels, database, theirs, at)
+        results["mAP_in_source"] = mean_average_precision(
+            pack_bits(query), labels, pack_bits(ours), self.database.labels, at=at
+        )
+        results["mAP_of_classes"] = mean_average_precision(
+            self._class_codes(predicted), labels, self._class_codes(of_database), theirs, at=at
+        )
+        if len(self.held_out):
+            logits = self._logits(network_outputs(self.model.encoder, self.held_out))
+            results["source_accuracy"] = float((logits.argmax(dim=1) == self.held_out.labels).double().mean())
+        unlabelled = self._logits(network_outputs(self.model.encoder, self.target))
+        return results | unlabelled_evidence(unlabelled, self.settings.threshold)
+
+    def _logits(self, outputs: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = self.model.classifier(outputs.tanh().to(self.device)).cpu()
+        return logits
+
+    def _class_codes(self, predicted: torch.Tensor) -> torch.Tensor:
+        codes: torch.Tensor = pack_bits(functional.one_hot(predicted, self.n_classes).float() - 0.5)
+        return codes
