@@ -1,4 +1,4 @@
-"""What each weight of IGAN does to the evidence that needs no target label, one weight changed at a time.
+"""What IGAN's weights do to the evidence that needs no target label, one changed from its default at a time.
 
 `python -m benchmarks.igan_weights mnist usps` (from the repository's root) writes igan_weights-mnist-usps.csv to
 benchmarks/results: the mutual information of target item and predicted class and the share of pseudo-labelled items,
@@ -18,26 +18,17 @@ from fasthash.data import load_dataset
 from fasthash.recipes.igan import IGANSettings, train_igan
 from fasthash.recipes.training import write_csv
 
-START = {
-    "alpha": 1.0,
-    "beta": 0.01,
-    "chi": 1.0,
-    "adversarial": 0.1,
-    "epsilon": 0.1,
-    "v": 0.01,
-    "threshold": 0.9,
-    "learning_rate": 1e-3,
-}
 OTHERS = {
-    "beta": (0.001, 0.1),
-    "adversarial": (0.01, 1.0),
-    "epsilon": (0.01, 1.0),
-    "alpha": (0.1,),
-    "chi": (0.1,),
-    "v": (0.1,),
-    "threshold": (0.95,),
+    "alpha": (1.0, 0.3, 0.01),
+    "beta": (0.1, 0.001),
+    "adversarial": (1.0, 0.01),
+    "chi": (1.0, 0.01),
+    "epsilon": (1.0, 0.01),
+    "threshold": (0.95, 0.8),
+    "v": (0.1, 0.001),
     "learning_rate": (3e-4,),
 }
+DEFAULTS = {name: getattr(IGANSettings, name) for name in OTHERS}
 SEED = 100  # none of the table's
 EVIDENCE = ("information", "certain", "source_accuracy")
 
@@ -54,9 +45,9 @@ def main(source, target, data_root, epochs, out):
     domains = {"source": load_dataset(source, data_root), "target": load_dataset(target, data_root)}
     path = out / f"igan_weights-{source}-{target}.csv"
     rows = read_rows(path)
-    done = [{name: row[name] for name in START} for row in rows]
-    changed = [START | {name: value} for name, values in OTHERS.items() for value in values]
-    for weights in tqdm([x for x in (START, *changed) if x not in done]):
+    done = [{name: row[name] for name in DEFAULTS} for row in rows]
+    changed = [DEFAULTS | {name: value} for name, values in OTHERS.items() for value in values]
+    for weights in tqdm([x for x in (DEFAULTS, *changed) if x not in done]):
         settings = IGANSettings(**weights, epochs=epochs, stages=1, seed=SEED)
         results = train_igan(settings, **domains, device="cpu").results
         rows.append(weights | {name: round(results[name], 4) for name in EVIDENCE})

@@ -69,7 +69,7 @@ class IGANSettings(RecipeSettings):
     ramp_epochs: int = option(5, "in which what rests on pseudo-labels comes in", minimum=1)
     classification: float = option(1.0, "weight of L_c", minimum=0)
     adversarial: float = option(0.1, "weight of L_a", minimum=0)
-    alpha: float = option(1.0, "weight of L_h, supervised hashing", minimum=0)
+    alpha: float = option(0.1, "weight of L_h, supervised hashing", minimum=0)
     beta: float = option(0.01, "weight of L_s, semantic centroid alignment", minimum=0)
     chi: float = option(0.1, "weight of L_1, reconstruction", minimum=0)
     v: float = option(0.01, "weight of quantisation within L_h", minimum=0)
