@@ -11,15 +11,18 @@ gpu.json and gpu.md to benchmarks/results and ends with an error if a check fail
 from __future__ import annotations
 
 import json
+import os
 import platform
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
+from unittest import mock
 
 import click
 import torch
@@ -327,6 +330,42 @@ def time_hamming(bench: Bench) -> None:
             time_faiss(bench, group, codes, queries, k)
 
 
+def time_streaming(bench: Bench) -> None:
+    """Search codes in the memory of the CPU, which a GPU copies as it searches."""
+    n, k = bench.sized(10**8, 3000), 100
+    codes, queries = bench.codes(n, 64), bench.codes(bench.sized(1024, 20), 64, seed=1)
+    expected = hamming.hamming_topk(queries, codes, k)
+    kept = codes.cpu().pin_memory() if bench.device.type == "cuda" else codes
+    halves = [codes[: n // 2], codes[n // 2 :]]
+    group = f"{len(queries)} queries, {n:.0e} codes of 64 bits, k={k}, by where the codes are".replace("e+0", "e")
+    for name, given in (("one array on the device", codes), ("two arrays", halves), ("memory of the CPU", kept)):
+        with bench.check(f"hamming_topk, {group}: {name}"):
+            for got, right in zip(hamming.hamming_topk(queries, given, k), expected, strict=True):
+                assert torch.equal(got, right)
+        bench.time(group, name, lambda given=given: hamming.hamming_topk(queries, given, k))
+
+
+def time_filters(bench: Bench) -> list[dict]:
+    """Time both filters at every width; return the table's entries with the number of queries that parts them."""
+    kernel_triton = import_module("fasthash.ops.hamming.kernel_triton")
+    entries, numbers = [], (2,) if bench.quick else (4, 8, 16, 32, 64)
+    for entry in kernel_triton.TUNING["default"][: 1 if bench.quick else None]:
+        n_bits, faster = entry["up_to_bits"], []
+        codes = bench.codes(bench.sized(10**9 // n_bits, 100), n_bits)
+        for q in numbers:
+            queries, times = bench.codes(q, n_bits, seed=1), {}
+            group = f"{q} queries, {len(codes):.0e} codes of {n_bits} bits, k=10, by filter".replace("e+0", "e")
+            for name, from_queries in (("popcount", 2**31), ("int8 product", 1)):
+                forced = {**entry, "product": {**entry["product"], "from_queries": from_queries}}
+                with mock.patch.object(kernel_triton, "_tuned", return_value=forced):
+                    bench.time(group, name, lambda q=queries, c=codes: kernel_triton.hamming_topk(q, c, 10))
+                times[name] = bench.rows[-1].min_ms
+            faster.append(times["int8 product"] < times["popcount"])
+        slower = [q for q, product in zip(numbers, faster, strict=True) if not product]
+        entries.append({**entry, "product": {**entry["product"], "from_queries": 2 * max(slower, default=1)}})
+    return entries
+
+
 def time_faiss(bench: Bench, group: str, codes: torch.Tensor, queries: torch.Tensor, k: int) -> None:
     """FAISS's search on a GPU, where a FAISS built for one is installed."""
     if find_spec("faiss") is None or bench.device.type != "cuda":
@@ -405,6 +444,12 @@ def time_h2q(bench: Bench) -> None:
     bench.time(group, "fasthash, 1 restart", lambda: fit(1, epochs, x))
 
 
+def keep_tuning(capability: str, entries: list[dict]) -> None:
+    """Put the entries of a kind of device into the table that the kernels read."""
+    path = Path(hamming.__file__).with_name("tuning.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), capability: entries}, indent=2) + "\n")
+
+
 def markdown(facts: dict[str, object], bench: Bench) -> str:
     failed = [check.check for check in bench.checks if check.error]
     lines = [
@@ -429,19 +474,26 @@ def markdown(facts: dict[str, object], bench: Bench) -> str:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Small sizes, to see that everything runs; on a CPU where there is no GPU.")
+@click.option("--tune", is_flag=True, help="Write from how many queries products are faster here to tuning.json.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("benchmarks/results"))
-def main(quick: bool, out: Path) -> None:
+def main(quick: bool, tune: bool, out: Path) -> None:
     """Check and time every GPU kernel."""
+    if tune and (quick or not torch.cuda.is_available()):
+        raise click.ClickException("expected a CUDA device and full sizes to tune by")
     if not quick and not torch.cuda.is_available():
         raise click.ClickException("expected a CUDA device, found none; --quick runs small sizes on a CPU")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bench, start = Bench(device, quick), perf_counter()
     for step in (
-        ceilings, check_packing, check_hamming, check_gradients, time_hamming, time_training, time_h2q,
+        ceilings, check_packing, check_hamming, check_gradients, time_hamming, time_streaming, time_training, time_h2q,
     ):  # fmt: skip
         step(bench)
         if device.type == "cuda":
             torch.cuda.empty_cache()
+    if device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
+        entries = time_filters(bench)
+        if tune:
+            keep_tuning("{}.{}".format(*torch.cuda.get_device_capability()), entries)
     facts = device_facts(device) | {"seconds": round(perf_counter() - start)}
     out.mkdir(parents=True, exist_ok=True)
     table = markdown(facts, bench)
