@@ -9,12 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 import fasthash
 from fasthash import _core
+from fasthash.ops import packing
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fasthash"
@@ -155,3 +158,18 @@ def test_hamming_filters_use_the_units_they_are_meant_for(compiled_kernels):
         elif kernel["kernel"] == "hamming_product_kernel":
             assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
             assert "POPC" not in instructions
+
+
+def test_triton_kernels_are_launched_on_the_gpu_of_their_tensors(monkeypatch):
+    pytest.importorskip("triton")
+    chosen = []
+
+    @contextmanager
+    def device_of(tensor):
+        chosen.append(tensor)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    x = torch.ones(3, 8, device="cuda" if torch.cuda.is_available() else "cpu")
+    assert packing.KERNELS["triton"].function("pack_bits")(x).tolist() == [[255]] * 3
+    assert chosen[0] is x

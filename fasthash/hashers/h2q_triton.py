@@ -361,12 +361,13 @@ class H2QTrainer:
         first, last = self._epochs_begun, min(self._epochs_begun + epochs, self._epochs)
         n, runs = len(self._x), len(self._v)
         history = torch.empty((runs, last - first, 3), dtype=torch.float64, device=self._x.device)
-        h2q_kernel[(runs,)](
-            self._x, self._held_out, self._v, *self._moments, self._best, self._least, self._best_epoch, self._epoch,
-            history, self._keys, self._rates(first, last), self._order, self._identity, self._scratch,
-            n, len(self._held_out), self._k, self._batch_size, first, last, self._patience,
-            **self._options, **options(self._v.shape[2]),
-        )  # fmt: skip
+        with torch.cuda.device_of(self._x):
+            h2q_kernel[(runs,)](
+                self._x, self._held_out, self._v, *self._moments, self._best, self._least, self._best_epoch,
+                self._epoch, history, self._keys, self._rates(first, last), self._order, self._identity, self._scratch,
+                n, len(self._held_out), self._k, self._batch_size, first, last, self._patience,
+                **self._options, **options(self._v.shape[2]),
+            )  # fmt: skip
         self._epochs_begun = last
         ended = self._epoch.cpu().numpy()
         lost = ended - self._best_epoch.cpu().numpy() >= (self._patience or np.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, wraps
 from importlib import import_module, util
 from typing import Any
 
@@ -53,7 +53,21 @@ def _installed(package: str) -> bool:
 @cache
 def _function(kernel: Kernel, name: str) -> Callable[..., Any]:
     function: Callable[..., Any] = getattr(import_module(kernel.module), name)
+    if kernel.package == "triton":
+        return _on_the_tensors_device(function)
     return function if kernel.isa is None else partial(function, isa=kernel.isa)
+
+
+def _on_the_tensors_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Triton launches on the current GPU, which need not be the tensors'."""
+
+    @wraps(function)
+    def run(*args: Any, **options: Any) -> Any:
+        tensor = next(x for x in args if isinstance(x, torch.Tensor))
+        with torch.cuda.device_of(tensor):  # type: ignore[no-untyped-call]
+            return function(*args, **options)
+
+    return run
 
 
 def cpu_kernels(module: str) -> dict[str, Kernel]:

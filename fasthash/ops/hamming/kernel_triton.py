@@ -374,12 +374,11 @@ def nearest(
     words = signed_words(queries)
     best = torch.full((len(queries), k), NO_HIT.value, dtype=torch.int64, device=queries.device)
     parts = [(0, signed_words(codes), mask)] if chunk is None else _parts(codes, mask, queries.device, chunk)
-    with torch.cuda.device_of(queries):
-        for first, part, bits in parts:
-            limits = torch.where(best[:, -1] == NO_HIT.value, best[:, -1], best[:, -1] - first)
-            hits = _nearest_hits(words, part, bits, limits, k)
-            hits = torch.where(hits == NO_HIT.value, hits, hits + first)
-            best = (hits if first == 0 else torch.cat([best, hits], dim=1)).sort(dim=1).values[:, :k]
+    for first, part, bits in parts:
+        limits = torch.where(best[:, -1] == NO_HIT.value, best[:, -1], best[:, -1] - first)
+        hits = _nearest_hits(words, part, bits, limits, k)
+        hits = torch.where(hits == NO_HIT.value, hits, hits + first)
+        best = (hits if first == 0 else torch.cat([best, hits], dim=1)).sort(dim=1).values[:, :k]
     found = best != NO_HIT.value
     distances = torch.where(found, best >> ID_BITS.value, NO_DISTANCE).to(torch.int32)
     return distances, torch.where(found, best & ID_MASK.value, -1)
