@@ -11,6 +11,7 @@ gpu.json and gpu.md to benchmarks/results and ends with an error if a check fail
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import traceback
@@ -85,7 +86,8 @@ class Bench:
         self.checks.append(Check(what, error))
         click.echo(f"{'FAILED' if error else 'ok    '} {what}\n{error}".rstrip())
 
-    def time(self, group: str, name: str, function: Callable[[], object], graph: bool = False, **info) -> None:
+    def time(self, group: str, name: str, function: Callable[[], object], graph: bool = False, **info) -> float:
+        """Add a row and return its least milliseconds, or infinity where the function failed."""
         try:
             row = Row(group, name, *self._milliseconds(function), **info)
             if graph and self.device.type == "cuda":
@@ -95,9 +97,14 @@ class Bench:
         except Exception:  # as above
             self.checks.append(Check(f"timing {group}: {name}", traceback.format_exc()))
             click.echo(self.checks[-1].error)
-            return
+            return math.inf
         self.rows.append(row)
         click.echo(f"{row.median_ms:12.4f} ms  {group}: {name}")
+        return row.min_ms
+
+    def floor_ms(self, n_bytes: int) -> float | None:
+        """Return how long the device copies as many bytes, or None where its copy failed."""
+        return 1e3 * n_bytes / self.copy_rate if self.copy_rate else None
 
     def _milliseconds(self, function: Callable[[], object]) -> tuple[float, float]:
         """The least and the median; by the device's clock, or by the host's where that does not matter."""
@@ -153,12 +160,11 @@ def ceilings(bench: Bench) -> None:
     """Measure a large copy, in bytes read and written, and a large matrix product."""
     source = bench.normal(bench.sized(2**30, 2**16))
     target = torch.empty_like(source)
-    bench.time("ceilings", f"copy of {source.nbytes / 1e9:.1f} GB", lambda: target.copy_(source))
-    bench.copy_rate = 2 * source.nbytes / bench.rows[-1].min_ms * 1e3
+    least = bench.time("ceilings", f"copy of {source.nbytes / 1e9:.1f} GB", lambda: target.copy_(source))
+    bench.copy_rate = 2 * source.nbytes / least * 1e3
     n = bench.sized(8192, 64)
     a = bench.normal(n, n).bfloat16()
-    bench.time("ceilings", f"bfloat16 matrix product, {n} x {n}", lambda: a @ a)
-    bench.product_rate = 2 * n**3 / bench.rows[-1].min_ms * 1e3
+    bench.product_rate = 2 * n**3 / bench.time("ceilings", f"bfloat16 matrix product, {n} x {n}", lambda: a @ a) * 1e3
 
 
 def assert_near(got: torch.Tensor, expected: torch.Tensor) -> None:
@@ -306,7 +312,7 @@ def time_hamming(bench: Bench) -> None:
     with bench.check(f"hamming_topk, {group}: counting"):
         for got, expected in zip(hamming.hamming_topk(query, codes, k), counted_topk(query, codes, k), strict=True):
             assert torch.equal(got, expected)
-    floor = codes.nbytes / bench.copy_rate * 1e3
+    floor = bench.floor_ms(codes.nbytes)
     bench.time(
         group, "fasthash", lambda: hamming.hamming_topk(query, codes, k), floor_ms=floor, wanted="2.4 ms on an H200"
     )
@@ -358,8 +364,9 @@ def time_filters(bench: Bench) -> list[dict]:
             for name, from_queries in (("popcount", 2**31), ("int8 product", 1)):
                 forced = {**entry, "product": {**entry["product"], "from_queries": from_queries}}
                 with mock.patch.object(kernel_triton, "_tuned", return_value=forced):
-                    bench.time(group, name, lambda q=queries, c=codes: kernel_triton.hamming_topk(q, c, 10))
-                times[name] = bench.rows[-1].min_ms
+                    times[name] = bench.time(
+                        group, name, lambda q=queries, c=codes: kernel_triton.hamming_topk(q, c, 10)
+                    )
             faster.append(times["int8 product"] < times["popcount"])
         slower = [q for q, product in zip(numbers, faster, strict=True) if not product]
         entries.append({**entry, "product": {**entry["product"], "from_queries": 2 * max(slower, default=1)}})
@@ -410,7 +417,7 @@ def time_training(bench: Bench) -> None:
     ):
         x = bench.normal(n, m).requires_grad_()
         group = f"hswd forward and backward, {n} x {m} float32"
-        info = {"floor_ms": 2 * x.nbytes / bench.copy_rate * 1e3, "wanted": wanted}
+        info = {"floor_ms": bench.floor_ms(2 * x.nbytes), "wanted": wanted}
         bench.time(group, "fasthash", forward_and_backward(wasserstein.hswd, x), graph=True, **info)
         bench.time(group, "torch: two sorts", forward_and_backward(two_sorts, x), graph=True)
     for k in (16, 64, 128):
@@ -492,7 +499,7 @@ def main(quick: bool, tune: bool, out: Path) -> None:
             torch.cuda.empty_cache()
     if device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1":
         entries = time_filters(bench)
-        if tune:
+        if tune and not any(check.error for check in bench.checks):
             keep_tuning("{}.{}".format(*torch.cuda.get_device_capability()), entries)
     facts = device_facts(device) | {"seconds": round(perf_counter() - start)}
     out.mkdir(parents=True, exist_ok=True)

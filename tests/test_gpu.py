@@ -62,7 +62,7 @@ def test_tuning_keeps_the_number_of_queries_from_which_products_win(tmp_path, mo
 
     def product_wins_from_16_queries(group, name, function, **info):
         q = int(group.split()[0])
-        bench.rows.append(gpu.Row(group, name, 16 if name == "int8 product" else q, 0))
+        return 16 if name == "int8 product" else q
 
     monkeypatch.setattr(bench, "time", product_wins_from_16_queries)
     entries = gpu.time_filters(bench)
@@ -72,3 +72,12 @@ def test_tuning_keeps_the_number_of_queries_from_which_products_win(tmp_path, mo
     monkeypatch.setattr(gpu.hamming, "__file__", str(tmp_path / "__init__.py"))
     gpu.keep_tuning("9.0", entries)
     assert json.loads(table.read_text()) == {"default": [], "8.0": [], "9.0": entries}
+
+
+def test_what_cannot_be_timed_is_no_row_and_fails_the_command():
+    bench = gpu.Bench(torch.device("cpu"), quick=True)
+    assert bench.time("a", "breaks", lambda: 1 / 0) == float("inf")
+    assert not bench.rows
+    assert "ZeroDivisionError" in bench.checks[0].error
+    assert bench.floor_ms(1) is None
+    assert 0 < bench.time("a", "runs", lambda: None) < float("inf")
