@@ -297,12 +297,40 @@ def test_sghs_gradient_is_the_formulas(rng):
     np.testing.assert_allclose(generative.shift.grad.numpy(), error.sum(axis=0), rtol=1e-9)
 
 
+def decaying(rng, images):
+    """Features of few strong directions, as principal components are: the deviation is a twentieth of the largest."""
+    x = rng.standard_normal((len(images.items), 128)) * 0.9 ** np.arange(128)
+    return Dataset("decaying", x.astype(np.float32), images.labels, {}, images.class_names)
+
+
+def offset(rng, images):
+    """Images as MNIST's: mostly background, as far from 0 as the strokes are."""
+    return dataclasses.replace(images, items=np.pad(images.items, ((0, 0), (8, 8), (8, 8))))
+
+
+@pytest.mark.parametrize("dataset_of", [decaying, offset])
+def test_all_bits_of_sgh_depend_on_the_items(images, rng, dataset_of):
+    learner = training(dataset_of(rng, images), RECIPES["sgh"][1], sgh)
+    for epoch in range(1, 7):
+        learner._epoch(epoch)
+    items = torch.from_numpy(learner.dataset.items[learner.split.train])
+    u = learner.encoder(items)
+    shares = (u > 0).double().mean(dim=0)
+    assert shares.min() > 0.01
+    assert shares.max() < 0.99
+    x = (learner._inputs(items) - learner.mean) / learner.deviation
+    assert x.mean(dim=0).abs().max() < 1e-4
+    assert x.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-4)
+    torch.testing.assert_close(u, learner.linear(x), rtol=1e-3, atol=1e-3)
+
+
 def test_sgh_shrinks_both_matrices(images):
     settings = SGHSettings(**IN_SHORT, weight_decay=0.5, code_weight=0.0)
     learner = training(images, settings, sgh)
-    patterns, weights = learner.sgh.patterns.detach().clone(), learner.encoder.head.weight.detach().clone()
+    patterns, weights = learner.sgh.patterns.detach().clone(), learner.linear.weight.detach().clone()
     items, labels, indices = batch_of(images)
-    plain = learner.sgh(learner.encoder(items), learner._inputs(items)).item()
+    x = (learner._inputs(items) - learner.mean) / learner.deviation
+    plain = learner.sgh(learner.linear(x), x).item()
     reported = learner._step(0, items, labels, indices)["loss"].item()
     squares = (patterns.square().sum() + weights.square().sum()).item()
     assert reported * 64 == pytest.approx(plain + 0.25 * squares, rel=1e-5)

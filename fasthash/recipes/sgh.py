@@ -48,7 +48,8 @@ def train_sgh(
     """Train the hash function of stochastic generative hashing, and measure what its codes retrieve.
 
     The arguments are those of `train_autoencoder`, and so are the errors. Each batch lessens `SGH`'s loss; the last
-    epoch is kept.
+    epoch is kept. Inputs are brought to means of 0 and, by one number, to a mean variance of 1: with the constants
+    below, bits whose bias outweighs what the items differ by never change.
 
     Source: Dai, Guo, Kumar, He, Song, "Stochastic Generative Hashing", 2017, with the constants of the authors' code.
     """
@@ -116,22 +117,33 @@ class _Training(UnsupervisedTraining[SGHSettings]):
     ) -> None:
         super().__init__(settings, dataset, split_of_it, root, device)
         self.title = f"sgh, {settings.bits} bits"
-        nn.init.normal_(self.encoder.head.weight, std=self.n_inputs**-0.5)
-        nn.init.normal_(self.encoder.head.bias)
         x = torch.cat([self._inputs(items.to(device)).cpu() for items, _, _ in self.train.in_order()])
-        self.sgh = SGH(x, settings.bits, settings.code_weight).to(device)
+        mean, deviation = x.mean(dim=0), x.var(dim=0, correction=0).mean().sqrt().clamp(min=1e-6)
+        self.mean, self.deviation = mean.to(device), deviation.to(device)
+        self.linear = nn.Linear(self.n_inputs, settings.bits)
+        nn.init.normal_(self.linear.weight, std=self.n_inputs**-0.5)
+        nn.init.normal_(self.linear.bias)
+        self.linear.to(device)
+        self.sgh = SGH(x.sub_(mean).div_(deviation), settings.bits, settings.code_weight).to(device)
         self.optimizer = torch.optim.Adam(
-            [*self.encoder.parameters(), *self.sgh.parameters()], lr=settings.learning_rate
+            [*self.linear.parameters(), *self.sgh.parameters()], lr=settings.learning_rate
         )
-        self.parts = {"encoder": self.encoder, "sgh": self.sgh, "optimizer": self.optimizer}
+        self.parts = {"encoder": self.encoder, "linear": self.linear, "sgh": self.sgh, "optimizer": self.optimizer}
 
     def _step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        x = self._inputs(items)
-        squares = self.encoder.head.weight.square().sum() + self.sgh.patterns.square().sum()
-        loss = self.sgh(self._outputs(x), x) + 0.5 * self.settings.weight_decay * squares
+        x = (self._inputs(items) - self.mean) / self.deviation
+        squares = self.linear.weight.square().sum() + self.sgh.patterns.square().sum()
+        loss = self.sgh(self.linear(x), x) + 0.5 * self.settings.weight_decay * squares
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return {"loss": loss / len(x)}
+
+    def _end_epoch(self) -> None:
+        """Give the encoder the linear layer, for inputs as `HashingNetwork.prepare` leaves them."""
+        with torch.no_grad():
+            weight = self.linear.weight / self.deviation
+            self.encoder.head.weight.copy_(weight)
+            self.encoder.head.bias.copy_(self.linear.bias - weight @ self.mean)
