@@ -9,6 +9,7 @@ from torch.nn.utils import parametrizations
 
 import fasthash as fh
 from fasthash.ops.householder import KERNELS
+from fasthash.ops.householder.op import kept_rows
 from fasthash.ops.householder.reference import reflect
 
 from .conftest import runnable
@@ -54,7 +55,8 @@ def autograd(kernel=None):
 def bare(kernel):
     def run(x, v, dy):
         y, q, s_inverse = kernel.function("householder_apply")(x, v, False)
-        return y, kernel.function("householder_backward")(dy, x, v, q, s_inverse, False, False)[1]
+        rows = kept_rows(x, y, s_inverse)
+        return y, kernel.function("householder_backward")(dy, rows, v, q, s_inverse, False, False)[1]
 
     return run
 

@@ -112,7 +112,7 @@ def cases():
     yield wasserstein.two_point_digit_kernel, columns, {"COLUMNS": wasserstein.COLUMNS}, 4
     for element in ("*fp32", "*fp64"):
         sizes = dict.fromkeys(("n", "l", "k"), "i32")
-        strides = {f"{matrix}_{which}_stride": "i32" for matrix in ("x", "v", "dy") for which in ("row", "column")}
+        strides = {f"{matrix}_{which}_stride": "i32" for matrix in ("x", "y", "v", "dy") for which in ("row", "column")}
         pointers = {f"{matrix}_ptr": element for matrix in ("x", "v", "y", "dy", "dx", "dv")}
         for columns in (32, 64, householder.ONE_LAUNCH):
             for n in (1, 10**6):

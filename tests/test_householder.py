@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash.ops.householder import KERNELS
+from fasthash.ops.householder.op import kept_rows
 
 from .conftest import on_kernel_device, runnable
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 SHAPES = [(1, 1, 1), (3, 1, 2), (1, 2, 2), (0, 3, 4), (5, 3, 5), (19, 7, 7), (33, 5, 36), (16, 16, 16), (7, 32, 40),
-          (70, 64, 64), (3, 65, 67), (130, 100, 100), (2, 3, 130)]  # fmt: skip
+          (6, 9, 12), (2, 13, 40), (70, 64, 64), (3, 65, 67), (130, 100, 100), (2, 3, 130)]  # fmt: skip
 COMPILED = {name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None}
 
 
@@ -52,8 +53,9 @@ def run(kernel, x, v, dy, transpose):
     """Rotated rows and both gradients by one kernel."""
     x, v, dy = on_kernel_device(kernel, x, v, dy)
     y, q, s_inverse = kernel.function("householder_apply")(x, v, transpose)
-    dx, dv = kernel.function("householder_backward")(dy, x, v, q, s_inverse, transpose, True)
-    without = kernel.function("householder_backward")(dy, x, v, q, s_inverse, transpose, False)
+    saved = kept_rows(x, y, s_inverse), v, q, s_inverse
+    dx, dv = kernel.function("householder_backward")(dy, *saved, transpose, True)
+    without = kernel.function("householder_backward")(dy, *saved, transpose, False)
     assert without[0].numel() == 0
     assert torch.equal(without[1], dv)
     return y, dx, dv
@@ -85,7 +87,8 @@ def test_no_rows_stand_for_the_identity(kernel, shape):
     given_v, given_dy = on_kernel_device(kernel, v, dy)
     for transpose in (False, True):
         y, q, s_inverse = kernel.function("householder_apply")(None, given_v, transpose)
-        _, dv = kernel.function("householder_backward")(given_dy, None, given_v, q, s_inverse, transpose, False)
+        saved = kept_rows(None, y, s_inverse), given_v, q, s_inverse
+        _, dv = kernel.function("householder_backward")(given_dy, *saved, transpose, False)
         wanted = expected(torch.eye(shape[1]), v, dy, transpose)
         assert_close((y, dv), (wanted[0], wanted[2]), torch.float64)
 
@@ -132,10 +135,12 @@ def test_more_rows_than_a_task_and_more_columns_than_a_panel(kernel, shape):
 
 
 @pytest.mark.parametrize("kernel", runnable({"triton": KERNELS["triton"]}))
-def test_programs_that_take_rows_in_turns(kernel, monkeypatch):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("transpose", [False, True], ids=["", "transpose"])
+def test_programs_that_take_rows_in_turns(kernel, dtype, transpose, monkeypatch):
     monkeypatch.setattr("fasthash.ops.householder.kernel_triton.MAX_PROGRAMS", 2)
-    x, v, dy = normal(70, 7), normal(3, 7, seed=1), normal(70, 7, seed=2)
-    assert_close(run(kernel, x, v, dy, False), expected(x, v, dy, False), torch.float32)
+    x, v, dy = normal(70, 7, dtype=dtype), normal(5, 7, seed=1, dtype=dtype), normal(70, 7, seed=2, dtype=dtype)
+    assert_close(run(kernel, x, v, dy, transpose), expected(x, v, dy, transpose), dtype)
 
 
 @pytest.mark.parametrize("kernel", runnable(COMPILED))
@@ -163,6 +168,38 @@ def vectors(kind, l, k):
 def test_orthogonal_to_1e_5_in_512_dimensions(kernel, kind):
     u = kernel.function("householder_apply")(None, vectors(kind, 512, 512), False)[0].double()
     assert (u @ u.T - torch.eye(512)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("kind", ["parallel within 1e-1", "1e-2", "1e-4", "equal"])
+def test_nearly_parallel_vectors(kernel, kind):
+    x, v, dy = normal(3, 32, seed=1), vectors(kind, 30, 32), normal(3, 32, seed=2)
+    assert_close(run(kernel, x, v, dy, False), expected(x, v, dy, False), torch.float32)
+
+
+@pytest.mark.parametrize("kernel", runnable({name: KERNELS[name] for name in ("torch", "triton")}))
+@pytest.mark.parametrize("value", [0, torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("row", [0, 4])
+def test_a_kernel_that_checks_no_rows_gives_nan(kernel, value, row):
+    x, v, dy = on_kernel_device(kernel, normal(5, 9, seed=1), normal(5, 9), normal(5, 9, seed=2))
+    v[row] = value
+    with np.errstate(all="ignore"):
+        y, *saved = kernel.function("householder_apply")(x, v, False)
+        rows = kept_rows(x, y, saved[1])
+        gradients = kernel.function("householder_backward")(dy, rows, v, *saved, False, True)
+    assert all(part.isnan().all() for part in (y, *gradients))
+
+
+@pytest.mark.parametrize("kernel", runnable({name: KERNELS[name] for name in KERNELS if name != "reference"}))
+@pytest.mark.parametrize(("dtype", "length"), [(torch.float32, 1e-40), (torch.float64, 1e-310)], ids=str)
+def test_a_subnormal_vector_has_a_direction(kernel, dtype, length):
+    x, v = normal(5, 9, seed=1, dtype=dtype), normal(6, 9, dtype=dtype)
+    v[2:4] *= length
+    given = on_kernel_device(kernel, x, v)
+    with np.errstate(over="ignore"):  # the reciprocal of the length, which only the gradient needs
+        y = kernel.function("householder_apply")(*given, False)[0]
+    scaled = v.double() / v.double().abs().amax(1, keepdim=True)
+    assert_close((y,), expected(x, scaled, x, False)[:1], dtype)
 
 
 def test_2048_dimensions():
@@ -248,7 +285,8 @@ def test_gradient_of_the_registered_op():
 def test_a_second_derivative_is_an_error():
     x, v = normal(3, 4).requires_grad_(), normal(2, 4, seed=1).requires_grad_()
     op = torch.ops.fasthash.householder_apply
-    for rotate in (fh.householder_apply, lambda x, v: op(x, v, False)[0]):
+    by_result = partial(fh.householder_apply, kernel="reference")  # which keeps its result instead of x
+    for rotate in (fh.householder_apply, by_result, lambda x, v: op(x, v, False)[0]):
         for leaf in (x, v):
             (gradient,) = torch.autograd.grad(rotate(x, v).square().sum(), leaf, create_graph=True)
             with pytest.raises(RuntimeError, match="householder_apply: expected one derivative to be taken"):

@@ -22,7 +22,7 @@ def householder_apply(
 
 def householder_backward(
     dy: torch.Tensor,
-    x: torch.Tensor | None,
+    rows: torch.Tensor | None,
     v: torch.Tensor,
     q: torch.Tensor,
     s_inverse: torch.Tensor,
@@ -34,7 +34,7 @@ def householder_backward(
     dx = torch.empty(dy.shape if with_dx else (0, 0), dtype=v.dtype)
     dv = torch.empty(v.shape, dtype=v.dtype)
     _core.householder_backward(
-        dy.detach().contiguous().numpy(), None if x is None else x.detach().contiguous().numpy(),
+        dy.detach().contiguous().numpy(), None if rows is None else rows.detach().contiguous().numpy(),
         v.detach().contiguous().numpy(), q.detach().contiguous().numpy(), s_inverse.detach().contiguous().numpy(),
         transpose, dx.numpy() if with_dx else None, dv.numpy(), 0, isa,
     )  # fmt: skip

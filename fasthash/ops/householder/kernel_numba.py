@@ -51,14 +51,11 @@ def _apply(y, v, transpose):
 
 @numba.njit(cache=True, nogil=True)
 def _backward(dx, x, v, transpose, dv):
-    """Turn `dx`, on entry the gradient in the rotated rows, into that in `x`; the rows of `x` are walked back too."""
+    """Turn `dx`, on entry the gradient in the rotated rows, into that in `x`, and `x`, on entry those rows, back."""
     w, factors, norms = _factors(v)
     l, k = v.shape
     dv[:] = 0
     for i in range(len(x)):
-        for step in range(l):
-            j = step if transpose else l - 1 - step
-            _reflect(x[i], w[j], factors[j])
         for step in range(l):
             j = l - 1 - step if transpose else step
             after = _reflect(x[i], w[j], factors[j])
@@ -76,15 +73,15 @@ def _backward(dx, x, v, transpose, dv):
 def householder_apply(
     x: torch.Tensor | None, v: torch.Tensor, transpose: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the rotated rows [n, k] and two empty tensors: the backward pass starts anew."""
-    y = _rows(x, v)
+    """Return the rotated rows [n, k] and two empty tensors: the backward pass starts at the rotated rows."""
+    y = torch.eye(v.shape[1], dtype=v.dtype) if x is None else _copy(x)
     _apply(y.numpy(), v.detach().numpy(), transpose)
     return y, v.new_empty((0, 0)), v.new_empty((0, 0))
 
 
 def householder_backward(
     dy: torch.Tensor,
-    x: torch.Tensor | None,
+    rows: torch.Tensor,
     v: torch.Tensor,
     q: torch.Tensor,
     s_inverse: torch.Tensor,
@@ -92,13 +89,11 @@ def householder_backward(
     with_dx: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients in `x`, or an empty tensor, and in `v`."""
-    dx = dy.detach().clone(memory_format=torch.contiguous_format)
+    dx = _copy(dy)
     dv = torch.empty(v.shape, dtype=v.dtype)
-    _backward(dx.numpy(), _rows(x, v).numpy(), v.detach().numpy(), transpose, dv.numpy())
+    _backward(dx.numpy(), _copy(rows).numpy(), v.detach().numpy(), transpose, dv.numpy())
     return dx if with_dx else v.new_empty((0, 0)), dv
 
 
-def _rows(x: torch.Tensor | None, v: torch.Tensor) -> torch.Tensor:
-    if x is None:
-        return torch.eye(v.shape[1], dtype=v.dtype)
+def _copy(x: torch.Tensor) -> torch.Tensor:
     return x.detach().clone(memory_format=torch.contiguous_format)

@@ -30,7 +30,7 @@ def householder_apply(
 @without_autocast
 def householder_backward(
     dy: torch.Tensor,
-    x: torch.Tensor | None,
+    rows: torch.Tensor | None,
     v: torch.Tensor,
     q: torch.Tensor,
     s_inverse: torch.Tensor,
@@ -42,7 +42,7 @@ def householder_backward(
     z = -(dy @ w.T) @ (s_inverse.T if transpose else s_inverse)
     a = -(z.T @ q)
     a = (a.tril(-1) if transpose else a.triu(1)) - torch.diag((z * q).sum(0) / 2)
-    dw = (z.T if x is None else z.T @ x.detach()) - q.T @ dy + (a + a.T) @ w
+    dw = (z.T if rows is None else z.T @ rows.detach()) - q.T @ dy + (a + a.T) @ w
     return dy + z @ w if with_dx else v.new_empty((0, 0)), dw / norms
 
 

@@ -49,23 +49,16 @@ def householder_apply_kernel(
 
 @triton.jit
 def householder_backward_kernel(
-    dy_ptr, x_ptr, v_ptr, dx_ptr, dv_ptr, n, l, k,
-    dy_row_stride, dy_column_stride, x_row_stride, x_column_stride, v_row_stride, v_column_stride,
-    TRANSPOSE: tl.constexpr, IDENTITY: tl.constexpr, WITH_DX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    dy_ptr, y_ptr, v_ptr, dx_ptr, dv_ptr, n, l, k,
+    dy_row_stride, dy_column_stride, y_row_stride, y_column_stride, v_row_stride, v_column_stride,
+    TRANSPOSE: tl.constexpr, WITH_DX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, COLUMNS).to(tl.int64)
     for first in range(program * ROWS, n, tl.num_programs(0) * ROWS):
         rows = first + tl.arange(0, ROWS)[:, None].to(tl.int64)
         inside = (rows < n) & (columns[None, :] < k)
-        if IDENTITY:
-            x = (rows == columns[None, :]).to(v_ptr.dtype.element_ty)
-        else:
-            x = tl.load(x_ptr + rows * x_row_stride + columns[None, :] * x_column_stride, mask=inside, other=0)
-        for step in range(l):
-            j = step if TRANSPOSE else l - 1 - step
-            w, _, factor = _vector(v_ptr, j, k, columns, v_row_stride, v_column_stride)
-            x, _ = _reflect(x, w, factor)
+        x = tl.load(y_ptr + rows * y_row_stride + columns[None, :] * y_column_stride, mask=inside, other=0)
         g = tl.load(dy_ptr + rows * dy_row_stride + columns[None, :] * dy_column_stride, mask=inside, other=0)
         for step in range(l):
             j = l - 1 - step if TRANSPOSE else step
@@ -108,7 +101,7 @@ def householder_apply(
 
 def householder_backward(
     dy: torch.Tensor,
-    x: torch.Tensor | None,
+    rows: torch.Tensor | None,
     v: torch.Tensor,
     q: torch.Tensor,
     s_inverse: torch.Tensor,
@@ -117,8 +110,8 @@ def householder_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients in `x`, or an empty tensor, and in `v`."""
     l, k = v.shape
-    if k > ONE_LAUNCH:
-        return kernel_torch.householder_backward(dy, x, v, q, s_inverse, transpose, with_dx)
+    if rows is None or k > ONE_LAUNCH:
+        return kernel_torch.householder_backward(dy, rows, v, q, s_inverse, transpose, with_dx)
     n = len(dy)
     dx = torch.empty((n, k) if with_dx else (0, 0), dtype=v.dtype, device=v.device)
     if n == 0:
@@ -128,7 +121,7 @@ def householder_backward(
     programs = min(triton.cdiv(n, options["ROWS"]), MAX_PROGRAMS)
     dv = torch.empty((programs, l, k), dtype=v.dtype, device=v.device)
     householder_backward_kernel[(programs,)](
-        dy.detach(), x, v.detach(), dx, dv, n, l, k, *dy.stride(), *(x.stride() if x is not None else (0, 0)),
-        *v.stride(), TRANSPOSE=transpose, IDENTITY=x is None, WITH_DX=with_dx, COLUMNS=columns, **options,
+        dy.detach(), rows.detach(), v.detach(), dx, dv, n, l, k, *dy.stride(), *rows.stride(),
+        *v.stride(), TRANSPOSE=transpose, WITH_DX=with_dx, COLUMNS=columns, **options,
     )  # fmt: skip
     return dx, dv[0] if programs == 1 else dv.sum(0)

@@ -19,7 +19,7 @@ KERNELS = {
     "numba": Kernel("fasthash.ops.householder.kernel_numba", ("cpu",), package="numba"),
     "triton": Kernel("fasthash.ops.householder.kernel_triton", ("cuda",), package="triton"),
 }
-ONE_LAUNCH = 128  # up to this many columns the Triton kernel is one launch, which saves nothing for the backward pass
+ONE_LAUNCH = 128  # up to this many columns the Triton kernel is one launch, and the backward pass starts at its result
 
 
 def householder_product(v: Array, *, kernel: str | None = None) -> Array:
@@ -58,7 +58,8 @@ def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: st
         kernel: a name from `fasthash.ops.householder.KERNELS`; by default the best one for the device.
 
     Returns:
-        [n, k] of the dtype of `x`, differentiable in `x` and `v`; a second derivative is an error.
+        [n, k] of the dtype of `x`, differentiable in `x` and `v`; a second derivative is an error. On a GPU it may be
+        kept for the backward pass, so that to change it in place before is an error of torch.
 
     Raises:
         TypeError: if an array is not floating-point, or the dtypes do not go together.
@@ -127,6 +128,11 @@ def _apply(where: str, x: torch.Tensor | None, v: torch.Tensor, transpose: bool,
     return y
 
 
+def kept_rows(x: torch.Tensor | None, y: torch.Tensor, s_inverse: torch.Tensor) -> torch.Tensor | None:
+    """Return the rows the backward pass takes: `x`, or where nothing else was saved, `y`, which it turns back."""
+    return x if s_inverse.numel() > 0 else y
+
+
 class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -139,17 +145,17 @@ class _Apply(torch.autograd.Function):
         where: str,
     ) -> torch.Tensor:
         y, q, s_inverse = forward(x, v, transpose)
-        ctx.save_for_backward(x, v, q, s_inverse)
+        ctx.save_for_backward(kept_rows(x, y, s_inverse), v, q, s_inverse)
         ctx.transpose, ctx.backward_kernel, ctx.where = transpose, backward, where
         return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        x, v, q, s_inverse = ctx.saved_tensors
+        rows, v, q, s_inverse = ctx.saved_tensors
         with_dx = ctx.needs_input_grad[0]
-        dx, dv = ctx.backward_kernel(dy, x, v, q, s_inverse, ctx.transpose, with_dx)
-        dv = only_once(ctx.where, dv, dy, x, v)
-        return only_once(ctx.where, dx, dy, x, v) if with_dx else None, dv, None, None, None, None
+        dx, dv = ctx.backward_kernel(dy, rows, v, q, s_inverse, ctx.transpose, with_dx)
+        dv = only_once(ctx.where, dv, dy, rows, v)
+        return only_once(ctx.where, dx, dy, rows, v) if with_dx else None, dv, None, None, None, None
 
 
 def _apply_fake(
@@ -163,9 +169,9 @@ def _apply_fake(
 
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     x, v, ctx.transpose = inputs
-    _, q, s_inverse = output
+    y, q, s_inverse = output
     ctx.mark_non_differentiable(q, s_inverse)
-    ctx.save_for_backward(x, v, q, s_inverse)
+    ctx.save_for_backward(kept_rows(x, y, s_inverse), v, q, s_inverse)
 
 
 def _backward(ctx: Any, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None]:
@@ -176,7 +182,7 @@ def _backward(ctx: Any, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tenso
 
 def _backward_fake(
     dy: torch.Tensor,
-    x: torch.Tensor | None,
+    rows: torch.Tensor | None,
     v: torch.Tensor,
     q: torch.Tensor,
     s_inverse: torch.Tensor,
@@ -192,7 +198,7 @@ def _second_derivative(*_: Any) -> Any:
 
 register("householder_apply(Tensor? x, Tensor v, bool transpose) -> (Tensor, Tensor, Tensor)", KERNELS, _apply_fake)
 register(
-    "householder_backward(Tensor dy, Tensor? x, Tensor v, Tensor q, Tensor s_inverse, bool transpose, bool with_dx)"
+    "householder_backward(Tensor dy, Tensor? rows, Tensor v, Tensor q, Tensor s_inverse, bool transpose, bool with_dx)"
     " -> (Tensor, Tensor)",
     KERNELS,
     _backward_fake,

@@ -18,15 +18,16 @@ def reflect(x: torch.Tensor, v: torch.Tensor, transpose: bool) -> torch.Tensor:
 def householder_apply(
     x: torch.Tensor | None, v: torch.Tensor, transpose: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the rotated rows [n, k] and two empty tensors: the backward pass starts anew."""
+    """Return the rotated rows [n, k] and two empty tensors: the backward pass starts at the rotated rows."""
     nothing = v.new_empty((0, 0))
-    return reflect(_rows(x, v), v.detach(), transpose), nothing, nothing
+    rows = torch.eye(v.shape[1], dtype=v.dtype, device=v.device) if x is None else x.detach()
+    return reflect(rows, v.detach(), transpose), nothing, nothing
 
 
 @without_autocast
 def householder_backward(
     dy: torch.Tensor,
-    x: torch.Tensor | None,
+    rows: torch.Tensor,
     v: torch.Tensor,
     q: torch.Tensor,
     s_inverse: torch.Tensor,
@@ -34,11 +35,8 @@ def householder_backward(
     with_dx: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients in `x`, or an empty tensor, and in `v`."""
+    vectors = v.detach().requires_grad_()
+    x = reflect(rows.detach(), v.detach(), not transpose).requires_grad_()
     with torch.enable_grad():
-        rows, vectors = _rows(x, v).requires_grad_(), v.detach().requires_grad_()
-        dx, dv = torch.autograd.grad(reflect(rows, vectors, transpose), (rows, vectors), dy)
+        dx, dv = torch.autograd.grad(reflect(x, vectors, transpose), (x, vectors), dy)
     return dx if with_dx else v.new_empty((0, 0)), dv
-
-
-def _rows(x: torch.Tensor | None, v: torch.Tensor) -> torch.Tensor:
-    return torch.eye(v.shape[1], dtype=v.dtype, device=v.device) if x is None else x.detach()
