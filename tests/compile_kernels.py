@@ -110,17 +110,17 @@ def cases():
                 yield wasserstein.two_point_write_kernel, types, constants | tile | {"P": p}, wasserstein.TILE_WARPS
     columns = {"counts_ptr": "*i64", "tau_ptr": "*i64", "rank_ptr": "*i64", "m": "i32", "shift": "i32"}
     yield wasserstein.two_point_digit_kernel, columns, {"COLUMNS": wasserstein.COLUMNS}, 4
-    for element in ("*fp32", "*fp64"):
-        sizes = dict.fromkeys(("n", "l", "k"), "i32")
-        strides = {f"{matrix}_{which}_stride": "i32" for matrix in ("x", "y", "v", "dy") for which in ("row", "column")}
-        pointers = {f"{matrix}_ptr": element for matrix in ("x", "v", "y", "dy", "dx", "dv")}
-        for columns in (32, 64, householder.ONE_LAUNCH):
-            for n in (1, 10**6):
-                options = householder.launch(n, columns, 8 if element == "*fp64" else 4)
-                constants = {"TRANSPOSE": False, "IDENTITY": False, "ROWS": options["ROWS"], "COLUMNS": columns}
-                types, n_warps = sizes | strides | pointers, options["num_warps"]
-                yield householder.householder_apply_kernel, types, constants, n_warps
-                yield householder.householder_backward_kernel, types, constants | {"WITH_DX": True}, n_warps
+    for element, k, n, size in itertools.product(
+        ("*fp32", "*fp64"), (32, 64, householder.ONE_LAUNCH), (1, 10**6), ("i32", "i32:16")
+    ):
+        options = householder.launch(n, k, 8 if element == "*fp64" else 4)
+        constants = {name: options.pop(name) for name in ("ROWS", "COLUMNS", "REFLECTIONS")}
+        for kernel, what in (
+            (householder.householder_apply_kernel, {"IDENTITY": False}),
+            (householder.householder_backward_kernel, {"WITH_DX": True}),
+        ):
+            types = {name: element if name.endswith("_ptr") else size for name in kernel.arg_names}
+            yield kernel, types, constants | what, options
 
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in h2q.h2q_kernel.arg_names}
     types |= dict.fromkeys(("best_epoch_ptr", "epoch_ptr", "keys_ptr", "order_ptr"), "*i32")
@@ -133,13 +133,15 @@ def cases():
 def compile_kernel(
     kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int
 ) -> dict[str, object]:
+    """Compile for a compute capability; scalars of type "i32:16" are known to be multiples of 16, as pointers are."""
     names = kernel.arg_names
     options = {"num_warps": options} if isinstance(options, int) else options
+    aligned = [i for i, name in enumerate(names) if name not in constants and types[name].startswith(("*", "i32:"))]
     source = ASTSource(
         fn=kernel,
-        signature={name: "constexpr" if name in constants else types[name] for name in names},
+        signature={name: "constexpr" if name in constants else types[name].removesuffix(":16") for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
-        attrs={(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if name.endswith("_ptr")},
+        attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
     )
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:

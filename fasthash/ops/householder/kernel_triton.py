@@ -1,4 +1,4 @@
-"""Householder products on a GPU: a program keeps some rows in registers and reflects them at vector after vector."""
+"""Householder products on a GPU: a program keeps some rows in registers and reflects them at several vectors a step."""
 
 from __future__ import annotations
 
@@ -14,70 +14,107 @@ MAX_PROGRAMS = 256  # of the backward pass, each of which writes a gradient of i
 
 
 @triton.jit
-def _vector(v_ptr, j, k, columns, row_stride, column_stride):
-    """Row j of v over its largest magnitude, that magnitude, and 2 over the result's square."""
-    v = tl.load(v_ptr + j.to(tl.int64) * row_stride + columns * column_stride, mask=columns < k, other=0)
-    largest = tl.max(tl.abs(v), axis=0)
-    w = v / largest
-    return w, largest, 2 / tl.sum(w * w, axis=0)
+def _load(ptr, first, n, k, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Rows of a matrix [n, k] from one of them on, and zeros beyond it."""
+    rows = first + tl.arange(0, ROWS)[:, None].to(tl.int64)
+    columns = tl.arange(0, COLUMNS)[None, :]
+    return tl.load(ptr + rows * stride + columns, mask=(rows < n) & (columns < k), other=0)
 
 
 @triton.jit
-def _reflect(x, w, factor):
-    product = tl.sum(x * w[None, :], axis=1)
-    return x - (factor * product)[:, None] * w[None, :], product
+def _store(ptr, tile, first, n, k, stride, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    rows = first + tl.arange(0, ROWS)[:, None].to(tl.int64)
+    columns = tl.arange(0, COLUMNS)[None, :]
+    tl.store(ptr + rows * stride + columns, tile, mask=(rows < n) & (columns < k))
+
+
+@triton.jit
+def _unit_rows(v, n, ROWS: tl.constexpr):
+    """The first n rows at length 1, then zeros, one by one, and the reciprocals of the lengths."""
+    smallest: tl.constexpr = 2.0**-126 if v.dtype == tl.float32 else 2.0**-1022  # a GPU's rsqrt takes less for 0
+    row = tl.arange(0, ROWS)
+    root = tl.rsqrt(tl.maximum(tl.max(tl.abs(v), axis=1), smallest))[:, None]
+    v = v * root * root  # whose squares are in the range of the dtype
+    reciprocal = tl.rsqrt(tl.where(row < n, tl.sum(v * v, axis=1), 1))[:, None]
+    v *= reciprocal
+    w = ()
+    for i in tl.static_range(ROWS):
+        w += (tl.sum(tl.where(row[:, None] == i, v, 0), axis=0)[None, :],)  # type: ignore[assignment]
+    return w, reciprocal * root * root
+
+
+@triton.jit
+def _multiples(x, w, REFLECTIONS: tl.constexpr):
+    """What multiples of unit vectors the reflections at one after the other take from x."""
+    multiples = ()
+    for i in tl.static_range(REFLECTIONS):
+        product = tl.sum(x * w[i], axis=1)[:, None]
+        for j in tl.static_range(i):
+            product -= multiples[j] * tl.sum(w[j] * w[i], axis=1)[:, None]
+        multiples += (2 * product,)  # type: ignore[assignment]
+    return multiples
 
 
 @triton.jit
 def householder_apply_kernel(
-    x_ptr, v_ptr, y_ptr, n, l, k, x_row_stride, x_column_stride, v_row_stride, v_column_stride,
-    TRANSPOSE: tl.constexpr, IDENTITY: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    x_ptr, v_ptr, y_ptr, n, l, k, stride,
+    IDENTITY: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, REFLECTIONS: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    columns = tl.arange(0, COLUMNS).to(tl.int64)
-    inside = (rows < n) & (columns[None, :] < k)
+    first = tl.program_id(0).to(tl.int64) * ROWS
     if IDENTITY:
-        x = (rows == columns[None, :]).to(v_ptr.dtype.element_ty)
+        x = (first + tl.arange(0, ROWS)[:, None] == tl.arange(0, COLUMNS)[None, :]).to(v_ptr.dtype.element_ty)
     else:
-        x = tl.load(x_ptr + rows * x_row_stride + columns[None, :] * x_column_stride, mask=inside, other=0)
-    for step in range(l):
-        j = step if TRANSPOSE else l - 1 - step
-        w, _, factor = _vector(v_ptr, j, k, columns, v_row_stride, v_column_stride)
-        x, _ = _reflect(x, w, factor)
-    tl.store(y_ptr + rows * k + columns[None, :], x, mask=inside)
+        x = _load(x_ptr, first, n, k, k, ROWS, COLUMNS)
+    v = _load(v_ptr, 0, l, k, stride, REFLECTIONS, COLUMNS)
+    for step in range(0, l, REFLECTIONS):
+        w, _ = _unit_rows(v, l - step, REFLECTIONS)
+        v = _load(v_ptr, step + REFLECTIONS, l, k, stride, REFLECTIONS, COLUMNS)  # early, for the next step
+        multiples = _multiples(x, w, REFLECTIONS)
+        for i in tl.static_range(REFLECTIONS):
+            x -= multiples[i] * w[i]
+    _store(y_ptr, x, first, n, k, k, ROWS, COLUMNS)
 
 
 @triton.jit
 def householder_backward_kernel(
-    dy_ptr, y_ptr, v_ptr, dx_ptr, dv_ptr, n, l, k,
-    dy_row_stride, dy_column_stride, y_row_stride, y_column_stride, v_row_stride, v_column_stride,
-    TRANSPOSE: tl.constexpr, WITH_DX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    dy_ptr, y_ptr, v_ptr, dx_ptr, dv_ptr, n, l, k, stride,
+    WITH_DX: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, REFLECTIONS: tl.constexpr,
 ):  # fmt: skip
-    program = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, COLUMNS).to(tl.int64)
-    for first in range(program * ROWS, n, tl.num_programs(0) * ROWS):
-        rows = first + tl.arange(0, ROWS)[:, None].to(tl.int64)
-        inside = (rows < n) & (columns[None, :] < k)
-        x = tl.load(y_ptr + rows * y_row_stride + columns[None, :] * y_column_stride, mask=inside, other=0)
-        g = tl.load(dy_ptr + rows * dy_row_stride + columns[None, :] * dy_column_stride, mask=inside, other=0)
-        for step in range(l):
-            j = l - 1 - step if TRANSPOSE else step
-            w, largest, factor = _vector(v_ptr, j, k, columns, v_row_stride, v_column_stride)
-            x, after = _reflect(x, w, factor)
-            g, slope = _reflect(g, w, factor)
-            total = tl.sum(after[:, None] * g - slope[:, None] * x, axis=0) * (factor / largest)
-            place = dv_ptr + (program * l + j) * k + columns
-            if first > program * ROWS:
-                total += tl.load(place, mask=columns < k, other=0)
-            tl.store(place, total, mask=columns < k)
+    start = tl.program_id(0).to(tl.int64) * ROWS
+    dv_ptr += tl.program_id(0).to(tl.int64) * l * k
+    for first in range(start, n, tl.num_programs(0) * ROWS):
+        x = _load(y_ptr, first, n, k, k, ROWS, COLUMNS)
+        g = _load(dy_ptr, first, n, k, k, ROWS, COLUMNS)
+        v = _load(v_ptr, 0, l, k, stride, REFLECTIONS, COLUMNS)
+        for step in range(0, l, REFLECTIONS):
+            dv = _load(dv_ptr, step, l if first > start else 0, k, stride, REFLECTIONS, COLUMNS)
+            w, reciprocal = _unit_rows(v, l - step, REFLECTIONS)
+            v = _load(v_ptr, step + REFLECTIONS, l, k, stride, REFLECTIONS, COLUMNS)  # early, for the next step
+            of_x, of_g = _multiples(x, w, REFLECTIONS), _multiples(g, w, REFLECTIONS)
+            dw = tl.zeros_like(dv)
+            for i in tl.static_range(REFLECTIONS):
+                x -= of_x[i] * w[i]
+                g -= of_g[i] * w[i]
+                total = tl.sum(of_x[i] * g - of_g[i] * x, axis=0)[None, :]
+                dw = tl.where(tl.arange(0, REFLECTIONS)[:, None] == i, total, dw)
+            _store(dv_ptr, dv + dw * reciprocal, step, l, k, stride, REFLECTIONS, COLUMNS)
         if WITH_DX:
-            tl.store(dx_ptr + rows * k + columns[None, :], g, mask=inside)
+            _store(dx_ptr, g, first, n, k, k, ROWS, COLUMNS)
 
 
-def launch(n: int, columns: int, itemsize: int) -> dict[str, int]:
-    """Return how many rows a program holds, and how many warps share them, so that they stay in registers."""
+def launch(n: int, k: int, itemsize: int) -> dict[str, int]:
+    """Return how many rows a program holds, at how many vectors, and how many warps share them, to fit in registers."""
     rows = ROWS[n > ROWS[0] * MAX_PROGRAMS]
-    return {"ROWS": rows, "num_warps": max(1, columns * rows * itemsize**2 // 8192)}
+    columns = max(32, triton.next_power_of_2(k))
+    size = rows * columns * itemsize
+    reflections = 4 if size <= 2048 else 2
+    shape = {"ROWS": rows, "COLUMNS": columns, "REFLECTIONS": reflections}
+    return shape | {"num_warps": max(1, size // 4096), "maxnreg": 255}  # fewer would let sums wait for each other
+
+
+def _in_order(v: torch.Tensor, forward: bool) -> tuple[torch.Tensor, int]:
+    """Return a tensor that begins at the first or the last row of contiguous [..., l, k], and the stride from there."""
+    return (v, v.shape[-1]) if forward else (v[..., -1:, :], -v.shape[-1])
 
 
 def householder_apply(
@@ -90,12 +127,11 @@ def householder_apply(
     n = k if x is None else x.shape[0]
     y = torch.empty((n, k), dtype=v.dtype, device=v.device)
     if n > 0:
-        columns = max(32, triton.next_power_of_2(k))
-        options = launch(n, columns, v.itemsize)
+        options = launch(n, k, v.itemsize)
+        vectors, stride = _in_order(v.detach().contiguous(), transpose)
         householder_apply_kernel[(triton.cdiv(n, options["ROWS"]),)](
-            x, v.detach(), y, n, l, k, *(x.stride() if x is not None else (0, 0)), *v.stride(),
-            TRANSPOSE=transpose, IDENTITY=x is None, COLUMNS=columns, **options,
-        )  # fmt: skip
+            None if x is None else x.detach().contiguous(), vectors, y, n, l, k, stride, IDENTITY=x is None, **options
+        )
     return y, v.new_empty((0, 0)), v.new_empty((0, 0))
 
 
@@ -116,12 +152,13 @@ def householder_backward(
     dx = torch.empty((n, k) if with_dx else (0, 0), dtype=v.dtype, device=v.device)
     if n == 0:
         return dx, torch.zeros_like(v)
-    columns = max(32, triton.next_power_of_2(k))
-    options = launch(n, columns, v.itemsize)
+    options = launch(n, k, v.itemsize)
     programs = min(triton.cdiv(n, options["ROWS"]), MAX_PROGRAMS)
     dv = torch.empty((programs, l, k), dtype=v.dtype, device=v.device)
+    vectors, stride = _in_order(v.detach().contiguous(), not transpose)
+    gradients, _ = _in_order(dv, not transpose)
     householder_backward_kernel[(programs,)](
-        dy.detach(), rows.detach(), v.detach(), dx, dv, n, l, k, *dy.stride(), *rows.stride(),
-        *v.stride(), TRANSPOSE=transpose, WITH_DX=with_dx, COLUMNS=columns, **options,
+        dy.detach().contiguous(), rows.detach().contiguous(), vectors, dx, gradients, n, l, k, stride,
+        WITH_DX=with_dx, **options,
     )  # fmt: skip
     return dx, dv[0] if programs == 1 else dv.sum(0)
