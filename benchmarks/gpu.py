@@ -250,12 +250,14 @@ def gradients(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, **o
 def check_gradients(bench: Bench) -> None:
     """Check the training ops against float64: values, gradients, repeatability, replay in a graph."""
     tall, wide = bench.sized(65536, 300), bench.sized(512, 16)
+    ties = (2 * bench.normal(tall, wide)).round()
     cases = [
         *(
             (f"hswd {n} x {m}, p={p}", wasserstein.hswd, [bench.normal(n, m)], {"p": p})
             for n, m in ((128, 64), (bench.sized(4096, 90), 128), (tall, wide))
             for p in (1, 2, 1.5)
         ),
+        (f"hswd {tall} x {wide}, few values", wasserstein.hswd, [ties], {}),
         (
             "wasserstein_1d",
             wasserstein.wasserstein_1d,
@@ -285,6 +287,16 @@ def check_gradients(bench: Bench) -> None:
         if bench.device.type == "cuda":
             with bench.check(f"{what}: in a CUDA graph"):
                 check_graph(function, tensors, options)
+
+
+def check_missed_brackets(bench: Bench) -> None:
+    """Check columns too long for registers whose sample says nothing of them."""
+    long_columns = import_module("fasthash.ops.wasserstein.kernel_triton_long")
+    x = bench.normal(bench.sized(65536, 300), bench.sized(64, 4))
+    expected = gradients(wasserstein.hswd, x.double(), kernel="reference")
+    with bench.check("hswd, all brackets missed"), mock.patch.object(long_columns, "DEVIATIONS", 0):
+        for got, right in zip(gradients(wasserstein.hswd, x), expected, strict=True):
+            assert_near(got, right)
 
 
 def check_graph(function: Callable[..., torch.Tensor], tensors: list[torch.Tensor], options: dict) -> None:
@@ -492,7 +504,8 @@ def main(quick: bool, tune: bool, out: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     bench, start = Bench(device, quick), perf_counter()
     for step in (
-        ceilings, check_packing, check_hamming, check_gradients, time_hamming, time_streaming, time_training, time_h2q,
+        ceilings, check_packing, check_hamming, check_gradients, check_missed_brackets,
+        time_hamming, time_streaming, time_training, time_h2q,
     ):  # fmt: skip
         step(bench)
         if device.type == "cuda":

@@ -26,6 +26,7 @@ from fasthash.ops.hamming import kernel_triton_count as counting
 from fasthash.ops.householder import kernel_triton as householder
 from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
+from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
@@ -93,23 +94,33 @@ def cases():
     for element, dtype in (
         ("*fp32", torch.float32), ("*fp64", torch.float64), ("*bf16", torch.bfloat16), ("*fp16", torch.float16),
     ):  # fmt: skip
-        pointers = {"x_ptr": element, "n_low_ptr": "*i64", "cost_ptr": "*fp64", "gradient_ptr": element}
-        pointers |= {"tau_ptr": "*i64", "n_tied_low_ptr": "*i64", "n_tied_before_ptr": "*i64", "counts_ptr": "*i32"}
-        scalars = dict.fromkeys(("n", "m", "shift", "n_chunks", "n_steps"), "i32")
-        scalars |= dict.fromkeys(("row_stride", "column_stride"), "i64")
-        types = pointers | scalars | dict.fromkeys(("split", "low", "high", "p", "scale"), "fp64")
-        constants = {"BITS": wasserstein.KEY_BITS[dtype], "WITH_GRADIENT": True}
-        most = wasserstein.MAX_ROWS[dtype]
-        for rows, p in ((128, 2), (256, -1), (2048, -1), (most, 1), (most, 2), (most, -1)):
-            part = {"P": p, "ROWS": rows, "PART": min(wasserstein.PART, rows)}
-            yield wasserstein.two_point_kernel, types, constants | part, wasserstein.warps(rows)
-        for columns in (1, wasserstein.COLUMNS):
-            tile = {"ROWS": wasserstein.TILE // columns, "COLUMNS": columns}
-            yield wasserstein.two_point_count_kernel, types, tile, wasserstein.TILE_WARPS
-            for p in (2, -1):
-                yield wasserstein.two_point_write_kernel, types, constants | tile | {"P": p}, wasserstein.TILE_WARPS
-    columns = {"counts_ptr": "*i64", "tau_ptr": "*i64", "rank_ptr": "*i64", "m": "i32", "shift": "i32"}
-    yield wasserstein.two_point_digit_kernel, columns, {"COLUMNS": wasserstein.COLUMNS}, 4
+        pointers = dict.fromkeys(("x_ptr", "gradient_ptr", "upstream_ptr", "between_ptr", "listed_ptr"), element)
+        pointers |= dict.fromkeys(("n_low_ptr", "parting_ptr", "bracket_ptr"), "*i64")
+        pointers |= {"counts_ptr": "*i32", "costs_ptr": "*fp64" if element == "*fp64" else "*fp32"}
+        scalars = dict.fromkeys(("n", "m", "row_stride", "column_stride", "n_chunks", "capacity", "reach"), "i32")
+        law = dict.fromkeys(("split", "low", "high", "p", "scale"), "fp64")
+        types = pointers | scalars | law | {"cost_ptr": "*fp64"}
+        bits = {"BITS": wasserstein.KEY_BITS[dtype], "HALVES": dtype == torch.float32}
+        most = wasserstein.MAX_ELEMENTS[dtype]
+        for n, m, p in ((128, 64, 2), (128, 64, -1), (100, 3000, 2), (2048, 64, -1), (most, 1, 1), (most, 64, -1)):
+            options = wasserstein.registers(n, m, dtype)
+            held = {name: options[name] for name in ("ROW_BITS", "COLUMNS")}
+            whole = {"cost_ptr": element} if held["COLUMNS"] > 1 else {}
+            constants = bits | held | {"P": p, "column_stride": 1}
+            yield wasserstein.two_point_kernel, types | whole, constants, options["num_warps"]
+        for p in (1, 2, -1):
+            constants = {"P": p, "column_stride": 1}
+            collect, search = long_columns.blocks(dtype)
+            for columns, size in ((1, "i32"), (wasserstein.COLUMNS, "i32"), (wasserstein.COLUMNS, "i32:16")):
+                sized = types | {"m": size, "row_stride": size}
+                tile = {"ROWS": wasserstein.TILE // columns, "COLUMNS": columns}
+                yield wasserstein.two_point_backward_kernel, sized, constants | tile, wasserstein.TILE_WARPS
+                yield long_columns.two_point_collect_kernel, sized, constants | collect, collect["num_warps"]
+            yield long_columns.two_point_search_kernel, types, bits | constants | search, search["num_warps"]
+        sample = {"SAMPLE": long_columns.SAMPLE, "column_stride": 1}
+        yield long_columns.two_point_bracket_kernel, types, bits | sample, long_columns.SAMPLE // 256
+        sums = {"costs_ptr": "*fp64", "loss_ptr": element, "n": "i32"}
+        yield wasserstein.two_point_sum_kernel, sums, {"BLOCK": wasserstein.SUM_BLOCK}, 4
     for element, k, n, size in itertools.product(
         ("*fp32", "*fp64"), (32, 64, householder.ONE_LAUNCH), (1, 10**6), ("i32", "i32:16")
     ):

@@ -11,6 +11,7 @@ import contextlib
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fasthash as fh
 from fasthash import losses
@@ -20,6 +21,7 @@ from fasthash.ops.wasserstein import distributed
 pytest.importorskip("triton")
 from fasthash.ops.householder import kernel_triton as householder
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
+from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 
 N, M, CLASSES = 24, 16, 3
 
@@ -38,7 +40,7 @@ class Launches:
 def launched(monkeypatch):
     """The names of the kernels that are launched, where the meta device is a GPU."""
     names = []
-    for module in (householder, wasserstein):
+    for module in (householder, wasserstein, long_columns):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             monkeypatch.setattr(module, name, Launches(name, names))
     monkeypatch.setitem(registry._DEFAULTS, "meta", "triton")
@@ -54,14 +56,30 @@ def on_gpu(*shape, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("rows", "columns"), [(128, 64), (4096, 128), (65536, 512)])
-def test_hswd(launched, rows, columns, dtype):
+@pytest.mark.parametrize(("rows", "columns", "n_launched"), [(128, 64, 2), (4096, 128, 3), (65536, 512, 5)])
+def test_hswd(launched, rows, columns, n_launched, dtype):
     for target in ("balanced", "bernoulli"):
         x = on_gpu(rows, columns, dtype=dtype)
         fh.hswd(x, target=target, root=True).backward()
         assert (x.grad.shape, x.grad.dtype) == (x.shape, dtype)
-    digits = 0 if rows <= wasserstein.MAX_ROWS[dtype] else wasserstein.KEY_BITS[dtype] // 4
-    assert len(launched) == 2 * (1 + 2 * digits)
+    assert len(launched) == 2 * n_launched
+
+
+def test_hswd_of_a_batch_is_one_launch_each_way(launched):
+    """No fill, sum, cast or product by torch comes with it."""
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            called.add(function.name())
+            return function(*args, **(kwargs or {}))
+
+    called = set()
+    x = on_gpu(128, 64)
+    with Calls():
+        loss = fh.hswd(x)
+        torch.autograd.grad(loss, x, torch.empty_like(loss))
+    assert launched == ["two_point_kernel", "two_point_backward_kernel"]
+    assert called == {"aten::empty.memory_format", "aten::empty_like", "aten::detach"}
 
 
 def test_distances_between_samples(launched):

@@ -49,6 +49,11 @@ def by_sorting(x, n_low, split, low, high, p):
     return cost.detach(), torch.autograd.grad(cost, leaf)[0]
 
 
+def loss_and_gradient(kernel, x, n_low, *law):
+    loss, saved = kernel.function("two_point_wasserstein")(x, n_low, *law, True)
+    return loss, kernel.function("two_point_backward")(torch.ones_like(loss), x, saved, *law)
+
+
 def assert_close(result, expected, dtype):
     cost, gradient = (part.detach().cpu().double() for part in result)
     scale = float(expected[1].abs().max()) + 1e-300
@@ -69,7 +74,7 @@ def test_kernels_agree_with_sorting(kernel, shape, dtype):
             n_low, split = law(kind, *shape)
             for p in (2.0, 1.0, 3.0) if kind == "balanced" else (2.0,):
                 given_x, counts = on_kernel_device(kernel, x, n_low)
-                result = kernel.function("two_point_wasserstein")(given_x, counts, split, -1.0, 1.0, p, True)
+                result = loss_and_gradient(kernel, given_x, counts, split, -1.0, 1.0, p)
                 assert result[0].dtype == result[1].dtype == dtype
                 assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, p), dtype)
 
@@ -80,7 +85,7 @@ def test_half_precisions(kernel, dtype):
     x = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
     n_low, split = law("balanced", 50, 7)
     given_x, counts = on_kernel_device(kernel, x, n_low)
-    result = kernel.function("two_point_wasserstein")(given_x, counts, split, 0.0, 1.0, 2.0, True)
+    result = loss_and_gradient(kernel, given_x, counts, split, 0.0, 1.0, 2.0)
     assert result[0].dtype == result[1].dtype == dtype
     if KERNELS["reference"] != kernel:  # which is as exact as its dtype
         assert_close(result, by_sorting(x, n_low, split, 0.0, 1.0, 2.0), dtype)
@@ -92,7 +97,7 @@ def test_any_strides(kernel):
     for view in (x.T, x[::3], x[:, ::2], x[5:6].expand(9, 60), x[:, 7:40]):
         n_low, split = law("balanced", *view.shape)
         given_x, counts = on_kernel_device(kernel, view, n_low)
-        result = kernel.function("two_point_wasserstein")(given_x, counts, split, -1.0, 1.0, 2.0, True)
+        result = loss_and_gradient(kernel, given_x, counts, split, -1.0, 1.0, 2.0)
         assert_close(result, by_sorting(view, n_low, split, -1.0, 1.0, 2.0), torch.float32)
 
 
@@ -107,29 +112,29 @@ def test_long_columns_on_several_threads(kernel, n):
         for kind in ("balanced", "bernoulli"):
             n_low, split = law(kind, *x.shape)
             for p in (2.0, 1.0, 3.0):
-                result = kernel.function("two_point_wasserstein")(x, n_low, split, -1.0, 1.0, p, True)
+                result = loss_and_gradient(kernel, x, n_low, split, -1.0, 1.0, p)
                 assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, p), torch.float32)
 
 
 @pytest.fixture
-def many_launches(monkeypatch):
+def long_columns(monkeypatch):
     """The GPU kernels of long columns for every column, in tiles that Triton's interpreter gets through."""
     pytest.importorskip("triton")
-    from fasthash.ops.wasserstein import kernel_triton
+    from fasthash.ops.wasserstein import kernel_triton, kernel_triton_long
 
-    monkeypatch.setattr(kernel_triton, "MAX_ROWS", dict.fromkeys(kernel_triton.MAX_ROWS, 0))
-    if os.environ.get("TRITON_INTERPRET"):
-        monkeypatch.setattr(kernel_triton, "TILE", 64)
-        monkeypatch.setattr(kernel_triton, "COLUMNS", 4)
-        monkeypatch.setattr(kernel_triton, "PROGRAMS", 3)
-    return KERNELS["triton"].function("two_point_wasserstein")
+    monkeypatch.setattr(kernel_triton, "MAX_ELEMENTS", dict.fromkeys(kernel_triton.MAX_ELEMENTS, 0))
+    settings = {"SAMPLE": 16, "DEVIATIONS": 1, "CHUNK": 8, "STEP": 4, "COLUMNS": 4, "TILE": 32, "TILE_WARPS": 1}
+    for name, value in settings.items():
+        monkeypatch.setattr(kernel_triton_long, name, value)
+    return kernel_triton_long
 
 
-def assert_agrees_with_sorting(function, x, p=2.0, split=0.5):
+def assert_agrees_with_sorting(x, p=2.0, split=0.5):
     """For counts from 0 to n, and a next element whose mass is split."""
     n_low, _ = law("bernoulli", *x.shape)
+    n_low[len(n_low) // 2] = len(x) // 2
     given_x, counts = on_kernel_device(KERNELS["triton"], x, n_low)
-    result = function(given_x, counts, split, -0.3, 1.0, p, True)
+    result = loss_and_gradient(KERNELS["triton"], given_x, counts, split, -0.3, 1.0, p)
     assert result[0].dtype == result[1].dtype == x.dtype
     assert_close(result, by_sorting(x, n_low, split, -0.3, 1.0, p), x.dtype)
 
@@ -140,51 +145,88 @@ def assert_agrees_with_sorting(function, x, p=2.0, split=0.5):
     + [(dtype, values) for dtype in TOLERANCE for values in ("normal", "rounded, many ties") if dtype != torch.float32],
     ids=str,
 )
-def test_long_columns_on_a_gpu(many_launches, values, dtype):
-    """Chunks of several tiles, ties that cross both."""
+def test_long_columns_on_a_gpu(long_columns, values, dtype):
     noise = torch.randn(67, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert_agrees_with_sorting(many_launches, VALUES[values](noise.to(dtype)))
+    assert_agrees_with_sorting(VALUES[values](noise.to(dtype)))
 
 
-def test_the_fullest_counters_of_long_columns(many_launches, monkeypatch):
-    from fasthash.ops.wasserstein import kernel_triton
+@pytest.mark.parametrize("values", ["normal", "rounded, many ties"])
+@pytest.mark.parametrize(
+    ("deviations", "tile"), [(0, 32), (9, 32), (9, 128)], ids=["missed", "too much between", "all between"]
+)
+def test_any_bracket_of_a_long_column(long_columns, monkeypatch, values, deviations, tile):
+    """The sample may be right, wrong or useless; at 32 a tile the list has room for 32."""
+    monkeypatch.setattr(long_columns, "DEVIATIONS", deviations)
+    monkeypatch.setattr(long_columns, "TILE", tile)
+    noise = torch.randn(67, 3, generator=torch.Generator().manual_seed(0))
+    assert_agrees_with_sorting(VALUES[values](noise))
 
-    monkeypatch.setattr(kernel_triton, "TILE", 4)
-    monkeypatch.setattr(kernel_triton, "PROGRAMS", 1)
-    monkeypatch.setattr(kernel_triton, "KEY_BITS", {torch.float32: 4})  # enough for a column of twos
-    x = torch.full((1030, 1), 2.0)  # a chunk of 255 tiles, and a second
-    given_x, n_low = on_kernel_device(KERNELS["triton"], x, torch.tensor([1025]))
-    result = many_launches(given_x, n_low, 0.5, -1.0, 1.0, 2.0, True)
-    assert_close(result, by_sorting(x, n_low.cpu(), 0.5, -1.0, 1.0, 2.0), x.dtype)
+
+def test_long_columns_of_a_dozen_values(long_columns):
+    """A chunk has elements at either end of the bracket before the one between at which the column is parted."""
+    x = torch.randint(0, 12, (67, 9), generator=torch.Generator().manual_seed(0)).float()
+    assert_agrees_with_sorting(x)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (40, 1), (3, 9)], ids=str)
+def test_long_columns_in_order_of_rows(long_columns):
+    """All that lies between is in one or two chunks."""
+    x = torch.randn(67, 3, generator=torch.Generator().manual_seed(0)).sort(dim=0).values
+    for view in (x, x.flip(0), x.round()):
+        assert_agrees_with_sorting(view)
+
+
+def test_the_brackets_of_columns_of_real_length(monkeypatch):
+    """In columns in any order they hold the median, and little else; nothing of kernels' sizes is changed."""
+    pytest.importorskip("triton")
+    from fasthash.ops.wasserstein import kernel_triton_long
+
+    collected = []
+
+    class Search:
+        def __getitem__(self, grid):
+            def launch(x, n_low, bracket, counts, *arguments, **options):
+                collected.append(counts)
+                search[grid](x, n_low, bracket, counts, *arguments, **options)
+
+            return launch
+
+    search = kernel_triton_long.two_point_search_kernel
+    monkeypatch.setattr(kernel_triton_long, "two_point_search_kernel", Search())
+    noise = torch.randn(20_001, generator=torch.Generator().manual_seed(0))
+    classes = (torch.arange(len(noise)) // 2000) % 3 * 5
+    x = torch.stack([noise, noise.sort().values, noise + classes, noise**9, (noise * 2).round()], dim=1)
+    n_low, split = law("balanced", *x.shape)
+    given_x, _ = on_kernel_device(KERNELS["triton"], x, n_low)
+    result = loss_and_gradient(KERNELS["triton"], given_x, None, split, -1.0, 1.0, 2.0)
+    assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, 2.0), x.dtype)
+    below, at_least, between, at_most = (
+        (collected[0].long() >> shift & 255).sum(dim=0).cpu() for shift in (0, 8, 16, 24)
+    )
+    assert bool((below <= 10_000).all())
+    assert bool((below + at_least + between + at_most > 10_000).all())
+    assert bool((between < 0.11 * len(x)).all())
+    assert between[4] == 0  # all at either end
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (9, 3), (40, 1), (15, 9)], ids=str)
 @pytest.mark.parametrize("p", [1.0, 2.5])
-def test_long_columns_of_any_shape_and_power(many_launches, shape, p):
-    assert_agrees_with_sorting(many_launches, torch.randn(shape, generator=torch.Generator().manual_seed(0)), p)
+def test_long_columns_of_any_shape_and_power(long_columns, shape, p):
+    assert_agrees_with_sorting(torch.randn(shape, generator=torch.Generator().manual_seed(0)), p)
 
 
-def test_long_columns_of_any_strides(many_launches):
+def test_long_columns_of_any_strides(long_columns):
     x = torch.randn(21, 30, generator=torch.Generator().manual_seed(0)).bfloat16()
-    for view in (x.T[:, :3], x[::3, ::7], x[5:6].expand(9, 30)[:, :3], x[:, 7:10]):
-        assert_agrees_with_sorting(many_launches, view, split=0.0)
-
-
-def test_the_cost_of_long_columns_without_a_gradient(many_launches):
-    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    given_x, n_low = on_kernel_device(KERNELS["triton"], x, torch.tensor([0, 20, 40]))
-    cost, gradient = many_launches(given_x, n_low, 0.0, -1.0, 1.0, 2.0, False)
-    assert gradient.shape == (0, 0)
-    assert cost == many_launches(given_x, n_low, 0.0, -1.0, 1.0, 2.0, True)[0]
+    for view in (x.T[:, :3], x[::2, ::7], x[5:6].expand(9, 30)[:, :3], x[:, 7:10]):
+        assert_agrees_with_sorting(view, split=0.0)
 
 
 @pytest.mark.parametrize("value", [torch.nan, -torch.nan, torch.inf, -torch.inf], ids=str)
-def test_a_nan_or_an_infinity_in_a_long_column(many_launches, value):
+def test_a_nan_or_an_infinity_in_a_long_column(long_columns, value):
     x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
     x[[0, 17, 39], 2] = value
     for n_low in (torch.full((5,), 20), torch.tensor([20, 0, 0, 20, 40]), torch.tensor([20, 0, 40, 20, 40])):
         given_x, counts = on_kernel_device(KERNELS["triton"], x, n_low)
-        cost, gradient = many_launches(given_x, counts, 0.0, -1.0, 1.0, 2.0, True)
+        cost, gradient = loss_and_gradient(KERNELS["triton"], given_x, counts, 0.0, -1.0, 1.0, 2.0)
         assert not torch.isfinite(cost)
         others = [0, 1, 3, 4]
         expected = by_sorting(x[:, others], n_low[others], 0.0, -1.0, 1.0, 2.0)[1] * 4 / 5
@@ -192,22 +234,42 @@ def test_a_nan_or_an_infinity_in_a_long_column(many_launches, value):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_a_gpu_takes_a_column_in_parts(monkeypatch, dtype):
+def test_a_gpu_takes_columns_one_by_one(monkeypatch, dtype):
+    """Where they do not fit in one program together."""
     pytest.importorskip("triton")
     from fasthash.ops.wasserstein import kernel_triton
 
-    monkeypatch.setattr(kernel_triton, "PART", 16)
+    monkeypatch.setattr(kernel_triton, "MAX_ELEMENTS", dict.fromkeys(kernel_triton.MAX_ELEMENTS, 64))
     noise = torch.randn(53, 3, generator=torch.Generator().manual_seed(0))
-    assert_agrees_with_sorting(kernel_triton.two_point_wasserstein, (noise * 2).round().to(dtype) / 2)
+    for values in (noise, (noise * 2).round() / 2):
+        assert_agrees_with_sorting(values.to(dtype))
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("n", [8, 9])
+def test_half_of_the_rows_are_low_by_default(kernel, n):
+    given_x, counts = on_kernel_device(kernel, torch.randn(n, 3), torch.full((3,), n // 2))
+    given = loss_and_gradient(kernel, given_x, counts, 0.5, -1.0, 1.0, 2.0)
+    for part, right in zip(loss_and_gradient(kernel, given_x, None, 0.5, -1.0, 1.0, 2.0), given, strict=True):
+        assert torch.equal(part, right)
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_no_gradient_is_kept_unless_wanted(kernel):
+    given_x, counts = on_kernel_device(kernel, torch.randn(8, 3), torch.tensor([0, 4, 8]))
+    function = kernel.function("two_point_wasserstein")
+    loss, saved = function(given_x, counts, 0.0, -1.0, 1.0, 2.0, False)
+    assert saved.shape == (0, 0)
+    assert loss == function(given_x, counts, 0.0, -1.0, 1.0, 2.0, True)[0]
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
 def test_ties_are_taken_in_order_of_rows(kernel):
     x, n_low = on_kernel_device(kernel, torch.zeros(6, 2), torch.tensor([2, 4]))
-    _, gradient = kernel.function("two_point_wasserstein")(x, n_low, 0.0, -1.0, 1.0, 2.0, True)
+    _, gradient = loss_and_gradient(kernel, x, n_low, 0.0, -1.0, 1.0, 2.0)
     assert (gradient * 6).sign().tolist() == [[1, 1], [1, 1], [-1, 1], [-1, 1], [-1, -1], [-1, -1]]
     x, n_low = on_kernel_device(kernel, torch.zeros(5, 1), torch.tensor([2]))
-    _, gradient = kernel.function("two_point_wasserstein")(x, n_low, 0.5, -1.0, 1.0, 2.0, True)
+    _, gradient = loss_and_gradient(kernel, x, n_low, 0.5, -1.0, 1.0, 2.0)
     np.testing.assert_allclose(gradient[:, 0].cpu() * 5 / 2, [1, 1, 0, -1, -1], atol=1e-6)
 
 
@@ -220,7 +282,7 @@ def test_a_nan_or_an_infinity_shows_in_the_loss(kernel, value, row):
     for kind in ("balanced", "bernoulli"):
         n_low, split = law(kind, 9, 5)
         given_x, counts = on_kernel_device(kernel, x, n_low)
-        cost, gradient = kernel.function("two_point_wasserstein")(given_x, counts, split, -1.0, 1.0, 2.0, True)
+        cost, gradient = loss_and_gradient(kernel, given_x, counts, split, -1.0, 1.0, 2.0)
         assert not torch.isfinite(cost)
         others = [0, 1, 3, 4]
         expected = by_sorting(x[:, others], n_low[others], split, -1.0, 1.0, 2.0)[1] * 4 / 5
@@ -279,9 +341,12 @@ def test_the_registered_op():
         for wanted in (False, True):
             n_low, split = law("balanced", *x.shape)
             leaf = x.clone().requires_grad_(wanted)
-            torch.library.opcheck(
-                torch.ops.fasthash.two_point_wasserstein, (leaf, n_low, split, -1.0, 1.0, 2.0, wanted)
-            )
+            for counts in (n_low, None):
+                torch.library.opcheck(
+                    torch.ops.fasthash.two_point_wasserstein, (leaf, counts, split, -1.0, 1.0, 2.0, wanted)
+                )
+        upstream, saved = torch.ones((), dtype=x.dtype), torch.randn(x.shape, dtype=x.dtype)
+        torch.library.opcheck(torch.ops.fasthash.two_point_backward, (upstream, x, saved, split, -1.0, 1.0, 2.0))
 
 
 def test_compiles_without_a_graph_break():

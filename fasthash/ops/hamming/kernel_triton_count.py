@@ -59,9 +59,13 @@ def _eligible(mask_ptr, ids, n, HAS_MASK: tl.constexpr):
 
 @triton.jit
 def _query_and(n_parts):
-    """This program's query and its part of the codes; a grid has 2^31 programs in its first dimension alone."""
+    """This program's query and part of the codes: a part meets all queries in turn, while it is in the cache.
+
+    A grid has 2^31 programs in its first dimension alone.
+    """
     program = tl.program_id(0).to(tl.int64)
-    return program // n_parts, program % n_parts
+    n_queries = tl.num_programs(0) // n_parts
+    return program % n_queries, program // n_queries
 
 
 @triton.jit

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from fasthash import _core
+from fasthash.ops.wasserstein import reference
 
 
 def two_point_wasserstein(
     x: torch.Tensor,
-    n_low: torch.Tensor,
+    n_low: torch.Tensor | None,
     split: float,
     low: float,
     high: float,
@@ -17,18 +18,35 @@ def two_point_wasserstein(
     with_gradient: bool,
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor. Half precisions pass through float32."""
+    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor. Half precisions pass through float32.
+
+    Without `n_low`, n // 2 rows of each column are low.
+    """
     if x.dtype not in (torch.float32, torch.float64):
         wide = two_point_wasserstein(x.float(), n_low, split, low, high, p, with_gradient, isa)
         return wide[0].to(x.dtype), wide[1].to(x.dtype)
-    values, scale = x.detach(), 1 / x.numel()
+    values, counts, scale = x.detach(), reference.low_counts(x, n_low), 1 / x.numel()
     if with_gradient:
         gradient = torch.empty_like(values, memory_format=torch.contiguous_format)
         out = gradient.numpy()
     else:
         gradient, out = values.new_empty((0, 0)), None
-    cost = _core.two_point_cost(values.numpy(), n_low.numpy(), split, low, high, p, out, scale, 0, isa)
+    cost = _core.two_point_cost(values.numpy(), counts.numpy(), split, low, high, p, out, scale, 0, isa)
     return torch.scalar_tensor(cost * scale, dtype=x.dtype), gradient
+
+
+def two_point_backward(
+    upstream: torch.Tensor,
+    x: torch.Tensor,
+    saved: torch.Tensor,
+    split: float,
+    low: float,
+    high: float,
+    p: float,
+    isa: str = "",
+) -> torch.Tensor:
+    """Return the gradient in `x` of `upstream` times the cost, whose own gradient is `saved`."""
+    return reference.two_point_backward(upstream, x, saved, split, low, high, p)
 
 
 def sorted_wasserstein(

@@ -6,6 +6,9 @@ import numba
 import numpy as np
 import torch
 
+from fasthash.ops.wasserstein import reference
+from fasthash.ops.wasserstein.reference import two_point_backward as two_point_backward
+
 
 @numba.njit(cache=True, nogil=True)
 def _two_point_cost(x, n_low, split, low, high, p, gradient):
@@ -50,12 +53,13 @@ def _sorted_cost(x, y, p, gradient_x, gradient_y):
 
 
 def two_point_wasserstein(
-    x: torch.Tensor, n_low: torch.Tensor, split: float, low: float, high: float, p: float, with_gradient: bool
+    x: torch.Tensor, n_low: torch.Tensor | None, split: float, low: float, high: float, p: float, with_gradient: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor."""
+    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor. Without `n_low`, n // 2 rows are low."""
     values = x.detach() if x.dtype in (torch.float32, torch.float64) else x.detach().float()
     gradient = torch.empty(x.shape, dtype=values.dtype)
-    cost = _two_point_cost(values.numpy(), n_low.numpy(), split, low, high, p, gradient.numpy())
+    counts = reference.low_counts(x, n_low)
+    cost = _two_point_cost(values.numpy(), counts.numpy(), split, low, high, p, gradient.numpy())
     return torch.tensor(cost, dtype=x.dtype), gradient.to(x.dtype) if with_gradient else x.new_empty((0, 0))
 
 

@@ -1,250 +1,167 @@
-"""The distances on a GPU. That to a two-point law: radix selection of the order statistic that parts a column, a pass.
+"""The distances on a GPU. That to a two-point law: each column is parted at an order statistic, then read once more.
 
-A program that holds a column in registers finds the key of that statistic bit by bit. Longer columns are read once for
-each digit of four bits: tiles of rows and neighbouring columns are counted by digit in registers, each chunk of rows
-writes its counts, and those of the last digit also tell how many ties precede each chunk.
+In order of value, and of row among equal values, a column's elements are low up to one of them. The forward pass finds
+that one's key (an integer in the order of the numbers) and row, all that the backward pass needs to write the gradient.
+Columns that fit in registers are parted there, bit by bit; `kernel_triton_long` parts longer ones.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from fasthash.ops.wasserstein import reference
+from fasthash.ops.wasserstein import kernel_triton_long, reference
+from fasthash.ops.wasserstein.kernel_triton_keys import (
+    KEY_BITS,
+    cost,
+    from_target,
+    key_of,
+    load,
+    mix,
+    select,
+    slope,
+    value_of,
+)
 
-# What one program holds in registers.
-MAX_ROWS = {torch.float64: 8192, torch.float32: 16384, torch.float16: 16384, torch.bfloat16: 16384}
-PART = 1024  # rows of those for which cost and gradient are computed at once
-KEY_BITS = {torch.float64: 64, torch.float32: 32, torch.float16: 20, torch.bfloat16: 16}  # below these a key is zero
-TILE = 2048  # elements, of rows x columns
-COLUMNS = 32  # of a tile, at most
+MAX_ELEMENTS = {torch.float64: 8192, torch.float32: 16384, torch.float16: 16384, torch.bfloat16: 16384}  # of a program
+TILE = 4096  # elements, of rows x columns, whose gradients a program writes
+COLUMNS = 128  # of a tile, at most
 TILE_WARPS = 8
-PROGRAMS = 4096  # above this many tiles a program takes several
+SUM_BLOCK = 1024
 
 
 @triton.jit
-def _load(pointers, inside):
-    """The values in float32 or float64, NaN outside."""
-    x = tl.load(pointers, mask=inside, other=float("nan"))
-    if x.dtype != tl.float64:
-        x = x.to(tl.float32)
-    return x
-
-
-@triton.jit
-def _key(x):
-    """Unsigned integers in the order of the numbers: zeros of both signs are one, positive NaN comes last."""
-    bits = x.to(tl.uint64 if x.dtype == tl.float64 else tl.uint32, bitcast=True)
-    sign = tl.full([], 1, bits.dtype) << (bits.dtype.primitive_bitwidth - 1)
-    return tl.where(bits >= sign, 0 - bits, bits + sign)
-
-
-@triton.jit
-def _power(x, p, P: tl.constexpr):
-    """x^p of x >= 0; P is p where that is known to be 1 or 2, else -1."""
-    if P == 1:
-        return x
-    elif P == 2:
-        return x * x
-    else:
-        return tl.where(x > 0, tl.exp2(p * tl.log2(tl.where(x > 0, x, 1.0))), x * 0)
-
-
-@triton.jit
-def _slope(d, p, P: tl.constexpr):
-    """The derivative of |d|^p."""
-    sign = tl.where(d > 0, 1.0, tl.where(d < 0, -1.0, d))
-    if P == 2:
-        return 2 * d
-    elif P == 1:
-        return sign
-    else:
-        return p * _power(tl.abs(d), p - 1, -1) * sign
-
-
-@triton.jit
-def _mix(share, of_low, of_high):
-    """The mean by shares, in which an infinity without a share does not count."""
-    return share * tl.where(share > 0, of_low, 0.0) + (1 - share) * tl.where(share < 1, of_high, 0.0)
-
-
-@triton.jit
-def _write_rows(
-    x_ptr, gradient_ptr, rows, columns, inside, m, row_stride, column_stride, tau, n_tied_low, n_tied_before,
-    split, low, high, p, scale, P: tl.constexpr, WITH_GRADIENT: tl.constexpr,
-):  # fmt: skip
-    """Write the gradient; return the costs and which rows tie with tau, of which in all the first n_tied_low go low."""
-    x = _load(x_ptr + rows * row_stride + columns * column_stride, inside)
-    key = _key(x)
-    tied = (key == tau).to(tl.int32)
-    position = n_tied_before + tl.cumsum(tied, axis=0) - 1
-    split = tl.full([], split, x.dtype)
-    share_of_tied = tl.where(position < n_tied_low, 1.0, tl.where(position == n_tied_low, split, 0.0))
-    share = tl.where(key < tau, 1.0, tl.where(tied != 0, share_of_tied, 0.0))  # of the mass that goes to low
-    from_low = x - tl.full([], low, x.dtype)
-    from_high = x - tl.full([], high, x.dtype)
-    p = tl.full([], p, x.dtype)
-    if WITH_GRADIENT:
-        slope = _mix(share, _slope(from_low, p, P), _slope(from_high, p, P))
-        tl.store(gradient_ptr + rows * m + columns, slope * tl.full([], scale, x.dtype), mask=inside)
-    cost = _mix(share, _power(tl.abs(from_low), p, P), _power(tl.abs(from_high), p, P))
-    return tl.where(inside, cost, 0.0), tied
+def _store_number(pointer, number):
+    """From float64 to half precision there is no way but by float32."""
+    if pointer.dtype.element_ty != tl.float64:
+        number = number.to(tl.float32)
+    tl.store(pointer, number)
 
 
 @triton.jit
 def two_point_kernel(
-    x_ptr, n_low_ptr, cost_ptr, gradient_ptr, n, m, row_stride, column_stride,
+    x_ptr, n_low_ptr, cost_ptr, parting_ptr, n, m, row_stride, column_stride,
     split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
-    P: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr, PART: tl.constexpr, WITH_GRADIENT: tl.constexpr,
+    P: tl.constexpr, BITS: tl.constexpr, HALVES: tl.constexpr, ROW_BITS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    column = tl.program_id(0).to(tl.int64)
-    rows = tl.arange(0, ROWS).to(tl.int64)
-    key = _key(_load(x_ptr + rows * row_stride + column * column_stride, rows < n))
-    n_low = tl.load(n_low_ptr + column).to(tl.int32)
-    rank = tl.minimum(n_low, n - 1)
-    tau = tl.zeros([], key.dtype)  # becomes the key of that rank, the largest with so many or fewer below it
-    bit = tl.full([], 1, key.dtype) << (key.dtype.primitive_bitwidth - 1)
-    for _ in range(BITS):
-        n_below = tl.sum((key < (tau | bit)).to(tl.int32), axis=0)
-        tau = tl.where(n_below <= rank, tau | bit, tau)
-        bit >>= 1
-    n_tied_low = n_low - tl.sum((key < tau).to(tl.int32), axis=0)
-    n_tied_before = tl.zeros([], tl.int32)
-    total = tl.zeros([], tl.float64)
-    for start in range(0, ROWS, PART):  # parts read again, for want of registers
-        part = start + tl.arange(0, PART).to(tl.int64)
-        costs, tied = _write_rows(
-            x_ptr, gradient_ptr, part, column, part < n, m, row_stride, column_stride, tau, n_tied_low, n_tied_before,
-            split, low, high, p, scale, P, WITH_GRADIENT,
-        )  # fmt: skip
-        n_tied_before += tl.sum(tied, axis=0)
-        total += tl.sum(costs, axis=0).to(tl.float64)
-    tl.store(cost_ptr + column, total)
-
-
-@triton.jit
-def two_point_count_kernel(
-    x_ptr, tau_ptr, counts_ptr, n, m, row_stride, column_stride, shift, n_chunks, n_steps,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """Count the keys of each chunk of rows that agree with tau above a digit by that digit, int32 [16, n_chunks, m]."""
-    chunk = tl.program_id(0).to(tl.int64)
-    columns = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    tau = tl.load(tau_ptr + columns, mask=columns < m, other=0)
-    # Eight counters of a byte in a word, which is why n_steps is at most 255.
-    counts_to_7 = tl.zeros([ROWS, COLUMNS], tl.int64)
-    counts_to_15 = tl.zeros([ROWS, COLUMNS], tl.int64)
-    for step in range(n_steps):
-        rows = (chunk * n_steps + step) * ROWS + tl.arange(0, ROWS)
-        inside = (rows < n)[:, None] & (columns < m)[None, :]
-        key = _key(_load(x_ptr + rows[:, None] * row_stride + columns[None, :] * column_stride, inside))
-        digit = (key - tau.to(key.dtype)[None, :]) >> shift  # more than 15 where the key does not agree with tau
-        one = tl.full([ROWS, COLUMNS], 1, tl.int64) << ((digit & 7) * 8).to(tl.int64)
-        counts_to_7 += tl.where(digit < 8, one, 0)
-        counts_to_15 += tl.where((digit >> 3) == 1, one, 0)
-    for digit in tl.static_range(16):
-        packed = counts_to_7 if digit < 8 else counts_to_15
-        counts = tl.sum(((packed >> (digit % 8 * 8)) & 255).to(tl.int32), axis=0)
-        tl.store(counts_ptr + (digit * n_chunks + chunk) * m + columns, counts, mask=columns < m)
-
-
-@triton.jit
-def two_point_digit_kernel(counts_ptr, tau_ptr, rank_ptr, m, shift, COLUMNS: tl.constexpr):
-    """Append to each column's tau the digit of the wanted rank by counts int64 [16, m]; rank becomes that below it."""
+    """Part columns that a program holds in registers, n // 2 rows low if HALVES; write their cost times scale."""
+    rows = tl.arange(0, 2**ROW_BITS)[:, None]
     columns = tl.program_id(0).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = columns < m
-    rank = tl.load(rank_ptr + columns, mask=inside, other=0)
-    counts = tl.load(counts_ptr + tl.arange(0, 16)[:, None] * m + columns[None, :], mask=inside[None, :], other=0)
-    passed = tl.cumsum(counts, axis=0) <= rank[None, :]
-    digit = tl.sum(passed.to(tl.int64), axis=0)
-    tau = tl.load(tau_ptr + columns, mask=inside, other=0)
-    tl.store(tau_ptr + columns, tau | (digit << shift), mask=inside)
-    tl.store(rank_ptr + columns, rank - tl.sum(tl.where(passed, counts, 0), axis=0), mask=inside)
+    inside = (rows < n) & (columns < m)[None, :]
+    key = key_of(load(x_ptr + rows.to(tl.int64) * row_stride + columns[None, :] * column_stride, inside), inside)
+    if HALVES:
+        n_low = tl.zeros_like(columns).to(tl.int32) + n // 2
+    else:
+        n_low = tl.load(n_low_ptr + columns, mask=columns < m, other=0).to(tl.int32)
+    tau, n_below, n_tied = select(key, tl.where(columns < m, n, 1), tl.minimum(n_low, n - 1), BITS)
+    tied = (key == tau[None, :]) & inside
+    row = tl.max(tl.where(tied, rows, 0), axis=0)
+    if tl.max(n_tied, axis=0) > 1:
+        row = tl.zeros_like(n_low)  # becomes the last row with so many or fewer ties before it
+        bit = 2**ROW_BITS // 2
+        for _ in range(ROW_BITS):
+            n_before = tl.sum((tied & (rows < (row + bit)[None, :])).to(tl.int32), axis=0)
+            row = tl.where(n_before <= n_low - n_below, row + bit, row)
+            bit //= 2
+    row = tl.where(n_low < n, row, n)
+    tl.store(parting_ptr + columns, tau.to(tl.int64), mask=columns < m)
+    tl.store(parting_ptr + m + columns, row.to(tl.int64), mask=columns < m)
+    is_split = tied & (rows == row[None, :])
+    is_low = (key < tau[None, :]) | (tied & (rows < row[None, :]))
+    costs = cost(from_target(value_of(key), is_low, low, high), p, P)
+    of_low = cost(from_target(value_of(tau), True, low, high), p, P)
+    of_high = cost(from_target(value_of(tau), False, low, high), p, P)
+    of_split = mix(tl.full([], split, of_low.dtype), of_low, of_high)
+    costs = tl.where(inside, tl.where(is_split, of_split[None, :], costs), 0.0)
+    _store_number(cost_ptr + tl.program_id(0), tl.sum(tl.sum(costs, axis=0).to(tl.float64), axis=0) * scale)
 
 
 @triton.jit
-def two_point_write_kernel(
-    x_ptr, tau_ptr, n_tied_low_ptr, n_tied_before_ptr, cost_ptr, gradient_ptr, n, m, row_stride, column_stride, n_steps,
+def two_point_sum_kernel(costs_ptr, loss_ptr, n, BLOCK: tl.constexpr):
+    """Add up costs, always in the same order."""
+    total = tl.zeros([BLOCK], tl.float64)
+    for first in range(0, n, BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        total += tl.load(costs_ptr + i, mask=i < n, other=0.0)
+    _store_number(loss_ptr, tl.sum(total, axis=0))
+
+
+@triton.jit
+def two_point_backward_kernel(
+    upstream_ptr, x_ptr, parting_ptr, gradient_ptr, n, m, row_stride, column_stride,
     split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
-    P: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, WITH_GRADIENT: tl.constexpr,
+    P: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Write the gradient and each program's cost; n_tied_before [n_chunks, m] rows tied with tau precede each chunk."""
-    chunk = tl.program_id(0).to(tl.int64)
-    columns = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
-    tau = tl.load(tau_ptr + columns, mask=columns < m, other=0)[None, :]
-    tau = tau.to(tl.uint64 if x_ptr.dtype.element_ty == tl.float64 else tl.uint32)
-    n_tied_low = tl.load(n_tied_low_ptr + columns, mask=columns < m, other=0)[None, :]
-    n_tied_before = tl.load(n_tied_before_ptr + chunk * m + columns, mask=columns < m, other=0)
-    total = tl.zeros([], tl.float64)
-    for step in range(n_steps):
-        rows = (chunk * n_steps + step) * ROWS + tl.arange(0, ROWS)
-        inside = (rows < n)[:, None] & (columns < m)[None, :]
-        costs, tied = _write_rows(
-            x_ptr, gradient_ptr, rows[:, None], columns[None, :], inside, m, row_stride, column_stride,
-            tau, n_tied_low, n_tied_before[None, :], split, low, high, p, scale, P, WITH_GRADIENT,
-        )  # fmt: skip
-        n_tied_before += tl.sum(tied, axis=0)
-        total += tl.sum(tl.sum(costs, axis=0), axis=0).to(tl.float64)
-    tl.store(cost_ptr + chunk * tl.num_programs(1) + tl.program_id(1), total)
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
+    columns = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    inside = (rows < n) & (columns < m)
+    x = load(x_ptr + rows.to(tl.int64) * row_stride + columns * column_stride, inside)
+    tau = value_of(
+        tl.load(parting_ptr + columns, mask=columns < m, other=0).to(tl.uint64 if x.dtype == tl.float64 else tl.uint32)
+    )
+    row = tl.load(parting_ptr + m + columns, mask=columns < m, other=0).to(tl.int32)
+    slopes = slope(from_target(x, (x < tau) | ((x == tau) & (rows < row)), low, high), p, P)
+    of_low = slope(from_target(tau, True, low, high), p, P)
+    of_high = slope(from_target(tau, False, low, high), p, P)
+    slopes = tl.where((x == tau) & (rows == row), mix(tl.full([], split, x.dtype), of_low, of_high), slopes)
+    unit = tl.load(upstream_ptr).to(x.dtype) * tl.full([], scale, x.dtype)
+    tl.store(gradient_ptr + rows.to(tl.int64) * m + columns, slopes * unit, mask=inside)
 
 
-def warps(rows: int) -> int:
-    """Return how many warps share a column."""
-    return min(32, max(1, rows // 256))
-
-
-def _one_launch(
-    x: torch.Tensor, n_low: torch.Tensor, gradient: torch.Tensor, law: tuple[float, ...], options: dict[str, Any]
-) -> torch.Tensor:
-    n, m = x.shape
-    rows = max(16, triton.next_power_of_2(n))
-    costs = torch.empty(m, dtype=torch.float64, device=x.device)
-    two_point_kernel[(m,)](
-        x, n_low, costs, gradient, n, m, *x.stride(), *law,
-        BITS=KEY_BITS[x.dtype], ROWS=rows, PART=min(PART, rows), num_warps=warps(rows), **options,
-    )  # fmt: skip
-    return costs
-
-
-def _many_launches(
-    x: torch.Tensor, n_low: torch.Tensor, gradient: torch.Tensor, law: tuple[float, ...], options: dict[str, Any]
-) -> torch.Tensor:
-    n, m = x.shape
-    columns = min(COLUMNS, triton.next_power_of_2(m))
-    rows = TILE // columns
-    n_steps = min(255, triton.cdiv(n * m, TILE * PROGRAMS))
-    n_chunks = triton.cdiv(n, rows * n_steps)
-    grid = (n_chunks, triton.cdiv(m, columns))
-    tile = {"ROWS": rows, "COLUMNS": columns, "num_warps": TILE_WARPS}
-    counts = torch.empty((16, n_chunks, m), dtype=torch.int32, device=x.device)
-    wanted = n_low.clamp(max=n - 1)
-    tau, rank = torch.zeros_like(wanted), wanted.clone()
-    width = 64 if x.dtype == torch.float64 else 32
-    for shift in range(width - 4, width - KEY_BITS[x.dtype] - 1, -4):
-        two_point_count_kernel[grid](x, tau, counts, n, m, *x.stride(), shift, n_chunks, n_steps, **tile)
-        two_point_digit_kernel[(grid[1],)](counts.sum(1), tau, rank, m, shift, COLUMNS=columns)
-    n_tied = counts.gather(0, (tau >> shift & 15).expand(1, n_chunks, m))[0]
-    costs = torch.empty(grid, dtype=torch.float64, device=x.device)
-    two_point_write_kernel[grid](
-        x, tau, n_low - wanted + rank, n_tied.cumsum(0) - n_tied, costs, gradient, n, m, *x.stride(), n_steps, *law,
-        **tile, **options,
-    )  # fmt: skip
-    return costs
+def registers(n: int, m: int, dtype: torch.dtype) -> dict[str, int]:
+    """Return how a program of `two_point_kernel` holds its columns: all of them where they fit, else one."""
+    row_bits = max(4, (n - 1).bit_length())
+    columns = triton.next_power_of_2(m)
+    if columns << row_bits > MAX_ELEMENTS[dtype]:
+        columns = 1
+    n_warps = (columns << row_bits) // (128 if dtype == torch.float64 else 256)
+    return {"ROW_BITS": row_bits, "COLUMNS": columns, "num_warps": min(32, max(1, n_warps))}
 
 
 def two_point_wasserstein(
-    x: torch.Tensor, n_low: torch.Tensor, split: float, low: float, high: float, p: float, with_gradient: bool
+    x: torch.Tensor, n_low: torch.Tensor | None, split: float, low: float, high: float, p: float, with_gradient: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor."""
+    """Return the cost, a scalar, and where each column is parted, keys and rows, int64 [2, m], or an empty tensor.
+
+    Without `n_low`, n // 2 rows of each column are low.
+    """
     n, m = x.shape
-    gradient = torch.empty((n, m) if with_gradient else (0, 0), dtype=x.dtype, device=x.device)
-    law = (split, low, high, p, 1 / (n * m))
-    options = {"P": int(p) if p in (1, 2) else -1, "WITH_GRADIENT": with_gradient}
-    launch = _one_launch if n <= MAX_ROWS[x.dtype] else _many_launches
-    return launch(x.detach(), n_low, gradient, law, options).sum().div(n * m).to(x.dtype), gradient
+    loss = torch.empty((), dtype=x.dtype, device=x.device)
+    parting = torch.empty((2, m), dtype=torch.int64, device=x.device)
+    law = (split, low, high, p, 1 / (n * m), exponent(p))
+    if n <= MAX_ELEMENTS[x.dtype]:
+        options = registers(n, m, x.dtype)
+        programs = triton.cdiv(m, options["COLUMNS"])
+        costs = loss if programs == 1 else torch.empty(programs, dtype=torch.float64, device=x.device)
+        two_point_kernel[(programs,)](
+            x.detach(), n_low, costs, parting, n, m, *x.stride(), *law, KEY_BITS[x.dtype], n_low is None, **options
+        )
+    else:
+        costs = kernel_triton_long.part_columns(x.detach(), n_low, parting, law)
+    if costs is not loss:
+        two_point_sum_kernel[(1,)](costs, loss, len(costs), BLOCK=SUM_BLOCK)
+    return loss, parting if with_gradient else x.new_empty((0, 0))
+
+
+def exponent(p: float) -> int:
+    """Return the constant P of the kernels."""
+    return int(p) if p in (1, 2) else -1
+
+
+def two_point_backward(
+    upstream: torch.Tensor, x: torch.Tensor, parting: torch.Tensor, split: float, low: float, high: float, p: float
+) -> torch.Tensor:
+    """Return the gradient in `x` of `upstream` times the cost of columns that are parted at these keys and rows."""
+    n, m = x.shape
+    gradient = torch.empty((n, m), dtype=x.dtype, device=x.device)
+    columns = min(COLUMNS, triton.next_power_of_2(m))
+    rows = TILE // columns
+    two_point_backward_kernel[(triton.cdiv(n, rows), triton.cdiv(m, columns))](
+        upstream, x.detach(), parting, gradient, n, m, *x.stride(), split, low, high, p, 1 / (n * m), exponent(p),
+        ROWS=rows, COLUMNS=columns, num_warps=TILE_WARPS,
+    )  # fmt: skip
+    return gradient
 
 
 def sorted_wasserstein(

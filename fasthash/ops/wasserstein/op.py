@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from fasthash.errors import (
     dtype_name,
 )
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.derivatives import only_once
+from fasthash.ops.derivatives import no_second_derivative, only_once
 from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, register
 from fasthash.ops.wasserstein import distributed
 
@@ -79,13 +80,13 @@ def hswd(
     if group is not None and not isinstance(group, torch.distributed.ProcessGroup):
         raise TypeError(f"hswd: expected group to be a ProcessGroup, got {type(group).__name__}")
 
-    def loss_to(n_low: torch.Tensor, split: float) -> torch.Tensor:
-        return _loss("hswd", "two_point_wasserstein", kernel, (u,), n_low, split, low, high, float(p))
+    def loss_to(n_low: torch.Tensor | None, split: float) -> torch.Tensor:
+        return _two_point_loss(kernel, u, n_low, split, low, high, float(p))
 
     if group is not None:
         loss = distributed.two_point_wasserstein(u, loss_to, target, low, high, float(p), generator, group)
     elif target == "balanced":
-        loss = loss_to(torch.full((m,), n // 2, device=u.device), n % 2 / 2)
+        loss = loss_to(None, n % 2 / 2)
     else:
         loss = loss_to(distributed.fair_coins(torch.full((m,), float(n), device=u.device), generator), 0.0)
     return as_given(loss ** (1 / p) if root else loss, x)
@@ -115,7 +116,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
     """
     u, v = _two_samples("wasserstein_1d", x, y)
     check_number("wasserstein_1d", "p", p, minimum=1)
-    loss = _loss("wasserstein_1d", "sorted_wasserstein", kernel, (u, v), float(p))
+    loss = _sorted_loss(kernel, u, v, float(p))
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
@@ -192,26 +193,68 @@ def _two_values(values: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _loss(where: str, op: str, kernel: str | None, inputs: tuple[torch.Tensor, ...], *law: Any) -> torch.Tensor:
-    function = dispatch(KERNELS, op, inputs[0], kernel, where)
-    wanted = torch.is_grad_enabled() and any([x.requires_grad for x in inputs])
-    differentiates_itself = function is getattr(torch.ops.fasthash, op)
+def _two_point_loss(kernel: str | None, x: torch.Tensor, n_low: torch.Tensor | None, *law: float) -> torch.Tensor:
+    forward = dispatch(KERNELS, "two_point_wasserstein", x, kernel, "hswd")
+    differentiates_itself = forward is torch.ops.fasthash.two_point_wasserstein
+    wanted = torch.is_grad_enabled() and x.requires_grad
     if wanted and not differentiates_itself:
-        return _Loss.apply(function, law, *inputs)  # type: ignore[no-any-return, no-untyped-call]
-    loss: torch.Tensor = function(*inputs, *law, wanted)[0]
+        backward = dispatch(KERNELS, "two_point_backward", x, kernel, "hswd")
+        return _TwoPoint.apply(x, n_low, law, forward, backward)  # type: ignore[no-any-return, no-untyped-call]
+    loss: torch.Tensor = forward(x, n_low, *law, wanted)[0]
     return loss
 
 
-class _Loss(torch.autograd.Function):
+def _sorted_loss(kernel: str | None, x: torch.Tensor, y: torch.Tensor, p: float) -> torch.Tensor:
+    function = dispatch(KERNELS, "sorted_wasserstein", x, kernel, "wasserstein_1d")
+    differentiates_itself = function is torch.ops.fasthash.sorted_wasserstein
+    wanted = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
+    if wanted and not differentiates_itself:
+        return _Sorted.apply(x, y, function, p)  # type: ignore[no-any-return, no-untyped-call]
+    loss: torch.Tensor = function(x, y, p, wanted)[0]
+    return loss
+
+
+def _is_one(upstream: torch.Tensor) -> bool:
+    """Return whether the upstream gradient is known to be 1: a pass over a large gradient costs more than a kernel."""
+    return not torch.compiler.is_compiling() and upstream.device.type == "cpu" and upstream.item() == 1
+
+
+class _TwoPoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, function: Any, law: tuple[Any, ...], *inputs: torch.Tensor) -> torch.Tensor:
-        loss, *gradients = function(*inputs, *law, True)
-        ctx.save_for_backward(*inputs, *gradients)
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        n_low: torch.Tensor | None,
+        law: tuple[float, ...],
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+    ) -> torch.Tensor:
+        loss, saved = forward(x, n_low, *law, True)
+        ctx.save_for_backward(x, saved)
+        ctx.law, ctx.backward_kernel = law, backward
         return loss  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return None, None, *_pulled_back(ctx, upstream)
+        x, saved = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            slope = ctx.backward_kernel(torch.ones_like(upstream), x, saved, *ctx.law)
+            gradient = only_once("hswd", slope, x) * upstream
+        else:
+            gradient = saved if _is_one(upstream) else ctx.backward_kernel(upstream, x, saved, *ctx.law)
+        return gradient, None, None, None, None
+
+
+class _Sorted(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor, function: Callable[..., Any], p: float) -> torch.Tensor:
+        loss, *gradients = function(x, y, p, True)
+        ctx.save_for_backward(x, y, *gradients)
+        return loss  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return *_pulled_back(ctx, upstream), None, None
 
 
 class _Sliced(torch.autograd.Function):
@@ -238,20 +281,45 @@ class _Sliced(torch.autograd.Function):
 
 
 def _pulled_back(ctx: Any, upstream: torch.Tensor) -> list[torch.Tensor]:
-    """Return the upstream gradient of a loss times its saved gradients, which follow the inputs among what is saved."""
-    saved = ctx.saved_tensors
-    inputs, gradients = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+    """Return the upstream gradient of a loss of two samples times its gradients, which are saved after the samples."""
+    x, y, *gradients = ctx.saved_tensors
     if torch.is_grad_enabled():
-        gradients = [only_once("Wasserstein distances", gradient, *inputs) for gradient in gradients]
-    elif not torch.compiler.is_compiling() and upstream.device.type == "cpu" and upstream.item() == 1:
-        return list(gradients)  # a pass over a large gradient costs more than the kernel
+        gradients = [only_once("Wasserstein distances", gradient, x, y) for gradient in gradients]
+    elif _is_one(upstream):
+        return list(gradients)
     return [gradient * upstream for gradient in gradients]
 
 
 def _two_point_fake(
-    x: torch.Tensor, n_low: torch.Tensor, split: float, low: float, high: float, p: float, with_gradient: bool
+    x: torch.Tensor, n_low: torch.Tensor | None, split: float, low: float, high: float, p: float, with_gradient: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return x.new_empty(()), x.new_empty(x.shape if with_gradient else (0, 0))
+    if not with_gradient:
+        saved = x.new_empty((0, 0))
+    elif x.device.type == "cuda":
+        saved = x.new_empty((2, x.shape[1]), dtype=torch.int64)
+    else:
+        saved = x.new_empty(x.shape)
+    return x.new_empty(()), saved
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    x, _, *ctx.law, _ = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(x, output[1])
+
+
+def _two_point_backward(ctx: Any, upstream: torch.Tensor, *_: torch.Tensor) -> tuple[Any, ...]:
+    return torch.ops.fasthash.two_point_backward(upstream, *ctx.saved_tensors, *ctx.law), *[None] * 6
+
+
+def _two_point_backward_fake(
+    upstream: torch.Tensor, x: torch.Tensor, saved: torch.Tensor, split: float, low: float, high: float, p: float
+) -> torch.Tensor:
+    return x.new_empty(x.shape)
+
+
+def _second_derivative(*_: Any) -> Any:
+    raise no_second_derivative("hswd")
 
 
 def _sorted_fake(
@@ -264,23 +332,32 @@ def _sorted_fake(
 def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(*output[1:])
-    ctx.n_settings = len(inputs) - len(output) + 1
 
 
-def _backward(ctx: Any, upstream: torch.Tensor, *_: torch.Tensor) -> tuple[Any, ...]:
-    return *(gradient * upstream for gradient in ctx.saved_tensors), *[None] * ctx.n_settings
+def _sorted_backward(ctx: Any, upstream: torch.Tensor, *_: torch.Tensor) -> tuple[Any, ...]:
+    return *(gradient * upstream for gradient in ctx.saved_tensors), None, None
 
 
 register(
-    "two_point_wasserstein(Tensor x, Tensor n_low, float split, float low, float high, float p, bool with_gradient)"
+    "two_point_wasserstein(Tensor x, Tensor? n_low, float split, float low, float high, float p, bool with_gradient)"
     " -> (Tensor, Tensor)",
     KERNELS,
     _two_point_fake,
+)
+register(
+    "two_point_backward(Tensor upstream, Tensor x, Tensor saved, float split, float low, float high, float p)"
+    " -> Tensor",
+    KERNELS,
+    _two_point_backward_fake,
 )
 register(
     "sorted_wasserstein(Tensor x, Tensor y, float p, bool with_gradient) -> (Tensor, Tensor, Tensor)",
     KERNELS,
     _sorted_fake,
 )
-for _op in ("two_point_wasserstein", "sorted_wasserstein"):
-    torch.library.register_autograd(f"fasthash::{_op}", _backward, setup_context=_save_gradients, lib=LIBRARY)
+for _op, _backward, _setup in (
+    ("two_point_wasserstein", _two_point_backward, _save_for_backward),
+    ("two_point_backward", _second_derivative, None),
+    ("sorted_wasserstein", _sorted_backward, _save_gradients),
+):
+    torch.library.register_autograd(f"fasthash::{_op}", _backward, setup_context=_setup, lib=LIBRARY)

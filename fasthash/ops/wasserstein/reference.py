@@ -39,11 +39,24 @@ def sorted_cost(x: torch.Tensor, y: torch.Tensor, p: float) -> torch.Tensor:
 
 
 def two_point_wasserstein(
-    x: torch.Tensor, n_low: torch.Tensor, split: float, low: float, high: float, p: float, with_gradient: bool
+    x: torch.Tensor, n_low: torch.Tensor | None, split: float, low: float, high: float, p: float, with_gradient: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor."""
+    """Return the cost, a scalar, and its gradient [n, m], or an empty tensor. Without `n_low`, n // 2 rows are low."""
+    n_low = low_counts(x, n_low)
     cost, (gradient,) = _evaluate(lambda u: two_point_cost(u, n_low, split, low, high, p), (x,), with_gradient)
     return cost, gradient
+
+
+def two_point_backward(
+    upstream: torch.Tensor, x: torch.Tensor, saved: torch.Tensor, split: float, low: float, high: float, p: float
+) -> torch.Tensor:
+    """Return the gradient in `x` of `upstream` times the cost, whose own gradient is `saved`."""
+    return saved * upstream
+
+
+def low_counts(x: torch.Tensor, n_low: torch.Tensor | None) -> torch.Tensor:
+    """Return how many rows of each column are low."""
+    return n_low if n_low is not None else torch.full((x.shape[1],), len(x) // 2, device=x.device)
 
 
 def sorted_wasserstein(
