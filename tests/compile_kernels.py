@@ -1,6 +1,6 @@
 """Compiles Triton kernels to cubins without a GPU; run as a program, without the interpreter.
 
-Prints a JSON list of what `compile_kernel` returns.
+Prints a JSON list of what `measured` returns for each of `cases`, by compute capability; `specialized` only compile.
 """
 
 from __future__ import annotations
@@ -141,9 +141,22 @@ def cases():
         yield h2q.h2q_kernel, types, constants, h2q.options(columns)
 
 
-def compile_kernel(
-    kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int
-) -> dict[str, object]:
+def specialized():
+    """Yield every kernel with arguments that Triton makes constants: integers of 1, and None for what is not there."""
+    without = {"mask_ptr": {"HAS_MASK": False}, "x_ptr": {"IDENTITY": True}, "n_low_ptr": {"HALVES": True}}
+    of_kernel = {kernel: (kernel, types, constants, options) for kernel, types, constants, options in cases()}
+    for kernel, types, constants, options in of_kernel.values():
+        integers = [
+            name for name in kernel.arg_names if name not in constants and types[name].startswith(("i32", "i64"))
+        ]
+        for ones in [integers, *([name] for name in integers)]:
+            yield kernel, types, constants | dict.fromkeys(ones, 1), options
+        for pointer, flag in without.items():
+            if set(flag) <= set(kernel.arg_names):
+                yield kernel, types, constants | flag | {pointer: None}, options
+
+
+def compiled(kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int):
     """Compile for a compute capability; scalars of type "i32:16" are known to be multiples of 16, as pointers are."""
     names = kernel.arg_names
     options = {"num_warps": options} if isinstance(options, int) else options
@@ -154,9 +167,16 @@ def compile_kernel(
         constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
         attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
     )
-    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def measured(
+    kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int
+) -> dict[str, object]:
+    """Compile, and tell what came out."""
+    binary = compiled(kernel, types, constants, options, arch)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
+        file.write(binary.asm["cubin"])
         file.flush()
         usage = subprocess.run(
             [CUOBJDUMP, "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
@@ -172,14 +192,17 @@ def compile_kernel(
         "kernel": kernel.fn.__name__,
         "arch": arch,
         "constants": constants,
-        "warps": options["num_warps"],
+        "warps": binary.metadata.num_warps,
         "instructions": Counter(instructions),
-        "types": {name: types[name] for name in names if name not in constants},
+        "types": {name: types[name] for name in kernel.arg_names if name not in constants},
         "registers": int(registers[1]),
         "spill_bytes": int(stack[1]),
-        "ptx": compiled.asm["ptx"],
+        "ptx": binary.asm["ptx"],
     }
 
 
 if __name__ == "__main__":
-    json.dump([compile_kernel(*case, arch) for case in cases() for arch in map(int, sys.argv[1:])], sys.stdout)
+    archs = [int(arch) for arch in sys.argv[1:]]
+    for case in specialized():
+        compiled(*case, archs[-1])
+    json.dump([measured(*case, arch) for case in cases() for arch in archs], sys.stdout)

@@ -84,7 +84,7 @@ def pack_projections_kernel(
     values = projections - tl.load(offset_ptr + bits, mask=is_bit, other=0)[None, :]
     inside = is_row[:, None] & is_bit[None, :]
     places = rows[:, None] * n_bits + bits[None, :]
-    beyond = n.to(tl.int64) * n_bits
+    beyond = tl.full([], n, tl.int64) * n_bits
     first_nan = tl.min(tl.where(inside & (values != values), places, beyond).reshape(ROWS * BITS), axis=0)
     tl.atomic_min(place_ptr, first_nan, mask=first_nan < beyond)
     ones = (inside & (values > 0)).to(tl.int32).reshape(ROWS, BITS // 8, 8)
