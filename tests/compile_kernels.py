@@ -197,6 +197,7 @@ def measured(
         "types": {name: types[name] for name in kernel.arg_names if name not in constants},
         "registers": int(registers[1]),
         "spill_bytes": int(stack[1]),
+        "shared_bytes": binary.metadata.shared,
         "ptx": binary.asm["ptx"],
     }
 
