@@ -132,8 +132,9 @@ int64_t rows_up_to(int n_words) {
     return n_words == 2 || n_words == 4 || n_words == 8 ? 2 : 0;
 }
 
-void distances(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out) {
-    const Planes<0> layout(n_words, query);
+template <class Layout>
+void distances_layout(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out) {
+    const Layout layout(n_words, query);
     for (int64_t j = 0; j < tile.count; j += kGroup) {
         Lanes::Counts counts[kVectors];
         layout.distances(tile, j, counts);
@@ -145,6 +146,11 @@ void distances(const CodeTile& tile, int n_words, const uint64_t* query, int32_t
             for (int64_t i = 0; j + i < tile.count; ++i) out[j + i] = rest[i];
         }
     }
+}
+
+void distances(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out) {
+    if (n_words == 1) return distances_layout<Planes<1>>(tile, n_words, query, out);
+    distances_layout<Planes<0>>(tile, n_words, query, out);
 }
 
 }  // namespace
