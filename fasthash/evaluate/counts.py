@@ -12,6 +12,7 @@ from fasthash import _core
 from fasthash.errors import check_codes, check_device, check_same_width, dtype_name
 from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.hamming import hamming_distance
+from fasthash.ops.packing import pack_bits
 
 _DISTANCES_AT_ONCE = 1 << 24
 
@@ -62,15 +63,15 @@ class Retrieval:
         return totals, relevants
 
     def _words(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the labels as int32 [q, n_words] and [n_words, n]: the number of the class, or a bit a label."""
-        both = torch.cat([self.query_labels, self.labels]).numpy()
-        if both.ndim == 1:
-            words = np.unique(both, return_inverse=True)[1].astype(np.int32)[:, None]
-        else:
-            bits = np.packbits(both, axis=1, bitorder="little")
-            words = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 4 or 4 * (bits.shape[1] == 0)))).view(np.int32)
-        n_queries = len(self.query_labels)
-        return np.ascontiguousarray(words[:n_queries]), np.ascontiguousarray(words[n_queries:].T)
+        """Return the labels as int32 [q, n_words] and [n_words, n]: a number a class, or a bit a label."""
+        pair = self.query_labels, self.labels
+        if self.labels.ndim == 2:
+            return _packed(pair[0]), np.ascontiguousarray(_packed(pair[1]).T)
+        words = [x.numpy().astype(np.int32) for x in pair]
+        if any((narrow != x.numpy()).any() for narrow, x in zip(words, pair, strict=True)):
+            numbers = np.unique(torch.cat(pair).numpy(), return_inverse=True)[1].astype(np.int32)
+            words = np.split(numbers, [len(pair[0])])
+        return words[0][:, None], words[1][None]
 
     def parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Yield a part of the queries, their distances int32 [part, n], and which items are relevant, bool."""
@@ -84,6 +85,14 @@ class Retrieval:
             yield part, hamming_distance(self.query_codes[part], self.codes), relevant
 
 
+def _packed(labels: torch.Tensor) -> NDArray[np.int32]:
+    """Return bool [n, c] as the bits of int32 [n, n_words], at least one word."""
+    bits = pack_bits(labels).numpy()
+    words = np.zeros((len(bits), max(1, -(-bits.shape[1] // 4))), dtype=np.int32)
+    words.view(np.uint8)[:, : bits.shape[1]] = bits
+    return words
+
+
 def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:
     x = to_tensor(where, name, labels)
     if x.is_floating_point() or x.is_complex():
@@ -91,4 +100,4 @@ def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.
     if x.ndim not in (1, 2) or len(x) != len(codes):
         raise ValueError(f"{where}: expected {name} of shape [{len(codes)}] or [{len(codes)}, c], got {list(x.shape)}")
     check_device(where, name, x, codes.device)
-    return x != 0 if x.ndim == 2 else x
+    return x != 0 if x.ndim == 2 and x.dtype != torch.bool else x

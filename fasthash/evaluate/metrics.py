@@ -231,8 +231,7 @@ class _Ranking:
             self._sorted = self._sort()
             self.n_relevant = np.array([row.sum() for row in self._sorted], dtype=np.float64)
         else:
-            totals, relevants = self._retrieval.counts()
-            self._totals, self._relevants = totals.double().numpy(), relevants.double().numpy()
+            self._totals, self._relevants = (x.numpy().astype(np.float64) for x in self._retrieval.counts())
             self.n_relevant = self._relevants.sum(1)
 
     def place(self, name: str, k: int | None) -> int:
