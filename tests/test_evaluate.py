@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash import evaluate
+from fasthash import _core, evaluate
 from fasthash.evaluate import (
     counts,
     mean_average_precision,
@@ -116,20 +116,26 @@ def test_ties_broken_by_cosine(rng):
 @pytest.mark.parametrize("n_bits", [8, 64, 72, 1024])
 @pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
 def test_compiled_counts_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
-    """Label 0 classes are single labels; a database longer than a tile, queries of more than a task."""
-    codes, query_codes = (rng.integers(0, 256, (n, n_bits // 8), dtype=np.uint8) for n in (4100, 37))
+    """Label 0 classes are single labels; a database of tiles, many of one code, and a rest; queries beyond a task."""
+    n, q = 6225, 37
+    codes, query_codes = (rng.integers(0, 256, (rows, n_bits // 8), dtype=np.uint8) for rows in (n, q))
+    codes[:4200] = ~query_codes[0]
+    codes[4200:4210] = query_codes[1]
     if n_labels:
-        labels, query_labels = (rng.random((n, n_labels)) < 2 / n_labels for n in (4100, 37))
+        labels, query_labels = (rng.random((rows, n_labels)) < 2 / n_labels for rows in (n, q))
     else:
-        labels, query_labels = rng.integers(-2, 3, 4100), rng.integers(-2, 3, 37)
+        labels, query_labels = rng.integers(-2, 3, n), rng.integers(-2, 3, q)
     retrieval = Retrieval("test", query_codes, query_labels, codes, labels)
-    totals, relevants = retrieval.counts()
     bins = torch.arange(n_bits + 1)
     monkeypatch.setattr(counts, "_DISTANCES_AT_ONCE", 50_000)
-    for part, distances, relevant in retrieval.parts():
+    expected = []
+    for _, distances, relevant in retrieval.parts():
         same = distances[:, None, :] == bins[:, None]
-        assert torch.equal(totals[part], same.sum(2))
-        assert torch.equal(relevants[part], (same & relevant[:, None]).sum(2))
+        expected.append((same.sum(2), (same & relevant[:, None]).sum(2)))
+    for isa in _core.runnable_isas():
+        monkeypatch.setenv("FASTHASH_ISA", isa)
+        for found, parts in zip(retrieval.counts(), zip(*expected, strict=True), strict=True):
+            assert torch.equal(found, torch.cat(parts)), isa
 
 
 @given(small_retrieval())
@@ -155,6 +161,7 @@ def test_labels_one_or_several(rng):
     labels, query_labels = rng.integers(0, 4, 40), rng.integers(0, 4, 6)
     one_hot = np.eye(4, dtype=int)
     single = mean_average_precision(query_codes, query_labels, codes, labels)
+    assert mean_average_precision(query_codes, query_labels << 32, codes, labels << 32) == single
     assert mean_average_precision(query_codes, one_hot[query_labels], codes, one_hot[labels]) == single
     several = rng.random((40, 4)) < 0.4
     expected = np.mean(

@@ -1,6 +1,7 @@
 #include "counts.h"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "../thread_pool.h"
@@ -10,23 +11,67 @@ namespace fasthash {
 namespace {
 
 constexpr int64_t kQueriesPerTask = 16;
-constexpr int kCounters = 4;            // side by side, so that equal neighbours do not wait for each other
+constexpr int64_t kLabelsAtOnce = 4096;
+constexpr int kCounters = 4;  // side by side, so that equal neighbours do not wait for each other
+
+// Which of the codes [first, first + n) are relevant to a query; `common` is scratch of as many words.
+Relevance relevance_of(const Labels& labels, int64_t query, int64_t first, int64_t n, int32_t* common) {
+    const int32_t* const wanted = labels.queries + query * labels.n_words;
+    const auto plane = [&](int64_t word) { return labels.codes + word * labels.n_codes + first; };
+    if (!labels.shared) return {plane(0), wanted[0], false};
+    int64_t n_wanted = 0, last = 0;
+    for (int64_t word = 0; word < labels.n_words; ++word) {
+        if (wanted[word] == 0) continue;
+        ++n_wanted;
+        last = word;
+    }
+    if (n_wanted <= 1) return {plane(last), wanted[last], true};
+    for (int64_t i = 0; i < n; ++i) common[i] = plane(last)[i] & wanted[last];
+    for (int64_t word = 0; word < last; ++word) {
+        if (wanted[word] == 0) continue;
+        for (int64_t i = 0; i < n; ++i) common[i] |= plane(word)[i] & wanted[word];
+    }
+    return {common, -1, true};
+}
+
+// Calls visit(i, whether code i is relevant).
+template <class Visit>
+void visit_relevant(const Relevance& relevance, int64_t n, const Visit& visit) {
+    const auto [labels, wanted, shared] = relevance;
+    if (shared) {
+        for (int64_t i = 0; i < n; ++i) visit(i, (labels[i] & wanted) != 0);
+    } else {
+        for (int64_t i = 0; i < n; ++i) visit(i, labels[i] == wanted);
+    }
+}
+
+int64_t count_relevant(const Labels& labels, int64_t query) {
+    std::vector<int32_t> common(kLabelsAtOnce);
+    int64_t n_relevant = 0;
+    for (int64_t first = 0; first < labels.n_codes; first += kLabelsAtOnce) {
+        const int64_t n = std::min(kLabelsAtOnce, labels.n_codes - first);
+        visit_relevant(relevance_of(labels, query, first, n, common.data()), n, [&](int64_t, bool relevant) { n_relevant += relevant; });
+    }
+    return n_relevant;
+}
 
 // One query's counts: in each counter, places 2 d and 2 d + 1 hold the irrelevant and relevant codes at distance d.
 class Counts {
 public:
+    BitCounts bits{};  // what is counted there
+
     explicit Counts(int64_t bins) : bins_(bins), counts_(static_cast<size_t>(kCounters * 2 * bins)) {}
 
-    void add(const int32_t* distances, const uint8_t* relevant, int64_t n) {
+    // Overwrites the distances.
+    void add(int32_t* distances, const Relevance& relevance, int64_t n) {
+        visit_relevant(relevance, n, [&](int64_t i, bool relevant) { distances[i] = 2 * distances[i] + relevant; });
         uint32_t* const counts = counts_.data();
         const int64_t stride = 2 * bins_;
         int64_t i = 0;
         for (; i + kCounters <= n; i += kCounters) {
-            for (int64_t counter = 0; counter < kCounters; ++counter) {
-                ++counts[counter * stride + 2 * distances[i + counter] + relevant[i + counter]];
-            }
+            for (int64_t counter = 0; counter < kCounters; ++counter) ++counts[counter * stride + distances[i + counter]];
         }
-        for (; i < n; ++i) ++counts[2 * distances[i] + relevant[i]];
+        for (; i < n; ++i) ++counts[distances[i]];
     }
 
     void write(int64_t* totals, int64_t* relevants) const {
@@ -37,6 +82,10 @@ public:
                 totals[d] += int64_t{counts[0]} + counts[1];
                 relevants[d] += counts[1];
             }
+            if (d < 64) {
+                totals[d] += bits.all[d];
+                relevants[d] += bits.relevant[d];
+            }
         }
     }
 
@@ -45,49 +94,49 @@ private:
     std::vector<uint32_t> counts_;
 };
 
-// Which of the codes [first, first + n) are relevant; `common` is scratch of as many words.
-void mark_relevant(const Labels& labels, int64_t n_codes, int64_t query, int64_t first, int64_t n, uint8_t* relevant, int32_t* common) {
-    const int32_t* const wanted = labels.queries + query * labels.n_words;
-    const int32_t* code = labels.codes + first;
-    if (!labels.shared) {
-        for (int64_t i = 0; i < n; ++i) relevant[i] = code[i] == wanted[0];
-        return;
-    }
-    for (int64_t i = 0; i < n; ++i) common[i] = code[i] & wanted[0];
-    for (int64_t word = 1; word < labels.n_words; ++word) {
-        if (wanted[word] == 0) continue;
-        code = labels.codes + word * n_codes + first;
-        for (int64_t i = 0; i < n; ++i) common[i] |= code[i] & wanted[word];
-    }
-    for (int64_t i = 0; i < n; ++i) relevant[i] = common[i] != 0;
-}
-
 }  // namespace
 
-void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const SearchOptions& options, int64_t* totals,
-                     int64_t* relevants) {
+void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
+                     const SearchOptions& options, int64_t* totals, int64_t* relevants) {
     const int64_t bins = 8 * int64_t{set.n_bytes} + 1;
     const int n_words = set.n_words();
+    const bool in_bits = kernel.count != nullptr && n_words == 1;
     parallel_for((queries.n_queries + kQueriesPerTask - 1) / kQueriesPerTask, options.threads, [&](Job& job, int64_t task) {
         const int64_t first = task * kQueriesPerTask, n = std::min(kQueriesPerTask, queries.n_queries - first);
         std::vector<uint64_t> words(static_cast<size_t>(n * n_words));
         for (int64_t i = 0; i < n; ++i) code_to_words(queries.codes + (first + i) * set.n_bytes, set.n_bytes, words.data() + i * n_words, 1);
         std::vector<Counts> counts(static_cast<size_t>(n), Counts(bins));
         std::vector<int32_t> distances, common;
-        std::vector<uint8_t> relevant;
-        TileReader reader(set, 0, set.n_codes, 0);
+        TileReader reader(set, 0, set.n_codes, n_words == 1 ? kTileBytes : 0);
         for (CodeTile tile; reader.next(tile);) {
             distances.resize(static_cast<size_t>(tile.count));
-            relevant.resize(static_cast<size_t>(tile.count));
             common.resize(static_cast<size_t>(tile.count));
             for (int64_t i = 0; i < n; ++i) {
-                options.kernel.distances(tile, n_words, words.data() + i * n_words, distances.data());
-                mark_relevant(labels, set.n_codes, first + i, tile.base, tile.count, relevant.data(), common.data());
-                counts[static_cast<size_t>(i)].add(distances.data(), relevant.data(), tile.count);
+                const uint64_t* const query = words.data() + i * n_words;
+                Counts& own = counts[static_cast<size_t>(i)];
+                Relevance relevance = relevance_of(labels, first + i, tile.base, tile.count, common.data());
+                CodeTile rest = tile;
+                if (in_bits) {
+                    const int64_t counted = kernel.count(tile, *query, relevance, own.bits);
+                    relevance.labels += counted;
+                    rest.words += counted;
+                    rest.count -= counted;
+                }
+                options.kernel.distances(rest, n_words, query, distances.data());
+                own.add(distances.data(), relevance, rest.count);
             }
-            job.checkpoint(n * tile.count * 2);
+            job.checkpoint(n * tile.count);
         }
-        for (int64_t i = 0; i < n; ++i) counts[static_cast<size_t>(i)].write(totals + (first + i) * bins, relevants + (first + i) * bins);
+        for (int64_t i = 0; i < n; ++i) {
+            int64_t *const all = totals + (first + i) * bins, *const relevant = relevants + (first + i) * bins;
+            Counts& own = counts[static_cast<size_t>(i)];
+            if (in_bits) kernel.finish(own.bits);
+            own.write(all, relevant);
+            if (in_bits && bins > 64) {
+                all[64] = set.n_codes - std::accumulate(all, all + 64, int64_t{0});
+                if (all[64] > 0) relevant[64] = count_relevant(labels, first + i) - std::accumulate(relevant, relevant + 64, int64_t{0});
+            }
+        }
     }, options.interrupted);
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "../hamming/search.h"
+#include "kernel.h"
 
 namespace fasthash {
 
@@ -11,12 +12,12 @@ namespace fasthash {
 struct Labels {
     const int32_t* queries;  // [n_queries, n_words]
     const int32_t* codes;    // [n_words, n_codes]
-    int64_t n_words;
+    int64_t n_codes, n_words;
     bool shared;
 };
 
 // How many codes, and how many relevant ones, are at each distance from each query: [n_queries, n_bits + 1]. The set has no mask.
-void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const SearchOptions& options, int64_t* totals,
-                     int64_t* relevants);
+void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
+                     const SearchOptions& options, int64_t* totals, int64_t* relevants);
 
 }  // namespace fasthash
