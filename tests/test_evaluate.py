@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise, permutations
+from math import comb
 
 import numpy as np
 import pytest
@@ -86,6 +87,27 @@ def test_ties_against_all_orders(retrieval):
     if answered:
         skipped = mean_average_precision(*retrieval, at=n, ties="index", unanswered="skip")
         assert skipped == pytest.approx(np.mean(answered), abs=1e-12)
+
+
+@pytest.mark.parametrize("n_relevant", [0, 1, 700, 1999])
+def test_a_cut_through_many_ties(n_relevant):
+    """Behind 40 items, 10 of them relevant, 500 places are left for 2,000 items."""
+    codes = np.repeat(np.array([0, 1], np.uint8), [40, 2000])[:, None]
+    labels = np.repeat([1, 0, 1, 0], [10, 30, n_relevant, 2000 - n_relevant])
+
+    def sum_of_precisions(items, relevant, before, relevant_before):
+        i = np.arange(items)
+        return relevant / items * ((relevant_before + 1 + i * (relevant - 1) / (items - 1)) / (before + 1 + i)).sum()
+
+    ways = [comb(n_relevant, s) * comb(2000 - n_relevant, 500 - s) for s in range(501)]
+    expected = sum(
+        float(Fraction(ways[s], comb(2000, 500)))
+        * (sum_of_precisions(40, 10, 0, 0) + sum_of_precisions(500, s, 40, 10))
+        / (10 + s)
+        for s in range(501)
+    )
+    query = np.zeros((1, 1), np.uint8), np.ones(1, int)
+    assert mean_average_precision(*query, codes, labels, at=540) == pytest.approx(expected, rel=1e-12)
 
 
 @given(small_retrieval(), st.integers(0, 8))
