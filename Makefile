@@ -39,7 +39,7 @@ sanitize: .venv/test.installed  ## the tests of the compiled core under sanitize
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
 		../../tests/test_packing.py ../../tests/test_hamming.py ../../tests/test_wasserstein.py ../../tests/test_index.py \
 		../../tests/test_multi_index.py \
-		../../tests/test_householder.py ../../tests/test_h2q.py
+		../../tests/test_householder.py ../../tests/test_h2q.py ../../tests/test_evaluate.py
 
 clean:
 	rm -rf .venv build dist out

@@ -137,7 +137,7 @@ def test_ties_broken_by_cosine(rng):
 
 @pytest.mark.parametrize("n_bits", [8, 64, 72, 1024])
 @pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
-def test_compiled_counts_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
+def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
     """Label 0 classes are single labels; a database of tiles, many of one code, and a rest; queries beyond a task."""
     n, q = 6225, 37
     codes, query_codes = (rng.integers(0, 256, (rows, n_bits // 8), dtype=np.uint8) for rows in (n, q))
