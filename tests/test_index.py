@@ -383,8 +383,3 @@ def test_bad_ids_change_nothing(make, ids, error, message):
 def test_bad_width(make, n_bits, error, message):
     with pytest.raises(error, match=message):
         make(n_bits)
-
-
-def test_a_bounded_search_is_not_reranked():
-    with pytest.raises(ValueError, match="MultiIndex.search: expected no rerank with max_candidates, got both"):
-        fh.MultiIndex(32).search(random_codes(2), 1, max_candidates=5, rerank=lambda ids: ids)

@@ -52,7 +52,7 @@ def test_every_width_agrees_with_the_reference(rng, n_bits, flip, layout):
         index = filled(n_bits, codes, n_tables, layout=layout)
         for k, expected in nearest.items():
             assert_same(index.search(queries, k), expected)
-            distances, ids, complete = index.search(queries, k, max_candidates=UNLIMITED)
+            distances, ids, complete = index.search_bounded(queries, k, max_candidates=UNLIMITED)
             assert_same((distances, ids), expected)
             assert complete.all()
         for radius, expected in near.items():
@@ -80,7 +80,7 @@ def test_every_level_agrees_with_a_scan(rng, isa, n_bits, fast, masked):
 def test_few_codes(rng, n):
     codes, queries = draw_codes(rng, n, 3, 40, 0.5)
     assert_same(filled(40, codes).search(queries, 5), fh.hamming_topk(queries, codes, 5))
-    assert filled(40, codes).search(queries, 5, max_candidates=UNLIMITED).complete.all()
+    assert filled(40, codes).search_bounded(queries, 5, max_candidates=UNLIMITED).complete.all()
 
 
 def test_nothing_to_build():
@@ -92,8 +92,8 @@ def test_nothing_to_build():
 def test_an_empty_mask(rng):
     codes, queries = draw_codes(rng, 3000, 3, 40, 0.5)
     index, nothing = filled(40, codes), np.zeros(3000, bool)
-    for bound in (None, 5):
-        assert (index.search(queries, 2, mask=nothing, max_candidates=bound).ids == -1).all()
+    assert (index.search(queries, 2, mask=nothing).ids == -1).all()
+    assert (index.search_bounded(queries, 2, 5, mask=nothing).ids == -1).all()
     assert index.radius_search(queries, 9, mask=nothing).offsets.tolist() == [0, 0, 0, 0]
 
 
@@ -105,7 +105,7 @@ def test_equal_codes_are_ordered_by_insertion(rng):
     for k in (1, 10, 7000):
         expected = fh.hamming_topk(codes[:2], codes, k)
         assert_same(index.search(codes[:2], k), expected)
-        assert_same(index.search(codes[:2], k, max_candidates=UNLIMITED)[:2], expected)
+        assert_same(index.search_bounded(codes[:2], k, max_candidates=UNLIMITED)[:2], expected)
 
 
 @given(st.data())
@@ -136,7 +136,10 @@ def test_adds_and_removes_in_any_order_agree_with_flat(data):
     mask = rng.random(len(flat)) < 0.7
     for m in (None, mask):
         assert_same(multi.search(queries, 4, mask=m), flat.search(queries, 4, mask=m))
-        assert_same(multi.search(queries, 4, mask=m, max_candidates=UNLIMITED)[:2], flat.search(queries, 4, mask=m))
+        assert_same(
+            multi.search_bounded(queries, 4, mask=m, max_candidates=UNLIMITED)[:2],
+            flat.search(queries, 4, mask=m),
+        )
         assert_same(multi.radius_search(queries, 12, mask=m), flat.radius_search(queries, 12, mask=m))
 
 
@@ -145,7 +148,7 @@ def test_tensors_in_tensors_out(rng):
     index = filled(64, codes)
     for part in (
         *index.search(queries, 2),
-        *index.search(queries, 2, max_candidates=5),
+        *index.search_bounded(queries, 2, max_candidates=5),
         *index.radius_search(queries, 9),
     ):
         assert isinstance(part, torch.Tensor)
@@ -158,10 +161,10 @@ def test_a_bound_reports_what_it_cut_short(rng):
     expected = fh.hamming_topk(queries, codes, 10)
     shares = []
     for bound in (1, 100, 1000, 5000, UNLIMITED):
-        distances, ids, complete = index.search(queries, 10, max_candidates=bound)
+        distances, ids, complete = index.search_bounded(queries, 10, max_candidates=bound)
         assert_same((distances[complete], ids[complete]), (expected.distances[complete], expected.ids[complete]))
         assert (distances >= expected.distances).all()
-        again = index.search(queries, 10, max_candidates=bound, threads=1)
+        again = index.search_bounded(queries, 10, max_candidates=bound, threads=1)
         assert_same(again, (distances, ids, complete))
         shares.append(complete.mean())
     assert shares == sorted(shares)
@@ -237,7 +240,7 @@ def test_searches_from_several_threads(rng):
     index.add(codes)
     expected = fh.hamming_topk(queries, codes, 10)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: index.search(queries, 10, max_candidates=UNLIMITED), range(20)):
+        for found in pool.map(lambda _: index.search_bounded(queries, 10, max_candidates=UNLIMITED), range(20)):
             assert_same(found[:2], expected)
 
 
@@ -249,7 +252,7 @@ def test_an_interrupt_stops_a_search_and_a_build(threads):
     waiting = fh.MultiIndex(64, 40)
     waiting.add(np.zeros((3_000_000, 8), np.uint8))
     calls = [
-        lambda: index.search(queries, 5, max_candidates=UNLIMITED, threads=threads),
+        lambda: index.search_bounded(queries, 5, max_candidates=UNLIMITED, threads=threads),
         lambda: waiting.build(threads=threads),
     ]
     for call in calls:
@@ -281,9 +284,9 @@ def test_an_interrupt_stops_a_search_and_a_build(threads):
             "MultiIndex: expected layout to be one of 'fast', 'comp",
         ),
         (
-            lambda: fh.MultiIndex(64).search(np.zeros((1, 8), np.uint8), 1, max_candidates=0),
+            lambda: fh.MultiIndex(64).search_bounded(np.zeros((1, 8), np.uint8), 1, max_candidates=0),
             ValueError,
-            "MultiIndex.search: expected max_candidates at least 1, got 0",
+            "MultiIndex.search_bounded: expected max_candidates at least 1, got 0",
         ),
         (lambda: fh.MultiIndex(64).build(threads=0), ValueError, "MultiIndex.build: expected threads from 1 to 4096"),
     ],

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import takewhile
 from threading import Lock
-from typing import Any, NamedTuple, SupportsIndex, overload
+from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 
@@ -13,7 +12,7 @@ from fasthash import _core
 from fasthash.errors import check_choice, check_integer
 from fasthash.index.base import Index
 from fasthash.ops.arrays import Array, as_given
-from fasthash.ops.hamming import Hits, hamming_radius, hamming_topk
+from fasthash.ops.hamming import hamming_radius, hamming_topk
 from fasthash.ops.hamming.op import check_search, mask_bits
 
 MAX_INDEXED = _core.MultiIndexTables.max_codes
@@ -147,74 +146,41 @@ class MultiIndex(Index):
             raise ValueError(f"it searches on the CPU, not on {device}")
         return super()._from_state(settings, tensors, device)
 
-    @overload
-    def search(
-        self,
-        queries: Array,
-        k: int,
-        *,
-        mask: Array | None = None,
-        threads: int | None = None,
-        rerank: Array | str | Callable[[Array], Array] | None = None,
-        rerank_queries: Array | None = None,
-        metric: str = "inner_product",
-        factor: int = 10,
-    ) -> Hits: ...
-
-    @overload
-    def search(
-        self, queries: Array, k: int, *, mask: Array | None = None, threads: int | None = None, max_candidates: int
-    ) -> BoundedHits: ...
-
-    def search(
-        self,
-        queries: Array,
-        k: int,
-        *,
-        mask: Array | None = None,
-        threads: int | None = None,
-        max_candidates: int | None = None,
-        **reranking: Any,
-    ) -> Hits | BoundedHits:
-        """Find the k nearest codes of every query.
+    def search_bounded(
+        self, queries: Array, k: int, max_candidates: int, *, mask: Array | None = None, threads: int | None = None
+    ) -> BoundedHits:
+        """Find near codes of every query with bounded work, and tell which rows are exact.
 
         Args:
             queries: uint8 [q, ceil(n_bits / 8)].
             k: how many hits a query gets, at least 1.
+            max_candidates: how many buckets and entries of the tables a query may look at, at least 1. Codes that wait
+                for the tables are compared in any case.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
             threads: as in `fasthash.hamming_topk`.
-            max_candidates: how many buckets and entries of the tables a query may look at, at least 1; by default as
-                many as it takes. Codes that wait for the tables are compared in any case.
-            **reranking: `rerank`, `rerank_queries`, `metric` and `factor`, as in `FlatIndex.search`; not with
-                `max_candidates`.
 
         Returns:
-            `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
-            codes are eligible, rows end in distance 2^31 - 1 and id -1. With `max_candidates`,
-            `BoundedHits(distances, ids, complete)`, whose rows are exact where `complete`.
+            `BoundedHits(distances, ids, complete)`, the first two as `search` returns them, `complete` of shape [q].
 
         Raises:
             TypeError: if an argument has the wrong dtype.
             ValueError: if shapes, widths, k or max_candidates do not fit.
         """
-        if max_candidates is None:
-            return super().search(queries, k, mask=mask, threads=threads, **reranking)
-        where = "MultiIndex.search"
-        if reranking:
-            raise ValueError(f"{where}: expected no {', '.join(reranking)} with max_candidates, got both")
+        where = "MultiIndex.search_bounded"
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         q = self._check_codes(where, "queries", queries)
         complete = torch.ones(len(q), dtype=torch.bool)
-        distances, positions = self._topk(q, k, self._mask(mask), threads, bound, complete)
+        distances, positions = self._topk(where, q, k, self._mask(mask), threads, bound, complete)
         return BoundedHits(*(as_given(part, queries) for part in (distances, self._ids_at(positions), complete)))
 
     def _nearest(
         self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._topk(queries, k, mask, threads, 0, None)
+        return self._topk("MultiIndex.search", queries, k, mask, threads, 0, None)
 
     def _topk(
         self,
+        where: str,
         queries: torch.Tensor,
         k: int,
         mask: torch.Tensor | None,
@@ -223,7 +189,6 @@ class MultiIndex(Index):
         complete: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and positions; where there is a bound, not 0, set what is not `complete`."""
-        where = "MultiIndex.search"
         k = check_integer(where, "k", k, 1)
         q, codes, n_threads = check_search(where, queries, self.codes, threads)
         bits = mask_bits(where, mask, codes)
