@@ -13,17 +13,6 @@ namespace fasthash {
 
 namespace {
 
-H2QKernel h2q_kernel(Isa isa) {
-    switch (isa) {
-#if defined(__x86_64__)
-        case Isa::avx2: return h2q_kernel_avx2();
-        case Isa::avx512:
-        case Isa::avx512vpopcntdq: return h2q_kernel_avx512();
-#endif
-        default: return h2q_kernel_baseline();
-    }
-}
-
 template <class T>
 py::array_t<T> copied(const std::vector<py::ssize_t>& shape, const T* from) { return py::array_t<T>(shape, from); }
 
@@ -38,8 +27,9 @@ void register_h2q(py::module_& m) {
                      {"l2", BitLoss::l2}, {"l1", BitLoss::l1}, {"min_entry", BitLoss::min_entry}, {"bit_var", BitLoss::bit_var}};
                  static const std::map<std::string, Optimizer> optimizers = {{"sgd", Optimizer::sgd}, {"adam", Optimizer::adam}};
                  const H2QSettings settings{losses.at(loss), optimizers.at(optimizer), rate, cosine, renormalize, epochs, batch_size, patience, seed};
+                 const Isa level = select_isa(isa);
                  return std::make_unique<H2QTrainer>(x.data(), x.shape(0), held_out.data(), held_out.shape(0), x.shape(1), v.data(), v.shape(0),
-                                                     settings, h2q_kernel(select_isa(isa)));
+                                                     settings, h2q_kernel(level), matrix_product_kernel(level).single_precision);
              }),
              py::arg("x").noconvert(), py::arg("held_out").noconvert(), py::arg("v").noconvert(), py::arg("loss"), py::arg("optimizer"),
              py::arg("rate"), py::arg("cosine"), py::arg("renormalize"), py::arg("epochs"), py::arg("batch_size"), py::arg("patience"),

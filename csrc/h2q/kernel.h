@@ -4,7 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../matrix_product/kernel.h"
+
 namespace fasthash {
+
+enum class Isa;
 
 constexpr double kMomentDecay = 0.9, kSquareDecay = 0.999;  // Adam's
 
@@ -22,6 +26,7 @@ struct H2QState {
     float* second_moment;           // [k, k]; unused by SGD
     float* lengths;                 // [k], of the rows of v; scratch, as the matrices are
     float* matrices[kH2QMatrices];
+    Multiply<float> multiply;
 };
 
 struct H2QStep {
@@ -43,6 +48,8 @@ struct H2QKernel {
     // The sum over the rows of x of the objective times k under the rotation of the last call of `rotation`.
     double (*objective)(const float* x, int64_t n, float* z, BitLoss loss, const H2QState& state);
 };
+
+H2QKernel h2q_kernel(Isa isa);
 
 H2QKernel h2q_kernel_baseline();
 H2QKernel h2q_kernel_avx2();

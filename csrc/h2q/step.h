@@ -6,38 +6,35 @@
 namespace fasthash {
 namespace {
 
-using Gemm = SmallGemm<float>;
 using Values = Register<float>::Values;
-using Integers = Register<float>::Places;
-constexpr int kLanes = Gemm::kLanes;
+using Integers = Register<float>::Integers;
+constexpr int kWidth = kLanes<float>;
 
-Values load(const float* from) { return *reinterpret_cast<const Values*>(from); }
-void store(float* to, Values values) { *reinterpret_cast<Values*>(to) = values; }
 Values all(float x) { return Values{} + x; }
 
 // Calls f on whole registers, and on a last one that is filled up with zeros and of which only what exists is written back.
 template <class F>
 void for_each_register(int64_t n, const F& f) {
     int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) f(i, kLanes);
+    for (; i + kWidth <= n; i += kWidth) f(i, kWidth);
     if (i < n) f(i, static_cast<int>(n - i));
 }
 
 Values load(const float* from, int width) {
-    if (width == kLanes) return load(from);
+    if (width == kWidth) return load(from);
     Values values = {};
     for (int lane = 0; lane < width; ++lane) values[lane] = from[lane];
     return values;
 }
 
 void store(float* to, Values values, int width) {
-    if (width == kLanes) return store(to, values);
+    if (width == kWidth) return store(to, values);
     for (int lane = 0; lane < width; ++lane) to[lane] = values[lane];
 }
 
 double sum_of(Values values) {
     double sum = 0;
-    for (int lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(values[lane]);
+    for (int lane = 0; lane < kWidth; ++lane) sum += static_cast<double>(values[lane]);
     return sum;
 }
 
@@ -90,7 +87,7 @@ private:
         for_each_register(k, [&](int64_t i, int width) {
             Values slope;
             Values cost = f(load(z + i, width), slope);
-            for (int lane = width; lane < kLanes; ++lane) cost[lane] = 0;
+            for (int lane = width; lane < kWidth; ++lane) cost[lane] = 0;
             total += cost;
             if (scale != 0) store(z + i, slope * scale, width);
         });
@@ -105,7 +102,7 @@ private:
         for_each_register(k, [&](int64_t i, int width) {
             const Values u = load(z + i, width);
             Values e = exponential(least - u * u);
-            for (int lane = width; lane < kLanes; ++lane) e[lane] = 0;
+            for (int lane = width; lane < kWidth; ++lane) e[lane] = 0;
             total += e;
         });
         const double whole = sum_of(total);
@@ -121,15 +118,15 @@ private:
 
 // Inverts the upper triangle of s [n, n], which is destroyed, into `inverse`, whose lower triangle is not touched; both have rows
 // of `stride`. From the inverses A' and C' of the diagonal blocks of [A B; 0 C], that of B's place is -A' B C'.
-void invert_upper(float* s, int64_t n, int64_t stride, float* inverse) {
+void invert_upper(float* s, int64_t n, int64_t stride, float* inverse, Multiply<float> multiply) {
     if (n <= kTriangle) return invert_triangle(s, static_cast<int>(n), stride, inverse);
-    const int64_t half = (n / 2 + kLanes - 1) / kLanes * kLanes, rest = n - half, diagonal = half * stride + half;
+    const int64_t half = (n / 2 + kWidth - 1) / kWidth * kWidth, rest = n - half, diagonal = half * stride + half;
     float* const corner = inverse + half;
-    invert_upper(s, half, stride, inverse);
-    invert_upper(s + diagonal, rest, stride, inverse + diagonal);
-    Gemm::multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
+    invert_upper(s, half, stride, inverse, multiply);
+    invert_upper(s + diagonal, rest, stride, inverse + diagonal, multiply);
+    multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
     for (int64_t i = 0; i < half; ++i) __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
-    Gemm::multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
+    multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
 }
 
 // With W the rows of v divided by their lengths, S the upper triangle of W W^T with half of the diagonal and M = S^-1 W:
@@ -144,22 +141,22 @@ void rotation(const H2QState& state) {
     unit_rows(state.v, k, k, w, state.lengths);
     for_blocks(k, [&](int64_t first, int64_t rows) {
         const float* from = w + first * k;
-        Gemm::multiply({rows, k - first, k, from, k, 1, from, 1, k, 1, nullptr, 0, s + first * k + first, k});
+        state.multiply({rows, k - first, k, from, k, 1, from, 1, k, 1, nullptr, 0, s + first * k + first, k});
     });
     for (int64_t i = 0; i < k; ++i) s[i * k + i] *= 0.5F;
     __builtin_memset(inverse, 0, static_cast<size_t>(size) * sizeof(float));
-    invert_upper(s, k, k, inverse);
+    invert_upper(s, k, k, inverse, state.multiply);
     for_blocks(k, [&](int64_t first, int64_t rows) {
-        Gemm::multiply({rows, k, k - first, inverse + first * k + first, k, 1, w + first * k, k, 1, 1, nullptr, 0, m + first * k, k});
+        state.multiply({rows, k, k - first, inverse + first * k + first, k, 1, w + first * k, k, 1, 1, nullptr, 0, m + first * k, k});
     });
     __builtin_memset(rotation_t, 0, static_cast<size_t>(size) * sizeof(float));
     for (int64_t i = 0; i < k; ++i) rotation_t[i * k + i] = 1;
-    Gemm::multiply({k, k, k, m, 1, k, w, k, 1, -1, rotation_t, k, rotation_t, k});
+    state.multiply({k, k, k, m, 1, k, w, k, 1, -1, rotation_t, k, rotation_t, k});
 }
 
 double objective(const float* x, int64_t n, float* z, BitLoss loss, const H2QState& state) {
     const int64_t k = state.k;
-    Gemm::multiply({n, k, k, x, k, 1, state.matrices[kRotation], k, 1, 1, nullptr, 0, z, k});
+    state.multiply({n, k, k, x, k, 1, state.matrices[kRotation], k, 1, 1, nullptr, 0, z, k});
     Objective total;
     for (int64_t i = 0; i < n; ++i) total.row(z + i * k, k, loss, 0);
     return total.sum;
@@ -172,18 +169,18 @@ void pull_back(const float* slope, const H2QState& state, float* scratch, float*
     const float* const w = state.matrices[kUnit];
     const float* const inverse = state.matrices[kTriangleInverse];
     const float* const m = state.matrices[kScaled];
-    Gemm::multiply({k, k, k, w, k, 1, slope, 1, k, 1, nullptr, 0, scratch, k});
+    state.multiply({k, k, k, w, k, 1, slope, 1, k, 1, nullptr, 0, scratch, k});
     for_blocks(k, [&](int64_t first, int64_t rows) {
-        Gemm::multiply({rows, k, first + rows, inverse + first, 1, k, scratch, k, 1, -1, nullptr, 0, gradient + first * k, k});
+        state.multiply({rows, k, first + rows, inverse + first, 1, k, scratch, k, 1, -1, nullptr, 0, gradient + first * k, k});
     });
     for_blocks(k, [&](int64_t first, int64_t rows) {
-        Gemm::multiply({rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
+        state.multiply({rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
     });
     for (int64_t i = 0; i < k; ++i) {
         for (int64_t j = i + 1; j < k; ++j) scratch[j * k + i] = scratch[i * k + j];
     }
-    Gemm::multiply({k, k, k, m, k, 1, slope, k, 1, -1, gradient, k, gradient, k});
-    Gemm::multiply({k, k, k, scratch, k, 1, w, k, 1, 1, gradient, k, gradient, k});
+    state.multiply({k, k, k, m, k, 1, slope, k, 1, -1, gradient, k, gradient, k});
+    state.multiply({k, k, k, scratch, k, 1, w, k, 1, 1, gradient, k, gradient, k});
 }
 
 // Moves a row of v against its gradient: that in W without its part along w, divided by the row's length.
@@ -207,7 +204,7 @@ void update_row(const H2QStep& step, const H2QState& state, int64_t row) {
             store(first + j, mean, width);
             store(second + j, square, width);
             Values deviation;
-            for (int lane = 0; lane < kLanes; ++lane) deviation[lane] = root(square[lane]);
+            for (int lane = 0; lane < kWidth; ++lane) deviation[lane] = root(square[lane]);
             change = mean / (deviation / step.root_correction + kEpsilon);
         }
         store(v + j, load(v + j, width) - change * step.rate, width);
@@ -221,11 +218,11 @@ double step(const H2QStep& step, const H2QState& state) {
     const int64_t k = state.k;
     rotation(state);
     float* const slope = state.matrices[kOther];
-    Gemm::multiply({step.n, k, k, step.x, k, 1, state.matrices[kRotation], k, 1, 1, nullptr, 0, step.z, k});
+    state.multiply({step.n, k, k, step.x, k, 1, state.matrices[kRotation], k, 1, 1, nullptr, 0, step.z, k});
     Objective total;
     const float scale = 1 / static_cast<float>(step.n * k);
     for (int64_t i = 0; i < step.n; ++i) total.row(step.z + i * k, k, step.loss, scale);
-    Gemm::multiply({k, k, step.n, step.x, 1, k, step.z, k, 1, 1, nullptr, 0, slope, k});
+    state.multiply({k, k, step.n, step.x, 1, k, step.z, k, 1, 1, nullptr, 0, slope, k});
     pull_back(slope, state, state.matrices[kScratch], state.matrices[kGradient]);
     for (int64_t row = 0; row < k; ++row) update_row(step, state, row);
     return total.sum * static_cast<double>(scale);

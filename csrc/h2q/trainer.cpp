@@ -28,7 +28,7 @@ public:
         std::fill_n(first_.get(), k_ * k_, 0.0F);
         std::fill_n(second_.get(), k_ * k_, 0.0F);
         std::iota(order_.begin(), order_.end(), int64_t{0});
-        state_ = {k_, v_.get(), first_.get(), second_.get(), lengths_.get(), {}};
+        state_ = {k_, v_.get(), first_.get(), second_.get(), lengths_.get(), {}, trainer.multiply_};
         for (int i = 0; i < kH2QMatrices; ++i) state_.matrices[i] = matrices_.get() + i * matrix_size();
     }
 
@@ -109,8 +109,8 @@ private:
 };
 
 H2QTrainer::H2QTrainer(const float* x, int64_t n, const float* held_out, int64_t n_held_out, int64_t k, const float* v, int64_t runs,
-                       const H2QSettings& settings, const H2QKernel& kernel)
-    : x_(x), held_out_(held_out), n_(n), n_held_out_(n_held_out), k_(k), settings_(settings), kernel_(kernel) {
+                       const H2QSettings& settings, const H2QKernel& kernel, Multiply<float> multiply)
+    : x_(x), held_out_(held_out), n_(n), n_held_out_(n_held_out), k_(k), settings_(settings), kernel_(kernel), multiply_(multiply) {
     for (int64_t run = 0; run < runs; ++run) {
         runs_.push_back(std::make_unique<Run>(*this, v + run * k * k, settings.seed + static_cast<uint64_t>(run)));
     }

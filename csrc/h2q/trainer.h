@@ -31,7 +31,7 @@ class H2QTrainer {
 public:
     // x [n, k] and held_out [n_held_out, k], rows of length sqrt(k), stay the caller's; v [runs, k, k] is copied.
     H2QTrainer(const float* x, int64_t n, const float* held_out, int64_t n_held_out, int64_t k, const float* v, int64_t runs,
-               const H2QSettings& settings, const H2QKernel& kernel);
+               const H2QSettings& settings, const H2QKernel& kernel, Multiply<float> multiply);
     ~H2QTrainer();
 
     // Trains every run for up to `epochs` more. When interrupted in the middle, the trainer is of no more use.
@@ -50,6 +50,7 @@ private:
     const int64_t n_, n_held_out_, k_;
     const H2QSettings settings_;
     const H2QKernel kernel_;
+    const Multiply<float> multiply_;
     std::vector<std::unique_ptr<Run>> runs_;
 };
 

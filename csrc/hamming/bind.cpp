@@ -6,7 +6,7 @@
 #include <string>
 
 #include "../array_arguments.h"
-#include "dispatch.h"
+#include "../cpu_features.h"
 #include "search.h"
 
 namespace py = pybind11;

@@ -7,6 +7,8 @@
 
 namespace fasthash {
 
+enum class Isa;
+
 // A run of codes as 64-bit words: word w of code j is words[j * code_stride + w * word_stride].
 // A tile is either planes (code_stride 1: the same word of all codes lies together) or rows (word_stride 1: codes lie
 // as the user has them). A width that is no multiple of 64 bits is in planes, with zeros in the rest of its last word.
@@ -40,6 +42,8 @@ struct HammingKernel {
     // For how many queries at most it is faster to read rows than to make planes first; 0 where only planes are read.
     int64_t (*rows_up_to)(int n_words);
 };
+
+HammingKernel hamming_kernel(Isa isa);
 
 HammingKernel hamming_kernel_baseline();
 HammingKernel hamming_kernel_v2();

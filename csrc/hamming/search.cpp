@@ -258,7 +258,7 @@ namespace {
 struct GrowingList : CandidateList {
     std::vector<uint64_t> storage;
 
-    explicit GrowingList(uint64_t limit) : CandidateList{nullptr, 0, 0, limit, 0, grow}, storage(1024) { point(); }
+    explicit GrowingList(uint64_t below) : CandidateList{nullptr, 0, 0, below, 0, grow}, storage(1024) { point(); }
     void point() {
         items = storage.data();
         capacity = static_cast<int64_t>(storage.size());

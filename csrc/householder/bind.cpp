@@ -13,15 +13,9 @@ namespace fasthash {
 
 namespace {
 
-HouseholderKernel householder_kernel(Isa isa) {
-    switch (isa) {
-#if defined(__x86_64__)
-        case Isa::avx2: return householder_kernel_avx2();
-        case Isa::avx512:
-        case Isa::avx512vpopcntdq: return householder_kernel_avx512();
-#endif
-        default: return householder_kernel_baseline();
-    }
+RotationKernels rotation_kernels(const std::string& isa) {
+    const Isa level = select_isa(isa);
+    return {householder_kernel(level), matrix_product_kernel(level)};
 }
 
 template <class T>
@@ -35,22 +29,22 @@ Rotation<T> rotation(const OptionalArray<T>& x, const Array<T>& v, bool transpos
 template <class T>
 void apply(const OptionalArray<T>& x, const Array<T>& v, bool transpose, Array<T> y, Array<T> q, Array<T> s_inverse, int threads,
            const std::string& isa) {
-    const HouseholderKernel kernel = householder_kernel(select_isa(isa));
+    const RotationKernels kernels = rotation_kernels(isa);
     const Rotation<T> of = rotation(x, v, transpose);
     T *const rotated = y.mutable_data(), *const factor = q.mutable_data(), *const inverse = s_inverse.mutable_data();
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        householder_apply(of, rotated, factor, inverse, kernel, thread_count(threads), interrupted);
+        householder_apply(of, rotated, factor, inverse, kernels, thread_count(threads), interrupted);
     });
 }
 
 template <class T>
 void backward(const Array<T>& dy, const OptionalArray<T>& x, const Array<T>& v, const Array<T>& q, const Array<T>& s_inverse,
               bool transpose, OptionalArray<T> dx, Array<T> dv, int threads, const std::string& isa) {
-    const HouseholderKernel kernel = householder_kernel(select_isa(isa));
+    const RotationKernels kernels = rotation_kernels(isa);
     const Rotation<T> of = rotation(x, v, transpose);
     T *const in_x = dx ? dx->mutable_data() : nullptr, *const in_v = dv.mutable_data();
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        householder_backward(of, dy.data(), q.data(), s_inverse.data(), in_x, in_v, kernel, thread_count(threads), interrupted);
+        householder_backward(of, dy.data(), q.data(), s_inverse.data(), in_x, in_v, kernels, thread_count(threads), interrupted);
     });
 }
 

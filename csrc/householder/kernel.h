@@ -4,15 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../matrix_product.h"
-
 namespace fasthash {
+
+enum class Isa;
 
 constexpr int kTriangle = 32;  // the largest triangle that is inverted by substitution
 
 template <class T>
 struct HouseholderFunctions {
-    void (*multiply)(const Product<T>& product);
     // Divides each row of v [rows, k] by its length.
     void (*unit_rows)(const T* v, int64_t rows, int64_t k, T* w, T* lengths);
     // Inverts an upper triangle of n <= kTriangle rows, both of row stride `stride`; what is below is neither read nor written.
@@ -23,6 +22,8 @@ struct HouseholderKernel {
     HouseholderFunctions<float> single_precision;
     HouseholderFunctions<double> double_precision;
 };
+
+HouseholderKernel householder_kernel(Isa isa);
 
 HouseholderKernel householder_kernel_baseline();
 HouseholderKernel householder_kernel_avx2();

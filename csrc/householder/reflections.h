@@ -1,6 +1,6 @@
 // Each level's file includes this one; everything is in an anonymous namespace, so that no level's code can stand in for
 // another's at link time.
-#include "../small_gemm.h"
+#include "../registers.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -22,15 +22,14 @@ struct SafeSquares<double> {
 template <class T>
 T sum_of_squares(const T* row, int64_t k) {
     using Values = typename Register<T>::Values;
-    constexpr int kLanes = SmallGemm<T>::kLanes;
     Values sums = {};
     int64_t i = 0;
-    for (; i + kLanes <= k; i += kLanes) {
-        const Values x = *reinterpret_cast<const Values*>(row + i);
+    for (; i + kLanes<T> <= k; i += kLanes<T>) {
+        const Values x = load(row + i);
         sums += x * x;
     }
     T sum = 0;
-    for (int lane = 0; lane < kLanes; ++lane) sum += sums[lane];
+    for (int lane = 0; lane < kLanes<T>; ++lane) sum += sums[lane];
     for (; i < k; ++i) sum += row[i] * row[i];
     return sum;
 }
@@ -65,7 +64,7 @@ void unit_rows(const T* v, int64_t rows, int64_t k, T* w, T* lengths) {
 template <class T>
 void invert_triangle(const T* s, int n, int64_t stride, T* inverse) {
     using Values = typename Register<T>::Values;
-    constexpr int kLanes = SmallGemm<T>::kLanes, kVectors = kTriangle / kLanes;
+    constexpr int kLanes = fasthash::kLanes<T>, kVectors = kTriangle / kLanes;
     Values rows[kTriangle][kVectors];
     for (int i = n - 1; i >= 0; --i) {
         Values row[kVectors] = {};
@@ -80,7 +79,7 @@ void invert_triangle(const T* s, int n, int64_t stride, T* inverse) {
 
 template <class T>
 HouseholderFunctions<T> householder_functions() {
-    return {SmallGemm<T>::multiply, unit_rows<T>, invert_triangle<T>};
+    return {unit_rows<T>, invert_triangle<T>};
 }
 
 }  // namespace

@@ -17,20 +17,20 @@ constexpr int64_t kMaxSums = 16;
 constexpr int64_t kProductsPerThread = 1 << 22;  // multiplications worth another thread
 
 template <class T>
-const HouseholderFunctions<T>& functions(const HouseholderKernel& kernel) {
-    if constexpr (sizeof(T) == sizeof(float)) return kernel.single_precision;
-    else return kernel.double_precision;
+const HouseholderFunctions<T>& functions(const RotationKernels& kernels) {
+    if constexpr (sizeof(T) == sizeof(float)) return kernels.reflections.single_precision;
+    else return kernels.reflections.double_precision;
 }
 
 // What one call shares: its sizes, threads, and the reflections' vectors divided by their lengths.
 template <class T>
 class Call {
 public:
-    Call(const Rotation<T>& rotation, const HouseholderKernel& kernel, int threads, const std::function<bool()>& interrupted)
-        : rotation_(rotation), n_(rotation.n), k_(rotation.k), l_(rotation.l), kernel_(kernel), interrupted_(interrupted),
+    Call(const Rotation<T>& rotation, const RotationKernels& kernels, int threads, const std::function<bool()>& interrupted)
+        : rotation_(rotation), n_(rotation.n), k_(rotation.k), l_(rotation.l), kernels_(kernels), interrupted_(interrupted),
           threads_(static_cast<int>(std::clamp<int64_t>(l_ * k_ * (n_ + l_) / kProductsPerThread, 1, threads))),
           w_(l_ * k_), lengths_(l_) {
-        functions<T>(kernel).unit_rows(rotation.v, l_, k_, w_.get(), lengths_.get());
+        functions<T>(kernels).unit_rows(rotation.v, l_, k_, w_.get(), lengths_.get());
     }
 
     void apply(T* y, T* q, T* s_inverse) {
@@ -99,7 +99,7 @@ private:
         }, interrupted_);
     }
 
-    void multiply(const Product<T>& product) const { functions<T>(kernel_).multiply(product); }
+    void multiply(const Product<T>& product) const { kernels_.products.multiply<T>()(product); }
 
     // S differs from half of W W^T only by its triangle: what rounding adds to their sum is missing from the rotation's
     // orthogonality, and nearly parallel vectors make it count. So this one product and the inverse are in double precision.
@@ -108,7 +108,7 @@ private:
         std::copy_n(w_.get(), l_ * k_, wide.get());
         for_blocks(l_, kBlock, [&](int64_t first, int64_t rows) {
             const double* from = wide.get() + first * k_;
-            kernel_.double_precision.multiply({rows, l_ - first, k_, from, k_, 1, from, 1, k_, 1, nullptr, 0, s.get() + first * l_ + first, l_});
+            kernels_.products.double_precision({rows, l_ - first, k_, from, k_, 1, from, 1, k_, 1, nullptr, 0, s.get() + first * l_ + first, l_});
             for (int64_t i = first; i < first + rows; ++i) s.get()[i * l_ + i] /= 2;
         });
         std::fill_n(inverse.get(), l_ * l_, 0.0);
@@ -118,17 +118,17 @@ private:
 
     // The inverse of an upper triangle, of row stride l, by halves.
     void invert(int64_t n, const double* s, double* inverse, double* spare) {
-        if (n <= kTriangle) return kernel_.double_precision.invert_triangle(s, static_cast<int>(n), l_, inverse);
+        if (n <= kTriangle) return kernels_.reflections.double_precision.invert_triangle(s, static_cast<int>(n), l_, inverse);
         const int64_t half = (n / 2 + kTriangle - 1) / kTriangle * kTriangle, rest = n - half;
         invert(half, s, inverse, spare);
         invert(rest, s + half * l_ + half, inverse + half * l_ + half, spare);
         for_blocks(half, kBlock, [&](int64_t first, int64_t rows) {
-            kernel_.double_precision.multiply({rows, rest, rest, s + first * l_ + half, l_, 1, inverse + half * l_ + half, l_, 1, 1, nullptr, 0,
+            kernels_.products.double_precision({rows, rest, rest, s + first * l_ + half, l_, 1, inverse + half * l_ + half, l_, 1, 1, nullptr, 0,
                                                 spare + first * rest, rest});
         });
         for_blocks(half, kBlock, [&](int64_t first, int64_t rows) {
             const int64_t depth = half - first;  // left of the diagonal are zeros
-            kernel_.double_precision.multiply({rows, rest, depth, inverse + first * l_ + first, l_, 1, spare + first * rest, rest, 1, -1, nullptr, 0,
+            kernels_.products.double_precision({rows, rest, depth, inverse + first * l_ + first, l_, 1, spare + first * rest, rest, 1, -1, nullptr, 0,
                                                 inverse + first * l_ + half, l_});
         });
     }
@@ -190,7 +190,7 @@ private:
 
     const Rotation<T>& rotation_;
     const int64_t n_, k_, l_;
-    const HouseholderKernel& kernel_;
+    const RotationKernels& kernels_;
     const std::function<bool()>& interrupted_;
     const int threads_;
     AlignedArray<T> w_, lengths_;
@@ -199,22 +199,22 @@ private:
 }  // namespace
 
 template <class T>
-void householder_apply(const Rotation<T>& rotation, T* y, T* q, T* s_inverse, const HouseholderKernel& kernel, int threads,
+void householder_apply(const Rotation<T>& rotation, T* y, T* q, T* s_inverse, const RotationKernels& kernels, int threads,
                        const std::function<bool()>& interrupted) {
-    Call<T>(rotation, kernel, threads, interrupted).apply(y, q, s_inverse);
+    Call<T>(rotation, kernels, threads, interrupted).apply(y, q, s_inverse);
 }
 
 template <class T>
 void householder_backward(const Rotation<T>& rotation, const T* dy, const T* q, const T* s_inverse, T* dx, T* dv,
-                          const HouseholderKernel& kernel, int threads, const std::function<bool()>& interrupted) {
-    Call<T>(rotation, kernel, threads, interrupted).backward(dy, q, s_inverse, dx, dv);
+                          const RotationKernels& kernels, int threads, const std::function<bool()>& interrupted) {
+    Call<T>(rotation, kernels, threads, interrupted).backward(dy, q, s_inverse, dx, dv);
 }
 
-template void householder_apply(const Rotation<float>&, float*, float*, float*, const HouseholderKernel&, int, const std::function<bool()>&);
-template void householder_apply(const Rotation<double>&, double*, double*, double*, const HouseholderKernel&, int, const std::function<bool()>&);
-template void householder_backward(const Rotation<float>&, const float*, const float*, const float*, float*, float*, const HouseholderKernel&, int,
+template void householder_apply(const Rotation<float>&, float*, float*, float*, const RotationKernels&, int, const std::function<bool()>&);
+template void householder_apply(const Rotation<double>&, double*, double*, double*, const RotationKernels&, int, const std::function<bool()>&);
+template void householder_backward(const Rotation<float>&, const float*, const float*, const float*, float*, float*, const RotationKernels&, int,
                                    const std::function<bool()>&);
-template void householder_backward(const Rotation<double>&, const double*, const double*, const double*, double*, double*, const HouseholderKernel&,
+template void householder_backward(const Rotation<double>&, const double*, const double*, const double*, double*, double*, const RotationKernels&,
                                    int, const std::function<bool()>&);
 
 }  // namespace fasthash

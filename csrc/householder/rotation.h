@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "../matrix_product/kernel.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -18,14 +19,19 @@ struct Rotation {
     bool transpose;
 };
 
+struct RotationKernels {
+    HouseholderKernel reflections;
+    MatrixProductKernel products;
+};
+
 // Writes the rotated rows y [n, k], Q [n, l] and the inverse of S [l, l].
 template <class T>
-void householder_apply(const Rotation<T>& rotation, T* y, T* q, T* s_inverse, const HouseholderKernel& kernel, int threads,
+void householder_apply(const Rotation<T>& rotation, T* y, T* q, T* s_inverse, const RotationKernels& kernels, int threads,
                        const std::function<bool()>& interrupted);
 
 // Writes the gradients in x, [n, k], unless dx is null, and in v, [l, k], from that in y and what householder_apply gave.
 template <class T>
 void householder_backward(const Rotation<T>& rotation, const T* dy, const T* q, const T* s_inverse, T* dx, T* dv,
-                          const HouseholderKernel& kernel, int threads, const std::function<bool()>& interrupted);
+                          const RotationKernels& kernels, int threads, const std::function<bool()>& interrupted);
 
 }  // namespace fasthash

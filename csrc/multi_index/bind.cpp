@@ -6,7 +6,7 @@
 #include <string>
 
 #include "../array_arguments.h"
-#include "../hamming/dispatch.h"
+#include "../cpu_features.h"
 #include "cost.h"
 #include "search.h"
 

@@ -7,6 +7,8 @@
 
 namespace fasthash {
 
+enum class Isa;
+
 // Eight bytes of a code, or all of a shorter one, from which a table's key is cut: word(code + byte) >> shift & mask.
 struct Substring {
     int32_t byte;
@@ -43,6 +45,8 @@ struct MultiIndexKernel {
     // Writes the wanted codes among the entries, distance << 48 | id, but those that an earlier step has found. Overwrites the entries.
     int64_t (*verify)(const Probe& probe, uint32_t* entries, int64_t n_entries, uint64_t* items);
 };
+
+MultiIndexKernel multi_index_kernel(Isa isa);
 
 MultiIndexKernel multi_index_kernel_baseline();
 MultiIndexKernel multi_index_kernel_v2();

@@ -361,18 +361,6 @@ HitLists scan_radius(const CodeSet& set, const QuerySet& queries, int64_t radius
 
 }  // namespace
 
-MultiIndexKernel multi_index_kernel(Isa isa) {
-    switch (isa) {
-#if defined(__x86_64__)
-        case Isa::v2:
-        case Isa::avx2:
-        case Isa::avx512: return multi_index_kernel_v2();
-        case Isa::avx512vpopcntdq: return multi_index_kernel_avx512vpopcntdq();
-#endif
-        default: return multi_index_kernel_baseline();
-    }
-}
-
 void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
                  int32_t* distances, int64_t* ids, bool* complete) {
     const uint64_t farthest = static_cast<uint64_t>(set.n_bytes) * 8;

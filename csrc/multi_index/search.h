@@ -7,8 +7,6 @@
 
 namespace fasthash {
 
-MultiIndexKernel multi_index_kernel(Isa isa);
-
 struct MultiSearchOptions {
     SearchOptions scan;
     MultiIndexKernel kernel;

@@ -27,17 +27,6 @@ int64_t select_all(const Bucket* buckets, int64_t n_buckets, uint32_t* entries) 
     return selected;
 }
 
-int64_t select_near(const Probe& probe, const Bucket* buckets, int64_t n_buckets, uint32_t* entries) {
-    int64_t selected = 0;
-    for (int64_t i = 0; i < n_buckets; ++i) {
-        for (uint32_t entry = buckets[i].begin; entry < buckets[i].end; ++entry) {
-            entries[selected] = entry;
-            selected += popcount(probe.words[entry] ^ probe.query_word) <= probe.limit;
-        }
-    }
-    return selected;
-}
-
 // Whether a table that came before this one at the radius, or any other at a smaller one, has led to the code.
 template <class Word>
 inline bool found_before(const Probe& probe, const Word& word) {

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../matrix_product.h"
-
 namespace fasthash {
+
+enum class Isa;
 
 // What is packed, by how its bits are read: floating-point numbers are positive when their bits are, as integers.
 enum class Element { uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64 };
@@ -15,11 +15,9 @@ struct PackingKernel {
     // Writes bit i % 8 of out[i / 8] = (x[i] > 0) for i in [0, n), the rest of the last byte zero.
     // Returns whether there was a NaN.
     bool (*pack)(const void* x, Element element, int64_t n, uint8_t* out);
-
-    // Packs the product row by row: that of row i starts at out + i * out_row. Returns whether there was a NaN.
-    bool (*project_float)(const Product<float>& product, uint8_t* out, int64_t out_row);
-    bool (*project_double)(const Product<double>& product, uint8_t* out, int64_t out_row);
 };
+
+PackingKernel packing_kernel(Isa isa);
 
 PackingKernel packing_kernel_baseline();
 PackingKernel packing_kernel_avx2();

@@ -40,6 +40,6 @@ inline uint8_t positive_byte(const int64_t* x, int64_t largest, bool& nan) {
 
 namespace fasthash {
 
-PackingKernel packing_kernel_avx512() { return {pack, project<float>, project<double>}; }
+PackingKernel packing_kernel_avx512() { return {pack}; }
 
 }  // namespace fasthash

@@ -21,6 +21,6 @@ inline uint8_t positive_byte(const Word* x, Word largest, bool& nan) {
 
 namespace fasthash {
 
-PackingKernel packing_kernel_baseline() { return {pack, project<float>, project<double>}; }
+PackingKernel packing_kernel_baseline() { return {pack}; }
 
 }  // namespace fasthash

@@ -1,7 +1,6 @@
 // Packing, written once over a function `positive_byte(const Word*, Word largest, bool& nan)` that each level's file
 // overloads for int8_t, uint8_t, int16_t, int32_t and int64_t before it includes this one: the sign bits of eight words
 // as a byte. A word whose magnitude bits exceed `largest` is a NaN.
-#include "../small_gemm.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -33,15 +32,6 @@ bool pack(const void* x, Element element, int64_t n, uint8_t* out) {
         case Element::float64: return pack_words<int64_t>(x, 0x7ff0000000000000, n, out);
     }
     return false;
-}
-
-template <class T>
-bool project(const Product<T>& product, uint8_t* out, int64_t out_row) {
-    SmallGemm<T>::multiply(product);
-    constexpr Element element = sizeof(T) == sizeof(float) ? Element::float32 : Element::float64;
-    bool nan = false;
-    for (int64_t i = 0; i < product.rows; ++i) nan |= pack(product.c + i * product.c_row, element, product.columns, out + i * out_row);
-    return nan;
 }
 
 }  // namespace

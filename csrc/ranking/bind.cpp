@@ -2,7 +2,7 @@
 #include <string>
 
 #include "../array_arguments.h"
-#include "../hamming/dispatch.h"
+#include "../cpu_features.h"
 #include "counts.h"
 
 namespace py = pybind11;
@@ -10,16 +10,6 @@ namespace py = pybind11;
 namespace fasthash {
 
 namespace {
-
-RankingKernel ranking_kernel(Isa isa) {
-    switch (isa) {
-#if defined(__x86_64__)
-        case Isa::avx512: return ranking_kernel_avx512();
-        case Isa::avx512vpopcntdq: return ranking_kernel_avx512vpopcntdq();
-#endif
-        default: return {};
-    }
-}
 
 void counts(const Array<uint8_t>& query_codes, const Array<uint8_t>& codes, const Array<int32_t>& query_labels, const Array<int32_t>& labels,
             bool shared, Array<int64_t> totals, Array<int64_t> relevants, int threads, const std::string& isa) {

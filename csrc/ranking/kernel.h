@@ -31,6 +31,8 @@ struct RankingKernel {
     void (*finish)(BitCounts& counts);
 };
 
+RankingKernel ranking_kernel(Isa isa);
+
 RankingKernel ranking_kernel_avx512();
 RankingKernel ranking_kernel_avx512vpopcntdq();
 

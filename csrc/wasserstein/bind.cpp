@@ -14,17 +14,6 @@ namespace fasthash {
 
 namespace {
 
-WassersteinKernel wasserstein_kernel(Isa isa) {
-    switch (isa) {
-#if defined(__x86_64__)
-        case Isa::avx2: return wasserstein_kernel_avx2();
-        case Isa::avx512:
-        case Isa::avx512vpopcntdq: return wasserstein_kernel_avx512();
-#endif
-        default: return wasserstein_kernel_baseline();
-    }
-}
-
 template <class T>
 double cost(const py::array_t<T>& x, const Array<int64_t>& n_low, double split, double low, double high, double p,
             std::optional<Array<T>> gradient, double scale, int threads, const std::string& isa) {

@@ -6,6 +6,8 @@
 
 namespace fasthash {
 
+enum class Isa;
+
 constexpr int kMaxRowBytes = 64;
 
 // A block of as many columns as a register holds, and for each the two-point law that it is compared with: the n_low smallest values go to `low`, the
@@ -43,6 +45,8 @@ struct WassersteinKernel {
     TwoPointFunctions<float> single_precision;
     TwoPointFunctions<double> double_precision;
 };
+
+WassersteinKernel wasserstein_kernel(Isa isa);
 
 WassersteinKernel wasserstein_kernel_baseline();
 WassersteinKernel wasserstein_kernel_avx2();

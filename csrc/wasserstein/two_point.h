@@ -7,15 +7,10 @@ namespace fasthash {
 namespace {
 
 template <class T>
-constexpr int kLanes = FASTHASH_REGISTER_BYTES / static_cast<int>(sizeof(T));
-
-template <class T>
-struct Lanes;
+struct Number;
 
 template <>
-struct Lanes<float> {
-    typedef float Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), may_alias));
-    typedef int32_t Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));  // also truths: -1 or 0
+struct Number<float> {
     using Count = int32_t;
     static constexpr int kSignShift = 31;
     static constexpr int32_t kMagnitude = INT32_MAX;
@@ -23,9 +18,7 @@ struct Lanes<float> {
 };
 
 template <>
-struct Lanes<double> {
-    typedef double Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), may_alias));
-    typedef int64_t Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));
+struct Number<double> {
     using Count = int64_t;
     static constexpr int kSignShift = 63;
     static constexpr int64_t kMagnitude = INT64_MAX;
@@ -38,9 +31,9 @@ constexpr int kInterpolations = 8;   // before every second step halves the inte
 // The split of a block's columns at their n_low smallest values.
 template <class T>
 class TwoPoint {
-    using Values = typename Lanes<T>::Values;
-    using Integers = typename Lanes<T>::Integers;
-    using Count = typename Lanes<T>::Count;
+    using Values = typename Register<T>::Values;
+    using Integers = typename Register<T>::Integers;
+    using Count = typename Number<T>::Count;
 
 public:
     static void part(const TwoPointBlock<T>& block, TwoPointSplit& split) {
@@ -63,18 +56,18 @@ private:
 
     template <bool kStore>
     void exchange(TwoPointSplit& split) {
-        exchange<kStore>(threshold_, split.threshold);
-        exchange<kStore>(n_ties_, split.n_ties);
-        exchange<kStore>(next_, split.next);
-        exchange<kStore>(next_place_, split.next_place);
-        exchange<kStore>(seen_, split.seen);
-        exchange<kStore>(seen_next_, split.seen_next);
+        exchange<kStore>(&threshold_, split.threshold);
+        exchange<kStore>(&n_ties_, split.n_ties);
+        exchange<kStore>(&next_, split.next);
+        exchange<kStore>(&next_place_, split.next_place);
+        exchange<kStore>(&seen_, split.seen);
+        exchange<kStore>(&seen_next_, split.seen_next);
     }
 
-    template <bool kStore, class Register>
-    static void exchange(Register& lanes, unsigned char* memory) {
-        if (kStore) __builtin_memcpy(memory, &lanes, sizeof lanes);
-        else __builtin_memcpy(&lanes, memory, sizeof lanes);
+    template <bool kStore>
+    static void exchange(void* lanes, unsigned char* memory) {
+        if (kStore) __builtin_memcpy(memory, lanes, FASTHASH_REGISTER_BYTES);
+        else __builtin_memcpy(lanes, memory, FASTHASH_REGISTER_BYTES);
     }
 
     void cost_and_gradient(int64_t first, int64_t last) {
@@ -106,7 +99,7 @@ private:
             return d > 0 ? magnitude : (d < 0 ? -magnitude : d);
         }
         static Values powers(Values x, double exponent) {
-            for (int lane = 0; lane < kLanes<T>; ++lane) x[lane] = Lanes<T>::power(x[lane], exponent);
+            for (int lane = 0; lane < kLanes<T>; ++lane) x[lane] = Number<T>::power(x[lane], exponent);
             return x;
         }
     };
@@ -128,7 +121,7 @@ private:
     }
 
     // Maps numbers to integers in the same order, and is its own inverse.
-    static Integers ordered(Integers bits) { return bits ^ (bits >> Lanes<T>::kSignShift & Lanes<T>::kMagnitude); }
+    static Integers ordered(Integers bits) { return bits ^ (bits >> Number<T>::kSignShift & Number<T>::kMagnitude); }
 
     // The number in the middle of those that T can represent between two.
     static Values halfway(Values a, Values b) {

@@ -3,34 +3,30 @@
 // file includes this one: everything is in an anonymous namespace and as wide as the level's registers.
 #pragma once
 
-#include "matrix_product.h"
-#include "registers.h"
+#include "../registers.h"
+#include "kernel.h"
 
 namespace fasthash {
 namespace {
 
-template <class T>
-struct Register;
+// The numbers from 0 to n - 1 as template arguments.
+template <int... kNumbers>
+struct Numbers {};
 
-template <>
-struct Register<float> {
-    typedef float Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), aligned(4), may_alias));
-    typedef int32_t Places __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));
-};
+template <int n, int... kNumbers>
+struct NumbersTo : NumbersTo<n - 1, n - 1, kNumbers...> {};
 
-template <>
-struct Register<double> {
-    typedef double Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), aligned(8), may_alias));
-    typedef int64_t Places __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));
+template <int... kNumbers>
+struct NumbersTo<0, kNumbers...> {
+    using type = Numbers<kNumbers...>;
 };
 
 template <class T>
 class SmallGemm {
     using Values = typename Register<T>::Values;
-    using Places = typename Register<T>::Places;
+    static constexpr int kLanes = fasthash::kLanes<T>;
 
 public:
-    static constexpr int kLanes = FASTHASH_REGISTER_BYTES / static_cast<int>(sizeof(T));
     static constexpr int kPanel = 2 * kLanes;                                  // columns of a tile
     static constexpr int kMaxRows = FASTHASH_REGISTER_BYTES == 64 ? 14 : 6;    // of a tile: 28 of 32 registers, or 12 of 16
     static constexpr int64_t kMaxDepth = 256 * 64 / FASTHASH_REGISTER_BYTES;   // a packed panel is 32 KB
@@ -102,24 +98,36 @@ private:
     }
 
     // Exchanges the off-diagonal quarters of ever larger squares.
+    template <int kSize = 1>
     static void transpose(Values (&square)[kLanes]) {
-#pragma GCC unroll 4
-        for (int size = 1; size < kLanes; size *= 2) {
-            Places upper = {}, lower = {};
-#pragma GCC unroll 16
-            for (int j = 0; j < kLanes; ++j) {
-                upper[j] = j & size ? kLanes + j - size : j;
-                lower[j] = j & size ? kLanes + j : j + size;
-            }
+        if constexpr (kSize < kLanes) {
 #pragma GCC unroll 16
             for (int i = 0; i < kLanes; ++i) {
-                if (i & size) continue;
-                const Values above = square[i], below = square[i + size];
-                square[i] = __builtin_shuffle(above, below, upper);
-                square[i + size] = __builtin_shuffle(above, below, lower);
+                if (!(i & kSize)) exchange<kSize>(square[i], square[i + kSize], typename NumbersTo<kLanes>::type{});
             }
+            transpose<2 * kSize>(square);
         }
     }
+
+    template <int kSize, int... kLane>
+    static void exchange(Values& upper, Values& lower, Numbers<kLane...>) {
+        const Values above = upper, below = lower;
+        upper = FASTHASH_SHUFFLE(typename Register<T>::Integers, above, below, (kLane & kSize ? kLanes + kLane - kSize : kLane)...);
+        lower = FASTHASH_SHUFFLE(typename Register<T>::Integers, above, below, (kLane & kSize ? kLanes + kLane : kLane + kSize)...);
+    }
+
+    // What a tile is made from and where it goes. Only whole registers are read and written.
+    struct Tile {
+        const T* a;
+        int64_t a_row, a_column;
+        const T* b;
+        int64_t b_row, depth;
+        T alpha;
+        const T* start;  // or null
+        int64_t start_row;
+        T* c;
+        int64_t c_row;
+    };
 
     // Tiles of nearly equal height: a low one would not keep the multipliers busy.
     template <int kVectors>
@@ -128,27 +136,47 @@ private:
         int64_t row = 0;
         for (int64_t block = 0; block < n_blocks; ++block) {
             const int64_t height = (p.rows - row) / (n_blocks - block);
-            tiles<kVectors, kMaxRows>(static_cast<int>(height), p, row, first, width, b, b_row);
+            const T* const start = p.start ? p.start + row * p.start_row + first : nullptr;
+            T* const c = p.c + row * p.c_row + first;
+            Tile tile = {p.a + row * p.a_row, p.a_row, p.a_column, b, b_row, p.depth, p.alpha, start, p.start_row, c, p.c_row};
+            if (width % kLanes == 0) {
+                tiles<kVectors, kMaxRows>(static_cast<int>(height), tile);
+            } else {
+                alignas(64) T edge[kMaxRows * kPanel];
+                if (start) copy(height, width, start, p.start_row, edge, kPanel);
+                tile.start = start ? edge : nullptr;
+                tile.c = edge;
+                tile.start_row = tile.c_row = kPanel;
+                tiles<kVectors, kMaxRows>(static_cast<int>(height), tile);
+                copy(height, width, edge, kPanel, c, p.c_row);
+            }
             row += height;
         }
     }
 
-    template <int kVectors, int kRows>
-    static void tiles(int height, const Product<T>& p, int64_t row, int64_t first, int width, const T* b, int64_t b_row) {
-        if constexpr (kRows > 0) {
-            if (height == kRows) return tile<kVectors, kRows>(p, row, first, width, b, b_row);
-            tiles<kVectors, kRows - 1>(height, p, row, first, width, b, b_row);
+    static void copy(int64_t rows, int columns, const T* from, int64_t from_row, T* to, int64_t to_row) {
+        for (int64_t i = 0; i < rows; ++i) {
+            for (int j = 0; j < columns; ++j) to[i * to_row + j] = from[i * from_row + j];
         }
     }
 
     template <int kVectors, int kRows>
-    static void tile(const Product<T>& p, int64_t row, int64_t first, int width, const T* b, int64_t b_row) {
+    static void tiles(int height, const Tile& tile) {
+        if constexpr (kRows > 0) {
+            if (height == kRows) return multiply_tile<kVectors, kRows>(tile);
+            tiles<kVectors, kRows - 1>(height, tile);
+        }
+    }
+
+    template <int kVectors, int kRows>
+    static void multiply_tile(const Tile& tile) {
         constexpr int kBases = (kRows + 2) / 3;  // an address reaches three rows, so that all of them fit in registers
+        const int64_t a_row = tile.a_row, a_column = tile.a_column, b_row = tile.b_row;
+        const T* b = tile.b;
         const T* bases[kBases];
-        for (int i = 0; i < kBases; ++i) bases[i] = p.a + (row + 3 * i) * p.a_row;
-        const int64_t a_row = p.a_row, a_column = p.a_column;
+        for (int i = 0; i < kBases; ++i) bases[i] = tile.a + 3 * i * a_row;
         Values sums[kRows][kVectors] = {};
-        for (int64_t depth = p.depth; depth > 0; --depth) {
+        for (int64_t depth = tile.depth; depth > 0; --depth) {
             Values factors[kVectors];
             for (int v = 0; v < kVectors; ++v) factors[v] = load(b + v * kLanes);
             b += b_row;
@@ -161,28 +189,19 @@ private:
 #pragma GCC unroll 16
             for (int i = 0; i < kBases; ++i) bases[i] += a_column;
         }
-        T* c = p.c + row * p.c_row + first;
-        const T* start = p.start ? p.start + row * p.start_row + first : nullptr;
 #pragma GCC unroll 16
         for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
             for (int v = 0; v < kVectors; ++v) {
-                const int columns = width - v * kLanes;
-                T* to = c + i * p.c_row + v * kLanes;
-                const T* from = start ? start + i * p.start_row + v * kLanes : nullptr;
-                const Values sum = sums[i][v] * p.alpha;
-                if (columns >= kLanes) {
-                    store(to, from ? load(from) + sum : sum);
-                } else {
-                    for (int j = 0; j < columns; ++j) to[j] = from ? from[j] + sum[j] : sum[j];
-                }
+                const Values sum = sums[i][v] * tile.alpha;
+                store(tile.c + i * tile.c_row + v * kLanes, tile.start ? load(tile.start + i * tile.start_row + v * kLanes) + sum : sum);
             }
         }
     }
-
-    static Values load(const T* from) { return *reinterpret_cast<const Values*>(from); }
-    static void store(T* to, Values values) { *reinterpret_cast<Values*>(to) = values; }
 };
+
+template <class T>
+void multiply(const Product<T>& product) { SmallGemm<T>::multiply(product); }
 
 }  // namespace
 }  // namespace fasthash

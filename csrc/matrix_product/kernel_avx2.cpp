@@ -1,0 +1,7 @@
+#include "small_gemm.h"
+
+namespace fasthash {
+
+MatrixProductKernel matrix_product_kernel_avx2() { return {multiply<float>, multiply<double>}; }
+
+}  // namespace fasthash
