@@ -6,9 +6,10 @@ import math
 import operator
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 MAX_BITS = 4096
 
@@ -73,7 +74,7 @@ def check_floating(where: str, name: str, x: torch.Tensor) -> None:
 
 def check_codes(where: str, name: str, codes: torch.Tensor) -> None:
     """Raise unless `codes` is packed codes: uint8 [n, n_bits / 8] of 8 to 4,096 bits."""
-    if codes.dtype != torch.uint8:
+    if dtype_name(codes) != "uint8":
         raise TypeError(
             f"{where}: expected {name} of dtype uint8 (packed codes, see pack_bits), got {dtype_name(codes)}"
         )

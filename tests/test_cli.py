@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 import fasthash as fh
-from fasthash import cli
+from fasthash.cli import codes as code_commands
 from fasthash.cli import main
 from fasthash.recipes.networks import HashingNetwork
 
@@ -65,9 +67,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_demo_without_matplotlib(monkeypatch, tmp_path):
-    from fasthash import cli
-
-    monkeypatch.setattr(cli.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     result = run("demo", "--out", str(tmp_path / "new"))
     assert result.exit_code == 1
     assert "pip install 'torch-fasthash[plots]'" in result.output
@@ -85,15 +85,44 @@ def arrays(tmp_path, digits):
     return lambda name: str(tmp_path / name)
 
 
+def commands(command, names=()):
+    """The names of a command and of all below it."""
+    yield names
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*names, name))
+
+
+@pytest.mark.parametrize("names", list(commands(main)), ids=" ".join)
+def test_help_is_given_without_what_takes_long_to_import(names):
+    script = """
+import sys
+from fasthash.cli import main
+
+try:
+    main(sys.argv[1:], prog_name="fasthash")
+finally:
+    print(sorted({"torch", "scipy", "sklearn", "safetensors", "fasthash._core"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", script, *names, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: {' '.join(('fasthash', *names))} ")
+    assert done.stdout.endswith("[]\n")
+
+
+def test_the_package_is_the_command_too():
+    output = subprocess.check_output([sys.executable, "-m", "fasthash", "--version"], text=True)
+    assert output == f"fasthash, version {fh.__version__}\n"
+
+
 def ran(*arguments):
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     return result.output
 
 
-@pytest.mark.parametrize("method", cli.HASHERS)
+@pytest.mark.parametrize("method", code_commands.HASHERS)
 def test_from_embeddings_to_metrics(arrays, method, monkeypatch):
-    monkeypatch.setattr(cli, "ROWS_ENCODED_AT_ONCE", 700)
+    monkeypatch.setattr(code_commands, "ROWS_ENCODED_AT_ONCE", 700)
     hasher = arrays("hasher.safetensors")
     ran("fit", method, arrays("items.npy"), hasher, "--bits", "13")
     for name in ("queries", "items"):
@@ -102,7 +131,7 @@ def test_from_embeddings_to_metrics(arrays, method, monkeypatch):
     assert np.array_equal(codes, fh.hashers.Hasher.load(hasher).encode(np.load(arrays("items.npy"))))
     ids = 7 * np.arange(len(codes))
     np.save(arrays("ids.npy"), ids)
-    for kind in cli.INDEXES:
+    for kind in code_commands.INDEXES:
         options = ("--kind", kind, "--bits", "13", "--ids", arrays("ids.npy"))
         assert "1697 codes of 13 bits" in ran("index", arrays("items-codes.npy"), arrays("index"), *options)
         ran("search", arrays("index"), arrays("queries-codes.npy"), arrays("hits.npz"), "-k", "5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -26,16 +27,18 @@ PACKAGE = ROOT / "fasthash"
 DOWNSTREAM = {
     "errors": set(),
     "files": set(),
+    "lazy": set(),
     "ops": {"errors"},
     "layers": {"errors", "ops"},
-    "losses": {"errors", "ops"},
-    "recipes": {"errors", "files", "ops", "losses", "data", "hashers", "index", "evaluate"},
-    "data": {"errors"},
-    "hashers": {"errors", "files", "ops"},
-    "index": {"errors", "files", "ops"},
-    "evaluate": {"errors", "ops", "index"},
+    "losses": {"errors", "lazy", "ops"},
+    "recipes": {"errors", "files", "lazy", "ops", "losses", "data", "hashers", "index", "evaluate"},
+    "data": {"errors", "lazy"},
+    "hashers": {"errors", "files", "lazy", "ops"},
+    "index": {"errors", "files", "lazy", "ops"},
+    "evaluate": {"errors", "lazy", "ops", "index"},
     "demo": {"errors", "ops", "hashers", "index", "evaluate"},
     "cli": {"errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},
+    "__main__": {"cli"},
 }
 
 
@@ -62,8 +65,44 @@ def test_imports_run_downstream(path):
 
 def test_importing_the_package_imports_no_optional_package():
     optional = ("triton", "matplotlib", "numba", "faiss")
-    script = f"import sys, fasthash; print([m for m in {optional} if m in sys.modules])"
+    every = "[getattr(fasthash, name) for name in fasthash.__all__]"
+    script = f"import sys, fasthash; {every}; print([m for m in {optional} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+def test_importing_the_package_imports_what_is_touched():
+    script = (
+        "import sys, fasthash; print('torch' in sys.modules, fasthash.recipes.supervised, fasthash.data.load_dataset)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).startswith("False <module")
+
+
+def public_packages():
+    return [".".join(path.relative_to(ROOT).parent.parts) for path in sorted(PACKAGE.rglob("__init__.pyi"))]
+
+
+@pytest.mark.parametrize("name", public_packages())
+def test_every_public_name_is_there(name):
+    package = importlib.import_module(name)
+    assert len(package.__all__) > 0
+    for public in package.__all__:
+        assert getattr(package, public) is getattr(package, public)
+    assert dir(package) == package.__all__
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
+        package.nothing_of_that_name  # noqa: B018
+
+
+def test_a_checkout_that_is_not_built_says_so(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "fasthash", ignore=shutil.ignore_patterns("_core.*.so", "__pycache__"))
+    for statement in ("import fasthash; fasthash.FlatIndex", "from fasthash.losses import HSWD"):
+        without_an_editable_install = "sys.meta_path = [x for x in sys.meta_path if 'Redirect' not in type(x).__name__]"
+        script = f"import sys; {without_an_editable_install}; {statement}"
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == (
+            f"ImportError: fasthash: expected the compiled core in {tmp_path / 'fasthash'}, got a checkout that is not "
+            "built; build first: make test, then use .venv/bin/python; or use an installed fasthash from another folder"
+        )
 
 
 def test_version_is_the_changelogs():

@@ -23,10 +23,12 @@ from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles, load_dataset
 from fasthash.errors import MissingDependencyError
 from fasthash.hashers import Hasher
+from fasthash.losses.names import METHODS
 from fasthash.recipes import supervised
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Split, at_random, split
-from fasthash.recipes.supervised import METHODS, SupervisedSettings, build_loss, fit_rotation, train_supervised
+from fasthash.recipes.settings import SupervisedSettings
+from fasthash.recipes.supervised import build_loss, fit_rotation, train_supervised
 from fasthash.recipes.training import Loaded, write_csv
 
 SHORT = SupervisedSettings(dataset="digits", protocol="digits-v1", network="mlp", bits=16, epochs=6, validate_every=2)
@@ -258,6 +260,12 @@ def test_a_foreign_file_is_no_network(tmp_path, images):
     fh.hashers.LSH(8).fit(np.eye(8, dtype=np.float32)).save(path)
     with pytest.raises(ValueError, match="expected a file of format 'fasthash network 1'"):
         HashingNetwork.load(path)
+
+
+def test_every_loss_has_a_name():
+    kinds = [getattr(fh.losses, name) for name in fh.losses.__all__]
+    methods = {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, fh.losses.HashingLoss)}
+    assert {getattr(fh.losses, name) for name in METHODS.values()} == methods - {fh.losses.HashingLoss}
 
 
 @pytest.mark.parametrize("method", METHODS)

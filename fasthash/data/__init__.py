@@ -1,7 +1,5 @@
 """Readers of data sets for learning to hash."""
 
-from fasthash.data.base import ImageFiles
-from fasthash.data.dataset import Dataset, load_dataset
-from fasthash.data.idx import read_idx
+from fasthash.lazy import lazily
 
-__all__ = ["Dataset", "ImageFiles", "load_dataset", "read_idx"]
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

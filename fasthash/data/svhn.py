@@ -10,8 +10,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from fasthash.data.base import Dataset, Split, join_splits
 
@@ -30,6 +28,9 @@ def read_svhn(name: str, folder: Path) -> Dataset | None:
 
 def _read_mat(path: Path) -> Split:
     """Pixels are [32, 32, 3, n]; the label of the digit 0 is 10."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
     try:
         arrays = loadmat(path, variable_names=("X", "y"))
     except (

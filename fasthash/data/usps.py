@@ -11,7 +11,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_svmlight_file
 
 from fasthash.data.base import Dataset, Split, join_splits
 
@@ -34,6 +33,8 @@ def read_usps(name: str, folder: Path) -> Dataset | None:
 
 def _read_svmlight(path: Path) -> Split:
     """Labels are 1 to 10 for the digits 0 to 9."""
+    from sklearn.datasets import load_svmlight_file
+
     try:
         pixels, labels = load_svmlight_file(path, n_features=_SIDE**2, zero_based=False)
     except (EOFError, OSError, ValueError) as error:

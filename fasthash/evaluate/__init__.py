@@ -1,22 +1,5 @@
 """Retrieval metrics on codes, and pictures of them (`fasthash.evaluate.plots`, which needs matplotlib)."""
 
-from fasthash.evaluate.codes import bit_entropy, quantization_angle
-from fasthash.evaluate.metrics import (
-    PrecisionRecallCurve,
-    mean_average_precision,
-    precision_at,
-    precision_recall_curve,
-    precision_within,
-    recall_at,
-)
+from fasthash.lazy import lazily
 
-__all__ = [
-    "PrecisionRecallCurve",
-    "bit_entropy",
-    "mean_average_precision",
-    "precision_at",
-    "precision_recall_curve",
-    "precision_within",
-    "quantization_angle",
-    "recall_at",
-]
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -7,15 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 from fasthash.errors import check_choice, check_integer, check_matrix
 from fasthash.evaluate.counts import Retrieval
+from fasthash.evaluate.names import TIES
 from fasthash.ops.arrays import Array, as_given, to_tensor
 
 Floats = NDArray[np.float64]
 
-TIES = ("expected", "optimistic", "pessimistic", "index", "cosine")
 UNANSWERED = ("zero", "skip")
 
 _QUERIES_AT_ONCE = 64
@@ -339,6 +338,8 @@ def _hypergeometric(items: Floats, relevant: Floats, places: Floats) -> tuple[Fl
 
     Source: Hoeffding, "Probability Inequalities for Sums of Bounded Random Variables", 1963, section 6.
     """
+    from scipy.stats import hypergeom
+
     irrelevant = items - relevant
     mean, least, most = places * relevant / items, np.maximum(0, places - irrelevant), np.minimum(relevant, places)
     reach = np.sqrt(20.5 * np.minimum(most, np.minimum(irrelevant, items - places)))

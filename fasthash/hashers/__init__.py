@@ -1,10 +1,5 @@
 """Estimators that turn embeddings into codes: scikit-learn's contract, NumPy or torch in and out."""
 
-from fasthash.hashers.affine import AffineHasher
-from fasthash.hashers.base import Hasher
-from fasthash.hashers.h2q import H2Q
-from fasthash.hashers.itq import ITQ
-from fasthash.hashers.lsh import LSH
-from fasthash.hashers.spectral import SpectralHashing
+from fasthash.lazy import lazily
 
-__all__ = ["H2Q", "ITQ", "LSH", "AffineHasher", "Hasher", "SpectralHashing"]
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

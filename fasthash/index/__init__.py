@@ -1,6 +1,5 @@
-from fasthash.index.base import load_index
-from fasthash.index.conversion import from_faiss, to_faiss
-from fasthash.index.flat import FlatIndex
-from fasthash.index.multi import BoundedHits, MultiIndex, MultiIndexStats
+"""Indexes: exact search among codes with ids."""
 
-__all__ = ["BoundedHits", "FlatIndex", "MultiIndex", "MultiIndexStats", "from_faiss", "load_index", "to_faiss"]
+from fasthash.lazy import lazily
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

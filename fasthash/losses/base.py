@@ -6,9 +6,8 @@ import torch
 from torch.nn import functional
 
 from fasthash.errors import check_choice, check_floating, check_matrix, check_number, dtype_name
+from fasthash.losses.names import QUANTIZATIONS
 from fasthash.losses.quantization import HSWD, SlicedWasserstein
-
-QUANTIZATIONS = ("original", "none", "hswd", "swd")
 
 
 class HashingLoss(torch.nn.Module):

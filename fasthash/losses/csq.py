@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.linalg import hadamard
 from torch.nn import functional
 
 from fasthash.errors import check_integer
@@ -31,6 +30,8 @@ def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
     n_bits = check_integer("hash_centers", "n_bits", n_bits, 1)
     n_classes = check_integer("hash_centers", f"n_classes for {n_bits} bits", n_classes, 1, 2**n_bits)
     if n_bits & (n_bits - 1) == 0 and n_classes <= 2 * n_bits:
+        from scipy.linalg import hadamard
+
         rows = torch.from_numpy(hadamard(n_bits)).float()
         return torch.cat([rows, -rows])[:n_classes]
     generator = torch.Generator().manual_seed(seed)

@@ -1,1 +1,5 @@
 """Reference trainings, one module a family."""
+
+from fasthash.lazy import lazily
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -16,36 +14,17 @@ from fasthash.losses import HSWD, OptimalTransport, SlicedWasserstein
 from fasthash.losses.quantization import random_bits
 from fasthash.recipes.networks import ENCODER_WIDTHS, leaky_layers
 from fasthash.recipes.protocols import Split
-from fasthash.recipes.training import option
+from fasthash.recipes.settings import AutoencoderSettings
 from fasthash.recipes.unsupervised import (
     UnsupervisedRun,
-    UnsupervisedSettings,
     UnsupervisedTraining,
     start_small,
     train_unsupervised,
 )
 
-DISTANCES = ("idr", "ot", "swd", "wgan", "js", "none")
 ADVERSARIAL = ("wgan", "js")
 CRITIC_WIDTHS = (50, 50, 100)
 _BETAS = (0.5, 0.999)
-
-
-@dataclass(frozen=True)
-class AutoencoderSettings(UnsupervisedSettings):
-    """What decides the result of `train_autoencoder`; the command's options are these."""
-
-    recipe: ClassVar[str] = "train_autoencoder"
-
-    distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
-    steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
-    weight: float = option(0.01, "of the distance beside the share of the variance that is lost", minimum=0)
-    reconstruction_steps: int = option(5, "before each step of the distance", minimum=1)
-    activation: str = option("tanh", "tanh to {-1, +1}, or sigmoid to {0, 1}", choices=("tanh", "sigmoid"))
-    target: str = option("balanced", "of idr: exact, or drawn for each batch", choices=("balanced", "bernoulli"))
-    n_projections: int = option(1000, "of swd", minimum=1)
-    critic_steps: int = option(1, "of wgan and js, before each step of the distance", minimum=1)
-    critic_clamp: float = option(0.1, "bound of the weights of wgan's critic", above=0)
 
 
 def train_autoencoder(

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,57 +30,20 @@ from fasthash.recipes.igan_losses import (
 )
 from fasthash.recipes.networks import HashingNetwork, decoder, load_module, save_module
 from fasthash.recipes.protocols import PROTOCOLS
+from fasthash.recipes.settings import IGANSettings
 from fasthash.recipes.training import (
     Loaded,
-    RecipeSettings,
     Row,
     RunFolder,
     Training,
     choose_device,
     load_parts,
-    option,
     seed_epoch,
 )
 
 DOMAINS = ("source", "target")
 _BETAS = (0.5, 0.999)
 _FORMAT = "fasthash igan 1"
-
-
-@dataclass(frozen=True)
-class IGANSettings(RecipeSettings):
-    """What decides the result of `train_igan`; the command's options are these.
-
-    The paper gives neither the weights but L_c's and L_a's, nor v, epsilon, T and the learning rates.
-    """
-
-    recipe: ClassVar[str] = "train_igan"
-
-    source: str = option("mnist", "labelled domain: name or path of a data set, see fasthash.data")
-    target: str = option("usps", "unlabelled domain, of the same classes")
-    bits: int = option(64, "length of the codes", minimum=1)
-    protocol: str = option("domains-v1", "who trains, asks and is searched, in each domain", choices=PROTOCOLS)
-    epochs: int = option(12, "passes over the smaller domain, those from the source alone included", minimum=1)
-    batch_size: int = option(100, "items of each domain a step", minimum=1)
-    image_size: int = option(16, "what images are brought to", minimum=4)
-    source_epochs: int = option(6, "passes from the source alone, before the others", minimum=0)
-    stages: int = option(1, "of the rest; at each, generators and discriminators begin anew", minimum=1)
-    ramp_epochs: int = option(5, "in which what rests on pseudo-labels comes in", minimum=1)
-    classification: float = option(1.0, "weight of L_c", minimum=0)
-    adversarial: float = option(0.1, "weight of L_a", minimum=0)
-    alpha: float = option(0.1, "weight of L_h, supervised hashing", minimum=0)
-    beta: float = option(0.01, "weight of L_s, semantic centroid alignment", minimum=0)
-    chi: float = option(0.1, "weight of L_1, reconstruction", minimum=0)
-    v: float = option(0.01, "weight of quantisation within L_h", minimum=0)
-    epsilon: float = option(0.1, "weight of the pseudo-labels within L_c", minimum=0)
-    threshold: float = option(0.9, "T, the probability above which a class is a pseudo-label", minimum=0, below=1)
-    quantization: str = option("original", "the paper's, or the Wasserstein distance", choices=("original", "hswd"))
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        super().__post_init__()
-        if not any((self.classification, self.adversarial, self.alpha, self.beta, self.chi)):
-            raise ValueError(f"{self.recipe}: expected a loss of weight above 0, got none")
 
 
 @dataclass(frozen=True)

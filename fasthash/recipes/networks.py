@@ -16,9 +16,8 @@ from torch.nn import functional
 
 from fasthash.errors import MAX_BITS, MissingDependencyError, check_choice, check_integer
 from fasthash.files import replacing
+from fasthash.recipes.settings import ARCHITECTURES, AUGMENTATIONS
 
-ARCHITECTURES = ("linear", "mlp", "encoder", "cnn", "lenet", "strided", "alexnet", "vgg11", "vgg16")
-AUGMENTATIONS = ("none", "crop", "flip-crop")
 PRETRAINED = ("alexnet", "vgg11", "vgg16")
 ENCODER_WIDTHS = (500, 500, 100)
 LENET_WIDTHS = (16, 32)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,26 +11,12 @@ from torch.nn import functional
 
 from fasthash.data import Dataset
 from fasthash.recipes.protocols import Split
-from fasthash.recipes.training import option
+from fasthash.recipes.settings import SGHSettings
 from fasthash.recipes.unsupervised import (
     UnsupervisedRun,
-    UnsupervisedSettings,
     UnsupervisedTraining,
     train_unsupervised,
 )
-
-
-@dataclass(frozen=True)
-class SGHSettings(UnsupervisedSettings):
-    """What decides the result of `train_sgh`; the command's options are these."""
-
-    recipe: ClassVar[str] = "train_sgh"
-
-    epochs: int = option(40, "passes over the training items", minimum=1)
-    batch_size: int = option(500, "items a step", minimum=1)
-    learning_rate: float = option(1e-2, "of Adam", above=0)
-    code_weight: float = option(1e-3, "of the code's description length", minimum=0)
-    weight_decay: float = option(1e-3, "half of it multiplies the squares of both matrices", minimum=0)
 
 
 def train_sgh(

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch.nn import functional
 
 from fasthash.data import Dataset
 from fasthash.recipes.protocols import Split
-from fasthash.recipes.training import option
+from fasthash.recipes.settings import SSDHSettings
 from fasthash.recipes.unsupervised import (
     UnsupervisedRun,
-    UnsupervisedSettings,
     UnsupervisedTraining,
     train_unsupervised,
 )
 
 BIN_WIDTH = 0.01  # of the histogram of distances
 _SAMPLED = 2000  # items whose pairs make the histogram
-
-
-@dataclass(frozen=True)
-class SSDHSettings(UnsupervisedSettings):
-    """What decides the result of `train_ssdh`; the command's options are these."""
-
-    recipe: ClassVar[str] = "train_ssdh"
-
-    deviations: float = option(2.0, "from the mode of the distances to where a pair is certain", above=0)
 
 
 def train_ssdh(

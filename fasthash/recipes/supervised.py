@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,66 +23,22 @@ from fasthash.errors import check_choice
 from fasthash.evaluate import mean_average_precision
 from fasthash.hashers import H2Q, ITQ
 from fasthash.hashers.affine import AffineHasher
-from fasthash.losses.base import QUANTIZATIONS
+from fasthash.losses.names import METHODS
 from fasthash.ops.packing import pack_bits
 from fasthash.recipes.evaluation import evaluate_codes, network_outputs
-from fasthash.recipes.networks import ARCHITECTURES, AUGMENTATIONS, LARGE_IMAGE, PRETRAINED, HashingNetwork
+from fasthash.recipes.networks import LARGE_IMAGE, PRETRAINED, HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Split
+from fasthash.recipes.settings import ROTATIONS, SupervisedSettings
 from fasthash.recipes.training import (
     Loaded,
-    RecipeSettings,
     Row,
     RunFolder,
     Training,
     choose_device,
     joined_ranks,
     load_parts,
-    option,
     seed_epoch,
 )
-
-METHODS: dict[str, type[losses.HashingLoss]] = {
-    loss.__name__.lower(): loss
-    for loss in (
-        losses.ADSH,
-        losses.CEL,
-        losses.CSQ,
-        losses.DBDH,
-        losses.DCH,
-        losses.DHN,
-        losses.DPSH,
-        losses.DSDH,
-        losses.GreedyHash,
-        losses.HashNet,
-        losses.HyP2,
-        losses.WGLHH,
-    )
-}
-ROTATIONS = ("none", "itq", "h2q")
-
-
-@dataclass(frozen=True)
-class SupervisedSettings(RecipeSettings):
-    """What decides the result of `train_supervised`; the command's options are these."""
-
-    recipe: ClassVar[str] = "train_supervised"
-
-    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
-    learning_rate: float = option(1e-3, "of the last layer and the loss's parameters", above=0)
-    method: str = option("csq", "loss", choices=METHODS)
-    quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
-    quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]")
-    loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
-    network: str = option("cnn", "architecture", choices=ARCHITECTURES)
-    pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
-    augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
-    optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
-    backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that", minimum=0)
-    schedule: str = option("cosine", "learning rate down to 0, or constant", choices=("cosine", "constant"))
-    weight_decay: float = option(1e-5, "L2 penalty", minimum=0)
-    validate_every: int = option(5, "epochs between validations", minimum=1)
-    rotation: str = option("none", "of the trained outputs before the signs", choices=ROTATIONS)
-    precision: str = option("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
 
 
 @dataclass(frozen=True)
@@ -116,7 +72,7 @@ def build_loss(method: str, n_bits: int, n_classes: int, labels: torch.Tensor, *
     Raises:
         ValueError: if the constructor has no such argument, or refuses a value.
     """
-    loss = METHODS[check_choice("build_loss", "method", method, METHODS)]
+    loss: type[losses.HashingLoss] = getattr(losses, METHODS[check_choice("build_loss", "method", method, METHODS)])
     taken = inspect.signature(loss).parameters
     unknown = sorted(arguments.keys() - taken.keys())
     if unknown:

@@ -1,18 +1,16 @@
-"""What the recipes share: settings, devices and ranks, batches that only the seed and the epoch decide, the folder."""
+"""What the recipes share: devices and ranks, batches that only the seed and the epoch decide, the folder."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import dataclasses
 import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,16 +20,16 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fasthash.data import Dataset, ImageFiles, load_dataset
-from fasthash.errors import check_choice, check_integer, check_number
 from fasthash.files import replacing
-from fasthash.recipes.protocols import PROTOCOLS, Split, split
+from fasthash.recipes.protocols import Split, split
+from fasthash.recipes.settings import RecipeSettings
 
 Items = NDArray[Any] | ImageFiles
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 Row = dict[str, float]
 EVALUATION_BATCH = 512
 _T = TypeVar("_T")
-_S = TypeVar("_S", bound="RecipeSettings")
+_S = TypeVar("_S", bound=RecipeSettings)
 
 
 def choose_device(name: str) -> torch.device:
@@ -62,49 +60,6 @@ def joined_ranks(device: torch.device) -> Iterator[tuple[int, int]]:
 def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
     """Seed torch for one epoch, so that a training that is resumed goes on as if it had not stopped."""
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1))
-
-
-def option(default: Any, help: str, choices: Iterable[str] | None = None, **bounds: float) -> Any:
-    """Return a field of a recipe's settings.
-
-    Args:
-        default: its type is the value's.
-        help: what the command line says about it.
-        choices: what the value is one of.
-        bounds: "minimum" or "above", of a number.
-    """
-    metadata: dict[str, Any] = {"help": help, "bounds": bounds}
-    if choices is not None:
-        metadata["choices"] = tuple(choices)
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class RecipeSettings:
-    """What decides the result of a training, in every recipe; a command's options are these."""
-
-    recipe: ClassVar[str]  # the function that trains, for errors
-
-    bits: int = option(32, "length of the codes", minimum=1)
-    protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
-    split_seed: int = option(0, "of the split", minimum=0)
-    epochs: int = option(60, "passes over the training items", minimum=1)
-    batch_size: int = option(128, "items a step, on each GPU", minimum=1)
-    learning_rate: float = option(1e-3, "step size of the optimizer", above=0)
-    seed: int = option(0, "of weights, order and whatever is drawn", minimum=0)
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        for field in dataclasses.fields(self):
-            value, bounds = getattr(self, field.name), field.metadata.get("bounds")
-            if "choices" in field.metadata:
-                check_choice(self.recipe, field.name, value, field.metadata["choices"])
-            elif bounds and isinstance(field.default, int):
-                check_integer(self.recipe, field.name, value, **bounds)
-            elif bounds:
-                check_number(self.recipe, field.name, value, **bounds)
 
 
 def load_parts(

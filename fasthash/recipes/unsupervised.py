@@ -16,27 +16,15 @@ from fasthash.data import Dataset, ImageFiles
 from fasthash.recipes.evaluation import evaluate_codes, network_outputs
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Split
+from fasthash.recipes.settings import UnsupervisedSettings
 from fasthash.recipes.training import (
-    RecipeSettings,
     Row,
     RunFolder,
     Training,
     choose_device,
     load_parts,
-    option,
     seed_epoch,
 )
-
-
-@dataclass(frozen=True)
-class UnsupervisedSettings(RecipeSettings):
-    """The settings that every recipe without labels has."""
-
-    dataset: str = option("mnist", "name or path of a data set, see fasthash.data")
-    protocol: str = option("unsupervised-v1", "who trains, asks and is searched", choices=PROTOCOLS)
-    epochs: int = option(20, "passes over the training items", minimum=1)
-    batch_size: int = option(128, "items a step", minimum=1)
-    learning_rate: float = option(1e-4, "of Adam", above=0)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+from . import _core as _core
+from . import data, evaluate, hashers, index, layers, losses, recipes
+from ._core import __version__
+from .index import FlatIndex, MultiIndex, load_index
+from .ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
+from .ops.householder import householder_apply, householder_product
+from .ops.packing import pack_bits, pack_projections, unpack_bits
+from .ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
+
+__all__ = [
+    "FlatIndex",
+    "Hits",
+    "MultiIndex",
+    "RadiusHits",
+    "__version__",
+    "data",
+    "evaluate",
+    "hamming_distance",
+    "hamming_radius",
+    "hamming_topk",
+    "hashers",
+    "householder_apply",
+    "householder_product",
+    "hswd",
+    "index",
+    "layers",
+    "load_index",
+    "losses",
+    "pack_bits",
+    "pack_projections",
+    "recipes",
+    "sliced_wasserstein",
+    "unpack_bits",
+    "wasserstein_1d",
+]

@@ -1,0 +1,77 @@
+"""What the commands share: options from settings, files, and errors told without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import click
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def options_of(settings: type) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command an option for each field of a settings class."""
+    hints = get_type_hints(settings)
+
+    def decorate(command: _F) -> _F:
+        for field in reversed(dataclasses.fields(settings)):
+            command = click.option(f"--{field.name.replace('_', '-')}", field.name, **_declaration(field, hints))(
+                command
+            )
+        return command
+
+    return decorate
+
+
+def _declaration(field: dataclasses.Field[Any], hints: dict[str, Any]) -> dict[str, Any]:
+    shared = {"help": field.metadata["help"]}
+    if field.default is dataclasses.MISSING:  # a mapping from names to numbers
+        return {**shared, "multiple": True, "metavar": "NAME=NUMBER", "callback": _named_numbers}
+    shared["default"] = field.default
+    shared["show_default"] = field.default is not None
+    if "choices" in field.metadata:
+        return {**shared, "type": click.Choice(field.metadata["choices"])}
+    if hints[field.name] is bool:
+        return {**shared, "is_flag": True}
+    kinds = [kind for kind in get_args(hints[field.name]) or (hints[field.name],) if kind is not type(None)]
+    return {**shared, "type": kinds[0]}
+
+
+def _named_numbers(context: click.Context, parameter: click.Parameter, values: Iterable[str]) -> dict[str, float]:
+    named = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            named[name] = float(number) if "." in number or "e" in number else int(number)
+        except ValueError:
+            raise click.BadParameter(f"expected NAME=NUMBER, got {value!r}") from None
+    return named
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn what a user can hit into a message without a traceback."""
+    try:
+        yield
+    except (TypeError, ValueError, OSError, ImportError, FloatingPointError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"expected a file in a folder that exists, got {path}")
+    return path
+
+
+def given(name: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command the path of a file to read."""
+    return click.argument(name, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def written(name: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command the path of a file to write or replace."""
+    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=_in_a_folder)

@@ -1,0 +1,185 @@
+"""From embeddings to codes, indexes, hits and metrics, each in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fasthash.cli.arguments import given, told_plainly, written
+from fasthash.evaluate.names import TIES
+from fasthash.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fasthash.hashers import Hasher
+    from fasthash.recipes.networks import HashingNetwork
+
+HASHERS = {"lsh": "LSH", "spectral": "SpectralHashing", "itq": "ITQ", "h2q": "H2Q"}
+INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
+ROWS_ENCODED_AT_ONCE = 1 << 16
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Return the array of a .npy file, mapped from it."""
+    import numpy as np
+
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError(f"expected an array written by numpy.save at {path}, got another kind of file")
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def read_model(path: Path) -> Hasher | HashingNetwork:
+    """Return the hasher or the trained network of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    from fasthash.hashers import Hasher
+    from fasthash.recipes.networks import HashingNetwork
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            is_hasher = "n_features_in" in (file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"expected a hasher's or a network's safetensors file at {path}: {error}") from None
+    return Hasher.load(path) if is_hasher else HashingNetwork.load(path)
+
+
+@click.command("fit")
+@click.argument("method", type=click.Choice(list(HASHERS)))
+@given("embeddings")
+@written("hasher")
+@click.option("--bits", type=int, default=64, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def fit_hasher(method: str, embeddings: Path, hasher: Path, bits: int, seed: int) -> None:
+    """Fit METHOD to EMBEDDINGS, floats [n, d] in a .npy file, and write it to HASHER, a .safetensors file."""
+    from fasthash import hashers
+
+    seeded = {} if method == "spectral" else {"seed": seed}
+    with told_plainly():
+        getattr(hashers, HASHERS[method])(bits, **seeded).fit(read_array(embeddings)).save(hasher)
+    click.echo(f"written: {hasher}")
+
+
+@click.command()
+@given("model")
+@given("items")
+@written("codes")
+def encode(model: Path, items: Path, codes: Path) -> None:
+    """Encode ITEMS, a .npy file, to CODES, a .npy file of packed codes, by MODEL: what `fit` or `train` wrote.
+
+    ITEMS are the embeddings [n, d] of a hasher, or the images [n, h, w] or [n, h, w, 3] or features [n, d] of a
+    network. They may be larger than memory.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    with told_plainly():
+        loaded, x = read_model(model), read_array(items)
+        with replacing(codes) as file:
+            out = np.lib.format.open_memmap(file, "w+", np.uint8, (len(x), (loaded.n_bits + 7) // 8))
+            for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
+                part = np.array(x[start : start + ROWS_ENCODED_AT_ONCE])
+                out[start : start + len(part)] = _encoded(loaded, part)
+            out.flush()
+    click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits")
+
+
+def _encoded(model: Hasher | HashingNetwork, items: NDArray[Any]) -> NDArray[np.uint8]:
+    import numpy as np
+    import torch
+
+    from fasthash.hashers import Hasher
+    from fasthash.ops.packing import pack_bits
+
+    if isinstance(model, Hasher):
+        return np.asarray(model.encode(items))
+    if items.shape[1:] != model.item_shape:
+        raise ValueError(f"expected items of shape {list(model.item_shape)}, got {list(items.shape[1:])}")
+    with torch.inference_mode():
+        outputs = torch.cat([model(batch).float() for batch in torch.split(torch.from_numpy(items), 1000)])
+    return np.asarray(pack_bits(outputs))
+
+
+@click.command("index")
+@given("codes")
+@written("index")
+@click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
+@click.option("--bits", type=int, help="Length of the codes.  [default: all bits of their bytes]")
+@click.option("--ids", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="int64 [n], a .npy file.")
+def build_index(codes: Path, index: Path, kind: str, bits: int | None, ids: Path | None) -> None:
+    """Write an INDEX of CODES, packed codes in a .npy file."""
+    import numpy as np
+
+    from fasthash import index as indexes
+
+    with told_plainly():
+        c = read_array(codes)
+        if c.ndim != 2:
+            raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
+        built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
+        built.add(c, None if ids is None else np.array(read_array(ids)))
+        built.save(index)
+    click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
+
+
+@click.command()
+@given("index")
+@given("queries")
+@written("hits")
+@click.option("-k", type=int, default=10, show_default=True, help="How many of the nearest codes.")
+@click.option("--radius", type=int, help="Instead, all codes within this distance.")
+@click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
+def search(index: Path, queries: Path, hits: Path, k: int, radius: int | None, threads: int | None) -> None:
+    """Search INDEX for QUERIES, packed codes in a .npy file; write HITS, a .npz file.
+
+    HITS has `distances` and `ids` [q, k]; with --radius they are in a row, those of query i from `offsets[i]` to
+    `offsets[i + 1]`.
+    """
+    import numpy as np
+
+    from fasthash.index import load_index
+
+    with told_plainly():
+        q, loaded = read_array(queries), load_index(index)
+        found = (
+            loaded.search(q, k, threads=threads) if radius is None else loaded.radius_search(q, radius, threads=threads)
+        )
+        with replacing(hits) as path, path.open("wb") as file:
+            np.savez(file, **found._asdict())
+    click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
+
+
+@click.command()
+@given("query_codes")
+@given("query_labels")
+@given("codes")
+@given("labels")
+@click.option("--at", type=int, help="Of the mean average precision: how many of the nearest items count.")
+@click.option(
+    "--ties", type=click.Choice([ties for ties in TIES if ties != "cosine"]), default=TIES[0], show_default=True
+)
+def evaluate(query_codes: Path, query_labels: Path, codes: Path, labels: Path, at: int | None, ties: str) -> None:
+    """Say how well the nearest CODES have the LABELS of the queries; all are .npy files.
+
+    Codes are packed, labels integers [n], or 0 and 1 [n, c] where items have several.
+    """
+    import numpy as np
+
+    from fasthash.evaluate import mean_average_precision, precision_at, precision_within
+
+    with told_plainly():
+        query, wanted, c, known = (np.array(read_array(path)) for path in (query_codes, query_labels, codes, labels))
+        results = {
+            "mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)
+        }
+        for k in (100, 1000):
+            if k <= len(c):
+                results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
+        results["precision_within_2"] = precision_within(2, query, wanted, c, known)
+    for name, value in results.items():
+        click.echo(f"{name:<20} {value:.4f}")

@@ -1,0 +1,15 @@
+from .affine import AffineHasher
+from .base import Hasher
+from .h2q import H2Q
+from .itq import ITQ
+from .lsh import LSH
+from .spectral import SpectralHashing
+
+__all__ = [
+    "H2Q",
+    "ITQ",
+    "LSH",
+    "AffineHasher",
+    "Hasher",
+    "SpectralHashing",
+]

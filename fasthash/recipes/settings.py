@@ -1,0 +1,170 @@
+"""What decides the result of each recipe, and the command's options; known without importing torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fasthash.errors import check_choice, check_integer, check_number
+from fasthash.losses.names import METHODS, QUANTIZATIONS
+from fasthash.recipes.protocols import PROTOCOLS
+
+ARCHITECTURES = ("linear", "mlp", "encoder", "cnn", "lenet", "strided", "alexnet", "vgg11", "vgg16")
+AUGMENTATIONS = ("none", "crop", "flip-crop")
+ROTATIONS = ("none", "itq", "h2q")
+DISTANCES = ("idr", "ot", "swd", "wgan", "js", "none")
+
+
+def option(default: Any, help: str, choices: Iterable[str] | None = None, **bounds: float) -> Any:
+    """Return a field of a recipe's settings.
+
+    Args:
+        default: its type is the value's.
+        help: what the command line says about it.
+        choices: what the value is one of.
+        bounds: "minimum" or "above", of a number.
+    """
+    metadata: dict[str, Any] = {"help": help, "bounds": bounds}
+    if choices is not None:
+        metadata["choices"] = tuple(choices)
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """What decides the result of a training, in every recipe; a command's options are these."""
+
+    recipe: ClassVar[str]  # the function that trains, for errors
+
+    bits: int = option(32, "length of the codes", minimum=1)
+    protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
+    split_seed: int = option(0, "of the split", minimum=0)
+    epochs: int = option(60, "passes over the training items", minimum=1)
+    batch_size: int = option(128, "items a step, on each GPU", minimum=1)
+    learning_rate: float = option(1e-3, "step size of the optimizer", above=0)
+    seed: int = option(0, "of weights, order and whatever is drawn", minimum=0)
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        for field in dataclasses.fields(self):
+            value, bounds = getattr(self, field.name), field.metadata.get("bounds")
+            if "choices" in field.metadata:
+                check_choice(self.recipe, field.name, value, field.metadata["choices"])
+            elif bounds and isinstance(field.default, int):
+                check_integer(self.recipe, field.name, value, **bounds)
+            elif bounds:
+                check_number(self.recipe, field.name, value, **bounds)
+
+
+@dataclass(frozen=True)
+class SupervisedSettings(RecipeSettings):
+    """What decides the result of `train_supervised`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_supervised"
+
+    dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
+    learning_rate: float = option(1e-3, "of the last layer and the loss's parameters", above=0)
+    method: str = option("csq", "loss", choices=METHODS)
+    quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
+    quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]")
+    loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
+    network: str = option("cnn", "architecture", choices=ARCHITECTURES)
+    pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
+    augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
+    optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
+    backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that", minimum=0)
+    schedule: str = option("cosine", "learning rate down to 0, or constant", choices=("cosine", "constant"))
+    weight_decay: float = option(1e-5, "L2 penalty", minimum=0)
+    validate_every: int = option(5, "epochs between validations", minimum=1)
+    rotation: str = option("none", "of the trained outputs before the signs", choices=ROTATIONS)
+    precision: str = option("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
+
+
+@dataclass(frozen=True)
+class UnsupervisedSettings(RecipeSettings):
+    """The settings that every recipe without labels has."""
+
+    dataset: str = option("mnist", "name or path of a data set, see fasthash.data")
+    protocol: str = option("unsupervised-v1", "who trains, asks and is searched", choices=PROTOCOLS)
+    epochs: int = option(20, "passes over the training items", minimum=1)
+    batch_size: int = option(128, "items a step", minimum=1)
+    learning_rate: float = option(1e-4, "of Adam", above=0)
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(UnsupervisedSettings):
+    """What decides the result of `train_autoencoder`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_autoencoder"
+
+    distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
+    steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
+    weight: float = option(0.01, "of the distance beside the share of the variance that is lost", minimum=0)
+    reconstruction_steps: int = option(5, "before each step of the distance", minimum=1)
+    activation: str = option("tanh", "tanh to {-1, +1}, or sigmoid to {0, 1}", choices=("tanh", "sigmoid"))
+    target: str = option("balanced", "of idr: exact, or drawn for each batch", choices=("balanced", "bernoulli"))
+    n_projections: int = option(1000, "of swd", minimum=1)
+    critic_steps: int = option(1, "of wgan and js, before each step of the distance", minimum=1)
+    critic_clamp: float = option(0.1, "bound of the weights of wgan's critic", above=0)
+
+
+@dataclass(frozen=True)
+class SGHSettings(UnsupervisedSettings):
+    """What decides the result of `train_sgh`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_sgh"
+
+    epochs: int = option(40, "passes over the training items", minimum=1)
+    batch_size: int = option(500, "items a step", minimum=1)
+    learning_rate: float = option(1e-2, "of Adam", above=0)
+    code_weight: float = option(1e-3, "of the code's description length", minimum=0)
+    weight_decay: float = option(1e-3, "half of it multiplies the squares of both matrices", minimum=0)
+
+
+@dataclass(frozen=True)
+class SSDHSettings(UnsupervisedSettings):
+    """What decides the result of `train_ssdh`; the command's options are these."""
+
+    recipe: ClassVar[str] = "train_ssdh"
+
+    deviations: float = option(2.0, "from the mode of the distances to where a pair is certain", above=0)
+
+
+@dataclass(frozen=True)
+class IGANSettings(RecipeSettings):
+    """What decides the result of `train_igan`; the command's options are these.
+
+    The paper gives neither the weights but L_c's and L_a's, nor v, epsilon, T and the learning rates.
+    """
+
+    recipe: ClassVar[str] = "train_igan"
+
+    source: str = option("mnist", "labelled domain: name or path of a data set, see fasthash.data")
+    target: str = option("usps", "unlabelled domain, of the same classes")
+    bits: int = option(64, "length of the codes", minimum=1)
+    protocol: str = option("domains-v1", "who trains, asks and is searched, in each domain", choices=PROTOCOLS)
+    epochs: int = option(12, "passes over the smaller domain, those from the source alone included", minimum=1)
+    batch_size: int = option(100, "items of each domain a step", minimum=1)
+    image_size: int = option(16, "what images are brought to", minimum=4)
+    source_epochs: int = option(6, "passes from the source alone, before the others", minimum=0)
+    stages: int = option(1, "of the rest; at each, generators and discriminators begin anew", minimum=1)
+    ramp_epochs: int = option(5, "in which what rests on pseudo-labels comes in", minimum=1)
+    classification: float = option(1.0, "weight of L_c", minimum=0)
+    adversarial: float = option(0.1, "weight of L_a", minimum=0)
+    alpha: float = option(0.1, "weight of L_h, supervised hashing", minimum=0)
+    beta: float = option(0.01, "weight of L_s, semantic centroid alignment", minimum=0)
+    chi: float = option(0.1, "weight of L_1, reconstruction", minimum=0)
+    v: float = option(0.01, "weight of quantisation within L_h", minimum=0)
+    epsilon: float = option(0.1, "weight of the pseudo-labels within L_c", minimum=0)
+    threshold: float = option(0.9, "T, the probability above which a class is a pseudo-label", minimum=0, below=1)
+    quantization: str = option("original", "the paper's, or the Wasserstein distance", choices=("original", "hswd"))
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        if not any((self.classification, self.adversarial, self.alpha, self.beta, self.chi)):
+            raise ValueError(f"{self.recipe}: expected a loss of weight above 0, got none")
