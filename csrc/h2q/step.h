@@ -20,18 +20,6 @@ void for_each_register(int64_t n, const F& f) {
     if (i < n) f(i, static_cast<int>(n - i));
 }
 
-Values load(const float* from, int width) {
-    if (width == kWidth) return load(from);
-    Values values = {};
-    for (int lane = 0; lane < width; ++lane) values[lane] = from[lane];
-    return values;
-}
-
-void store(float* to, Values values, int width) {
-    if (width == kWidth) return store(to, values);
-    for (int lane = 0; lane < width; ++lane) to[lane] = values[lane];
-}
-
 double sum_of(Values values) {
     double sum = 0;
     for (int lane = 0; lane < kWidth; ++lane) sum += static_cast<double>(values[lane]);

@@ -116,7 +116,7 @@ private:
         lower = FASTHASH_SHUFFLE(typename Register<T>::Integers, above, below, (kLane & kSize ? kLanes + kLane : kLane + kSize)...);
     }
 
-    // What a tile is made from and where it goes. Only whole registers are read and written.
+    // What a tile is made from and where it goes.
     struct Tile {
         const T* a;
         int64_t a_row, a_column;
@@ -127,36 +127,22 @@ private:
         int64_t start_row;
         T* c;
         int64_t c_row;
+        int last_lanes;  // that exist of its last vectors
     };
 
     // Tiles of nearly equal height: a low one would not keep the multipliers busy.
     template <int kVectors>
     static void blocks(const Product<T>& p, int64_t first, int width, const T* b, int64_t b_row) {
-        const int64_t n_blocks = (p.rows + kMaxRows - 1) / kMaxRows;
-        int64_t row = 0;
-        for (int64_t block = 0; block < n_blocks; ++block) {
-            const int64_t height = (p.rows - row) / (n_blocks - block);
-            const T* const start = p.start ? p.start + row * p.start_row + first : nullptr;
-            T* const c = p.c + row * p.c_row + first;
-            Tile tile = {p.a + row * p.a_row, p.a_row, p.a_column, b, b_row, p.depth, p.alpha, start, p.start_row, c, p.c_row};
-            if (width % kLanes == 0) {
-                tiles<kVectors, kMaxRows>(static_cast<int>(height), tile);
-            } else {
-                alignas(64) T edge[kMaxRows * kPanel];
-                if (start) copy(height, width, start, p.start_row, edge, kPanel);
-                tile.start = start ? edge : nullptr;
-                tile.c = edge;
-                tile.start_row = tile.c_row = kPanel;
-                tiles<kVectors, kMaxRows>(static_cast<int>(height), tile);
-                copy(height, width, edge, kPanel, c, p.c_row);
-            }
-            row += height;
-        }
-    }
-
-    static void copy(int64_t rows, int columns, const T* from, int64_t from_row, T* to, int64_t to_row) {
-        for (int64_t i = 0; i < rows; ++i) {
-            for (int j = 0; j < columns; ++j) to[i * to_row + j] = from[i * from_row + j];
+        Tile tile = {p.a, p.a_row, p.a_column, b, b_row, p.depth, p.alpha, p.start ? p.start + first : nullptr, p.start_row,
+                     p.c + first, p.c_row, width - (kVectors - 1) * kLanes};
+        int64_t rows = p.rows;
+        for (int64_t n_blocks = (p.rows + kMaxRows - 1) / kMaxRows; n_blocks > 0; --n_blocks) {
+            const int64_t height = rows / n_blocks;
+            tiles<kVectors, kMaxRows>(static_cast<int>(height), tile);
+            rows -= height;
+            tile.a += height * tile.a_row;
+            tile.c += height * tile.c_row;
+            if (tile.start) tile.start += height * tile.start_row;
         }
     }
 
@@ -168,8 +154,9 @@ private:
         }
     }
 
+    // Not inlined, or tiles would share what registers a loop around them all leaves.
     template <int kVectors, int kRows>
-    static void multiply_tile(const Tile& tile) {
+    __attribute__((noinline)) static void multiply_tile(const Tile& tile) {
         constexpr int kBases = (kRows + 2) / 3;  // an address reaches three rows, so that all of them fit in registers
         const int64_t a_row = tile.a_row, a_column = tile.a_column, b_row = tile.b_row;
         const T* b = tile.b;
@@ -189,12 +176,23 @@ private:
 #pragma GCC unroll 16
             for (int i = 0; i < kBases; ++i) bases[i] += a_column;
         }
+        tile.last_lanes == kLanes ? write<false>(tile, sums) : write<true>(tile, sums);
+    }
+
+    template <bool kPartial, int kRows, int kVectors>
+    static void write(const Tile& tile, const Values (&sums)[kRows][kVectors]) {
 #pragma GCC unroll 16
         for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 2
             for (int v = 0; v < kVectors; ++v) {
-                const Values sum = sums[i][v] * tile.alpha;
-                store(tile.c + i * tile.c_row + v * kLanes, tile.start ? load(tile.start + i * tile.start_row + v * kLanes) + sum : sum);
+                const bool partial = kPartial && v == kVectors - 1;
+                Values sum = sums[i][v] * tile.alpha;
+                if (tile.start) {
+                    const T* const start = tile.start + i * tile.start_row + v * kLanes;
+                    sum += partial ? load(start, tile.last_lanes) : load(start);
+                }
+                T* const c = tile.c + i * tile.c_row + v * kLanes;
+                partial ? store(c, sum, tile.last_lanes) : store(c, sum);
             }
         }
     }
