@@ -3,13 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench lint format sanitize clean
+.PHONY: demo test test-quick bench lint format sanitize clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
 
+TEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
 test: .venv/test.installed  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(TEST) --durations=30
+
+test-quick: .venv/test.installed  ## every module's tests, without those that take long
+	$(TEST) -m 'not slow'
 
 bench: .venv/test.installed  ## every benchmark; tables and plots in benchmarks/results
 	mkdir -p out

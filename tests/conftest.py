@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: the workers fill the processors
+
 import torch
 
 if not torch.cuda.is_available():
@@ -11,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from sklearn.datasets import load_digits
+
+from fasthash.ops.hamming import KERNELS
 
 settings.register_profile("fasthash", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("fasthash")
@@ -38,9 +43,19 @@ def digits():
 
 
 def runnable(kernels):
-    """Parameters for every kernel of a room, those that this machine cannot run marked as skipped."""
+    """Parameters for every kernel of a room.
+
+    Those that this machine cannot run are marked as skipped, and as slow those that are interpreted or compiled first.
+    """
     return [
-        pytest.param(kernel, id=name, marks=pytest.mark.skipif(bool(kernel.missing()), reason=str(kernel.missing())))
+        pytest.param(
+            kernel,
+            id=name,
+            marks=[
+                pytest.mark.skipif(bool(kernel.missing()), reason=str(kernel.missing())),
+                *([pytest.mark.slow] if kernel.package in ("triton", "numba") else []),
+            ],
+        )
         for name, kernel in kernels.items()
     ]
 
@@ -53,10 +68,10 @@ def on_kernel_device(kernel, *tensors):
 
 def small_hamming_blocks(monkeypatch, ratio=4, **product):
     """Let the Hamming kernels take blocks that Triton's interpreter gets through, and several of them a search."""
+    if not os.environ.get("TRITON_INTERPRET") or KERNELS["triton"].missing():
+        return
     from fasthash.ops.hamming import kernel_triton, kernel_triton_count
 
-    if not os.environ.get("TRITON_INTERPRET"):
-        return
     monkeypatch.setattr(kernel_triton_count, "BLOCK", 128)
     monkeypatch.setattr(kernel_triton_count, "BLOCKS_PER_CHUNK", 2)
     block = {"BLOCK": 128, "num_warps": 4}

@@ -71,6 +71,7 @@ def moved(before, module):
     return any(not torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 @pytest.mark.parametrize("distance", ["idr", "ot", "swd"])
 def test_steps_of_each_distance_bring_outputs_to_bits(images, distance, activation):
@@ -91,6 +92,7 @@ def test_steps_of_each_distance_bring_outputs_to_bits(images, distance, activati
     assert distance_to_bits() < 0.8 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", ["wgan", "js"])
 def test_a_critic_finds_a_distance_and_the_encoder_lessens_it(images, distance):
     learner = training(images, dataclasses.replace(SHORT, distance=distance, weight=1.0))
@@ -203,6 +205,7 @@ def test_inputs_are_from_minus_1_to_1_and_keep_the_ratios_of_distances(images, f
     torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios), rtol=1e-4, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_autoencoders_learn(images, distance):
     settings = dataclasses.replace(SHORT, distance=distance, batch_size=32, epochs=12, n_projections=50)
@@ -212,6 +215,7 @@ def test_autoencoders_learn(images, distance):
     assert ("distance" in run.history[-1]) == (distance != "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "settings"), [RECIPES["sgh"], RECIPES["ssdh"]], ids=["sgh", "ssdh"])
 def test_other_recipes_learn(images, train, settings):
     run = train(dataclasses.replace(settings, epochs=12), dataset=images, device="cpu")
@@ -219,6 +223,7 @@ def test_other_recipes_learn(images, train, settings):
     assert run.results["mAP"] > 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(images, tmp_path, monkeypatch, recipe):
     train, settings = RECIPES[recipe]
@@ -246,6 +251,7 @@ def without_seconds(run):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in [run.results, *run.history]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(images, recipe):
     train, settings = RECIPES[recipe]
@@ -255,6 +261,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(images, rec
     assert without_seconds(train(dataclasses.replace(settings, seed=1), dataset=images, device="cpu")) != first
 
 
+@pytest.mark.slow
 def test_the_encoder_is_restored_from_its_file(images, tmp_path):
     run = train_autoencoder(SHORT, dataset=images, out=tmp_path / "run", device="cpu")
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -266,6 +273,7 @@ def test_the_encoder_is_restored_from_its_file(images, tmp_path):
         assert torch.equal(fh.pack_bits(encoder(items)), fh.pack_bits(run.encoder(items)))
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_kept_and_labels_change_nothing_but_the_results(images, tmp_path):
     parts = split(images, "digits-v1")
     shuffled = np.random.default_rng(0).permutation(images.labels)
@@ -417,6 +425,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(images):
         train_sgh(SGHSettings(**IN_SHORT, batch_size=10, learning_rate=1e30), dataset=images, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["autoencoder", "--distance", "ot", "--steps", "sum"], ["sgh"], ["ssdh"]])
 def test_the_commands_train_and_resume(tmp_path, command):
     options = ["--dataset", "digits", "--protocol", "digits-v1", "--epochs", "2", "--bits", "8", "--batch-size", "100"]
@@ -438,6 +447,7 @@ def test_a_distance_that_does_not_exist_is_refused_by_the_command(tmp_path):
     assert "'mmd' is not one of 'idr', 'ot', 'swd', 'wgan', 'js', 'none'" in result.output
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_paper_on_digits(tmp_path):
     """The one-minute version of `python -m benchmarks.unsupervised mnist fashion_mnist cifar10`."""
     pytest.importorskip("matplotlib")

@@ -32,6 +32,7 @@ def test_info_says_which_kernels_are_absent(monkeypatch):
     assert f"no cpu-{fh._core.built_isas()[-1]}: this processor has no" in run("info").output
 
 
+@pytest.mark.slow
 def test_demo_writes_a_table_and_pictures(tmp_path):
     result = run("demo", "--out", str(tmp_path / "a" / "b"), "--bits", "16", "--bits", "32")
     assert result.exit_code == 0, result.output

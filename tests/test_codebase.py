@@ -169,6 +169,7 @@ def compiled_kernels():
     return json.loads(subprocess.check_output([sys.executable, script, "80", "90"], env=environment, text=True))
 
 
+@pytest.mark.slow
 def test_triton_kernels_compile_without_spills(compiled_kernels):
     assert {kernel["arch"] for kernel in compiled_kernels} == {80, 90}
     assert all(kernel["spill_bytes"] == 0 for kernel in compiled_kernels)
@@ -181,6 +182,7 @@ def test_triton_kernels_compile_without_spills(compiled_kernels):
     assert {kernel["kernel"] for kernel in compiled_kernels} == in_source
 
 
+@pytest.mark.slow
 def test_popcounts_are_single_instructions(compiled_kernels):
     for kernel in compiled_kernels:
         word = kernel["types"].get("queries_ptr")
@@ -188,6 +190,7 @@ def test_popcounts_are_single_instructions(compiled_kernels):
             assert ("popc.b64" if word == "*i64" else "popc.b32") in kernel["ptx"]
 
 
+@pytest.mark.slow
 def test_hamming_filters_use_the_units_they_are_meant_for(compiled_kernels):
     """A popcount for every 32 bits compared and no more; otherwise int8 products on the matrix units."""
     for kernel in compiled_kernels:

@@ -68,6 +68,7 @@ def small_retrieval(draw):
     )
 
 
+@pytest.mark.slow
 @given(small_retrieval())
 def test_ties_against_all_orders(retrieval):
     n = len(retrieval[2])
@@ -135,6 +136,7 @@ def test_ties_broken_by_cosine(rng):
         assert ours == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_bits", [8, 64, 72, 1024])
 @pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
 def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):

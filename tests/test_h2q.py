@@ -265,6 +265,7 @@ def test_few_rows_and_rows_of_zeros():
         assert torch.isfinite(H2Q(4, epochs=2, center=False).fit(rows).projection_).all()
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_training():
     x = clustered(1000, 64)
     hasher = H2Q(64, epochs=10**6)

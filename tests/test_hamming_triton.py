@@ -77,6 +77,7 @@ def assert_as_reference(queries, codes, k, mask=None, search=kernel_triton.hammi
         assert torch.equal(found.cpu(), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("mask", ["none", "sparse", "range"])
 def test_filters_agree_with_the_reference(filtered_by, data, mask):
@@ -85,6 +86,7 @@ def test_filters_agree_with_the_reference(filtered_by, data, mask):
     assert_as_reference(queries, codes, 3, masks(420)[mask])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 6, 12, 24, 100, 512])
 def test_filters_take_every_width(filtered_by, width):
     assert_as_reference(random_codes(3, width, seed=1), random_codes(203, width), 2)
@@ -100,6 +102,7 @@ def test_queries_are_searched_in_groups(filtered_by, monkeypatch):
     assert_as_reference(random_codes(9, 8, seed=1), random_codes(130, 8), 1)
 
 
+@pytest.mark.slow
 @interpreted
 def test_filters_see_few_codes_where_codes_are_random(filtered_by, monkeypatch):
     """Samples lower the limit: the lists of the last pass, of all codes, are short, and nothing is searched again."""
@@ -123,6 +126,7 @@ def spy(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 @interpreted
 def test_lists_that_overflow_cost_only_time(filtered_by, monkeypatch):
     """Samples see none of the near codes; those that the lists hold are the farthest of these, and then the nearest."""
@@ -136,6 +140,7 @@ def test_lists_that_overflow_cost_only_time(filtered_by, monkeypatch):
     assert calls == ["_filter", "_filter"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 6])
 @pytest.mark.parametrize("chunk", [8, 64, 1000])
 def test_chunks_are_searched_as_one(monkeypatch, width, chunk):

@@ -22,6 +22,7 @@ def quantisation_error(projections):
     return ((np.abs(z) - 1) ** 2).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hasher", HASHERS)
 def test_estimator_contract(hasher, digits, rng):
     x = digits[0]

@@ -126,6 +126,7 @@ def large_case(n, l, k, transpose):
     return inputs, expected(*inputs, transpose)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", runnable(COMPILED))
 @pytest.mark.parametrize("shape", [(700, 130, 300), (40, 300, 300), (9000, 70, 80)], ids=str)
 def test_more_rows_than_a_task_and_more_columns_than_a_panel(kernel, shape):
@@ -170,6 +171,7 @@ def test_orthogonal_to_1e_5_in_512_dimensions(kernel, kind):
     assert (u @ u.T - torch.eye(512)).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
 @pytest.mark.parametrize("kind", ["parallel within 1e-1", "1e-2", "1e-4", "equal"])
 def test_nearly_parallel_vectors(kernel, kind):
@@ -202,6 +204,7 @@ def test_a_subnormal_vector_has_a_direction(kernel, dtype, length):
     assert_close((y,), expected(x, scaled, x, False)[:1], dtype)
 
 
+@pytest.mark.slow
 def test_2048_dimensions():
     v = normal(2048, 2048)
     u = fh.householder_product(v)
@@ -261,6 +264,7 @@ def test_half_precisions(kernel, dtype):
     assert fh.householder_product(v, kernel=kernel).dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 2, 4), (4, 4, 4), (1, 1, 3), (0, 2, 2)], ids=str)
 @pytest.mark.parametrize("kernel", [None, "reference", "torch", "numba"])
 def test_gradients_of_the_public_functions(shape, kernel):

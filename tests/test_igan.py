@@ -256,6 +256,7 @@ def test_steps_of_one_side_leave_the_other_as_it_is(images):
     assert moved_by(learner, lambda: learner._step(0, items, labels, others)) == {"encoder", "classifier", "generators"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_weight_of_0_removes_its_loss(images, name):
     without = dataclasses.replace(SHORT, **{WEIGHTS[name]: 0.0})
@@ -279,6 +280,7 @@ def test_the_first_epochs_learn_from_the_source_alone(images):
     assert learner._step(0, items, labels, torch.zeros_like(others))["L_c"].item() < expected
 
 
+@pytest.mark.slow
 def test_stages_begin_with_new_generators_and_the_encoder_that_was(images):
     learner = training(images, dataclasses.replace(SHORT, epochs=7, source_epochs=1, stages=2, ramp_epochs=4))
     learner._step = lambda number, *batch: {}
@@ -342,6 +344,7 @@ def test_a_domain_without_parts_is_split_at_random(images):
     assert np.array_equal(split(published, "domains-v1", 3).query, split(published, "published-v1", 3).query)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 15, 16, 28, 32])
 def test_generators_mirror_the_encoders_sizes(size):
     for shape in ((size, size), (size, size + 3, 3)):
@@ -353,6 +356,7 @@ def test_generators_mirror_the_encoders_sizes(size):
     assert decoder((size,), 12)(torch.zeros(2, 12)).shape == (2, size)
 
 
+@pytest.mark.slow
 def test_adaptation_beats_the_source_alone_on_features(features, tmp_path):
     adapted = train(features, ON_FEATURES, out=tmp_path / "run")
     alone = {weight: 0.0 for weight in ("adversarial", "alpha", "beta", "chi", "epsilon")}
@@ -382,6 +386,7 @@ def test_adaptation_beats_the_source_alone_on_features(features, tmp_path):
     assert accuracy == pytest.approx(adapted.results["accuracy"])
 
 
+@pytest.mark.slow
 def test_hswd_takes_the_place_of_the_quantisation_term(features):
     settings = dataclasses.replace(ON_FEATURES, v=1.0, epochs=14)
     original, exchanged = (train(features, dataclasses.replace(settings, quantization=q)) for q in ("original", "hswd"))
@@ -399,6 +404,7 @@ def whole(images):
     return train(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [4, 13, 26])  # from the source alone, in the first stage and in the second
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(images, whole, tmp_path, monkeypatch, steps):
     run_step, made = igan._Training._step, []
@@ -419,6 +425,7 @@ def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(images, whol
     assert without_seconds(resumed) == without_seconds(whole)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(features):
     settings = dataclasses.replace(ON_FEATURES, epochs=10)
     first, again = (without_seconds(train(features, settings)) for _ in range(2))
@@ -426,6 +433,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(features):
     assert without_seconds(train(features, dataclasses.replace(settings, seed=1))) != first
 
 
+@pytest.mark.slow
 def test_the_targets_labels_change_nothing_but_the_results(features):
     source, target = features
     settings = dataclasses.replace(ON_FEATURES, epochs=10)
@@ -502,6 +510,7 @@ def feature_files(features, tmp_path):
     return paths
 
 
+@pytest.mark.slow
 def test_the_command_trains_from_feature_files_and_resumes(feature_files, tmp_path):
     options = ["--epochs", "6", "--source-epochs", "2", "--bits", "16", "--batch-size", "50", "--device", "cpu"]
     command = ["train", "igan", "--features", *feature_files, *options, "--out", str(tmp_path / "run")]
@@ -520,6 +529,7 @@ def test_the_command_trains_from_feature_files_and_resumes(feature_files, tmp_pa
     assert "expected --features or --source, got both" in both.output
 
 
+@pytest.mark.slow
 def test_the_table_of_the_losses(images, tmp_path):
     """The small version of `python -m benchmarks.domain_adaptation`."""
     pytest.importorskip("matplotlib")

@@ -244,6 +244,7 @@ def test_searches_from_several_threads(rng):
             assert_same(found[:2], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_interrupt_stops_a_search_and_a_build(threads):
     """Every query meets every code; either would take many seconds."""

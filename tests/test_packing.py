@@ -256,6 +256,7 @@ def test_the_code_of_a_row_depends_on_nothing_else(kernel, monkeypatch):
         assert torch.equal(codes, pack(x, projection, offset))
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_a_long_product():
     """It would take minutes at the baseline level."""
     x, projection, _ = projected_sample((1, 4096, 64), torch.float32)

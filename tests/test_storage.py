@@ -228,6 +228,7 @@ def test_the_file_and_then_its_folder_are_forced_to_the_disk(path, monkeypatch):
     assert steps == ["fsync", "replace", "fsync"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("moment", ["line", "random"])
 def test_a_killed_save_leaves_the_old_index_or_the_new_one(path, moment):
@@ -273,6 +274,7 @@ def places(value, place=()):
         yield from places(value[key], (*place, key))
 
 
+@pytest.mark.slow
 def test_a_header_that_lies_is_refused_before_memory_is_taken(tmp_path):
     values = [None, -1, 2**31, 2**40, 2**63, 2**70, 10**400, 1.5, float("nan"), True, "x", "|O", "<f2", [], {}]
     values += [[2**40, 4], [2**32, 2**32], [0, 2**62], [0, 10**30], [1] * 40, [[1], 4], [-50, -4], [2**61]]

@@ -195,6 +195,7 @@ def test_networks_of_torchvision_see_crops_of_three_colours(torchvision_models):
     assert not torch.equal(network.train().prepare(image), middle)
 
 
+@pytest.mark.slow
 def test_image_files_are_brought_to_one_size(torchvision_models, tmp_path):
     image_module = pytest.importorskip("PIL.Image")
     paths = []
@@ -268,6 +269,7 @@ def test_every_loss_has_a_name():
     assert {getattr(fh.losses, name) for name in METHODS.values()} == methods - {fh.losses.HashingLoss}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns(images, method):
     run = train(images, dataclasses.replace(SHORT, method=method, epochs=12))
@@ -277,6 +279,7 @@ def test_every_method_learns(images, method):
     assert 0 < run.results["bit_entropy"] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantization", ["none", "original", "swd", "hswd"])
 def test_methods_learn_from_items_of_several_labels(many_labels, quantization, monkeypatch):
     monkeypatch.setitem(PROTOCOLS, "test-v1", at_random(200, 50, 50, map_at=40))
@@ -294,6 +297,7 @@ def test_hswd_brings_outputs_closer_to_bits(images):
     assert runs["hswd"].results["quantization_angle"] < runs["none"].results["quantization_angle"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["csq", "dsdh", "greedyhash", "hashnet"])
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(images, tmp_path, monkeypatch, method):
     settings = dataclasses.replace(SHORT, method=method, network="cnn", augmentation="crop", rotation="h2q")
@@ -344,6 +348,7 @@ def test_the_folder_of_a_training_holds_what_is_needed_later(images, tmp_path):
         assert torch.equal(rotation.encode(network(items)), run.rotation.encode(run.network(items)))
 
 
+@pytest.mark.slow
 def test_the_epoch_that_did_best_on_the_validation_items_is_kept(images):
     run = train(images)
     values = {row["epoch"]: row["validation_mAP"] for row in run.history if "validation_mAP" in row}
@@ -412,6 +417,7 @@ def test_loss_arguments_reach_the_loss():
     assert loss.quantization == "hswd"
 
 
+@pytest.mark.slow
 def test_bfloat16_trains(images):
     assert train(images, dataclasses.replace(SHORT, precision="bfloat16", network="cnn")).results["mAP"] > 0.4
 
@@ -463,6 +469,7 @@ train_supervised(settings, device="cpu", out=out)
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_on_their_common_batch(tmp_path):
     """CSQ and HSWD are of the global batch whatever its parts are; pairwise losses see the pairs of each part."""
     script = tmp_path / "train.py"
@@ -496,6 +503,7 @@ def test_the_command_trains_and_resumes(tmp_path):
     assert "expected NAME=NUMBER, got 'alpha=x'" in bad.output
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_papers_on_digits(tmp_path):
     """The one-minute version of `python -m benchmarks.supervised cifar10`."""
     options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", "16", "--seeds", "1"]

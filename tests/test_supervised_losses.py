@@ -227,6 +227,7 @@ def test_hashnet_continues():
     assert other.beta == loss.beta
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_classes", "n_bits"),
     [(10, 16), (32, 16), (100, 64), (10, 12), (21, 48), (40_000, 32), (50_000, 16), (4, 2), (8, 3)],

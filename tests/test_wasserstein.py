@@ -101,6 +101,7 @@ def test_any_strides(kernel):
         assert_close(result, by_sorting(view, n_low, split, -1.0, 1.0, 2.0), torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
 )
@@ -139,6 +140,7 @@ def assert_agrees_with_sorting(x, p=2.0, split=0.5):
     assert_close(result, by_sorting(x, n_low, split, -0.3, 1.0, p), x.dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "values"),
     [(torch.float32, values) for values in VALUES]
@@ -150,6 +152,7 @@ def test_long_columns_on_a_gpu(long_columns, values, dtype):
     assert_agrees_with_sorting(VALUES[values](noise.to(dtype)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", ["normal", "rounded, many ties"])
 @pytest.mark.parametrize(
     ("deviations", "tile"), [(0, 32), (9, 32), (9, 128)], ids=["missed", "too much between", "all between"]
@@ -175,6 +178,7 @@ def test_long_columns_in_order_of_rows(long_columns):
         assert_agrees_with_sorting(view)
 
 
+@pytest.mark.slow
 def test_the_brackets_of_columns_of_real_length(monkeypatch):
     """In columns in any order they hold the median, and little else; nothing of kernels' sizes is changed."""
     pytest.importorskip("triton")
@@ -220,6 +224,7 @@ def test_long_columns_of_any_strides(long_columns):
         assert_agrees_with_sorting(view, split=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [torch.nan, -torch.nan, torch.inf, -torch.inf], ids=str)
 def test_a_nan_or_an_infinity_in_a_long_column(long_columns, value):
     x = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
@@ -584,6 +589,7 @@ def test_pot_says_the_same():
         torch.testing.assert_close(fh.wasserstein_1d(x, bits, p, root=True), other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_together_have_the_loss_of_the_whole_batch(world, tmp_path):
     generator = torch.Generator().manual_seed(0)

@@ -41,9 +41,7 @@ int64_t pack_projections(const Projections<T>& projections, uint8_t* codes, Mult
             const int64_t rows = std::min(kBlockRows, last_row - row);
             multiply({rows, bits, d, p.x + row * p.x_row, p.x_row, p.x_column, p.hyperplanes + first_bit, n_bits, 1, T{1},
                       start.data() + first_bit, 0, values, bits});
-            bool nan = false;
-            for (int64_t i = 0; i < rows; ++i) nan |= kernel.pack(values + i * bits, element, bits, codes + (row + i) * n_bytes + first_bit / 8);
-            if (nan) {
+            if (kernel.pack(values, element, rows, bits, codes + row * n_bytes + first_bit / 8, n_bytes)) {
                 const int64_t place = std::find_if(values, values + rows * bits, [](T value) { return value != value; }) - values;
                 const int64_t found = (row + place / bits) * n_bits + first_bit + place % bits;
                 for (int64_t known = first_nan; found < known && !first_nan.compare_exchange_weak(known, found);) {}
