@@ -1,10 +1,12 @@
-"""Compiles Triton kernels to cubins without a GPU; run as a program, without the interpreter.
+"""Compiles a room's Triton kernels to cubins without a GPU: `compile_kernels.py ROOM CAPABILITY...`, not interpreted.
 
-Prints a JSON list of what `measured` returns for each of `cases`, by compute capability; `specialized` only compile.
+Prints a JSON list of what `measured` returns: for each of the room's cases at the last compute capability, and for the
+most demanding ones at the others.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -17,8 +19,10 @@ from pathlib import Path
 
 import torch
 import triton
+from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.compiler.compiler import make_backend
 
 from fasthash.hashers import h2q_triton as h2q
 from fasthash.ops.hamming import kernel_triton as hamming
@@ -77,9 +81,7 @@ def hamming_cases():
             yield hamming.hamming_select_kernel, types | dict.fromkeys(words, word), constants, block["num_warps"]
 
 
-def cases():
-    """Yield (kernel, types of its run-time arguments, constants, warps or all options)."""
-    yield from hamming_cases()
+def packing_cases():
     for word, infinity in (("*i16", 0x7F80), ("*i32", 0x7F800000), ("*i64", 0x7FF0000000000000), ("*u8", None)):
         types = {"x_ptr": word, "codes_ptr": "*u8", "nan_ptr": "*i32", "n": "i32", "n_bits": "i32"}
         strides = {"row_stride": "i32", "column_stride": "i32"}
@@ -91,9 +93,14 @@ def cases():
     for x, element in (("*fp32", "*fp32"), ("*fp64", "*fp64"), ("*bf16", "*fp32"), ("*fp16", "*fp32")):
         types = {"x_ptr": x, "projection_ptr": element, "offset_ptr": element, "codes_ptr": "*u8", "place_ptr": "*i64"}
         yield packing.pack_projections_kernel, types | scalars, constants, 4
+
+
+def wasserstein_cases():
+    """Half precisions, which are computed in float32, take each law and each tile once, not each with each."""
     for element, dtype in (
         ("*fp32", torch.float32), ("*fp64", torch.float64), ("*bf16", torch.bfloat16), ("*fp16", torch.float16),
     ):  # fmt: skip
+        half = dtype.itemsize == 2
         pointers = dict.fromkeys(("x_ptr", "gradient_ptr", "upstream_ptr", "between_ptr", "listed_ptr"), element)
         pointers |= dict.fromkeys(("n_low_ptr", "parting_ptr", "bracket_ptr"), "*i64")
         pointers |= {"counts_ptr": "*i32", "costs_ptr": "*fp64" if element == "*fp64" else "*fp32"}
@@ -102,28 +109,37 @@ def cases():
         types = pointers | scalars | law | {"cost_ptr": "*fp64"}
         bits = {"BITS": wasserstein.KEY_BITS[dtype], "HALVES": dtype == torch.float32}
         most = wasserstein.MAX_ELEMENTS[dtype]
-        for n, m, p in ((128, 64, 2), (128, 64, -1), (100, 3000, 2), (2048, 64, -1), (most, 1, 1), (most, 64, -1)):
+        sizes = [(100, 3000, 2), (128, 64, -1), (most, 64, -1)]
+        if not half:
+            sizes += [(128, 64, 2), (2048, 64, -1), (most, 1, 1)]
+        for n, m, p in sizes:
             options = wasserstein.registers(n, m, dtype)
             held = {name: options[name] for name in ("ROW_BITS", "COLUMNS")}
             whole = {"cost_ptr": element} if held["COLUMNS"] > 1 else {}
             constants = bits | held | {"P": p, "column_stride": 1}
             yield wasserstein.two_point_kernel, types | whole, constants, options["num_warps"]
-        for p in (1, 2, -1):
+        collect, search = long_columns.blocks(dtype)
+        tiles = [(1, "i32"), (wasserstein.COLUMNS, "i32"), (wasserstein.COLUMNS, "i32:16")]
+        powers = (1, 2, -1)
+        for p, (columns, size) in zip(powers, tiles, strict=True) if half else itertools.product(powers[1:], tiles):
             constants = {"P": p, "column_stride": 1}
-            collect, search = long_columns.blocks(dtype)
-            for columns, size in ((1, "i32"), (wasserstein.COLUMNS, "i32"), (wasserstein.COLUMNS, "i32:16")):
-                sized = types | {"m": size, "row_stride": size}
-                tile = {"ROWS": wasserstein.TILE // columns, "COLUMNS": columns}
-                yield wasserstein.two_point_backward_kernel, sized, constants | tile, wasserstein.TILE_WARPS
-                yield long_columns.two_point_collect_kernel, sized, constants | collect, collect["num_warps"]
+            sized = types | {"m": size, "row_stride": size}
+            tile = {"ROWS": wasserstein.TILE // columns, "COLUMNS": columns}
+            yield wasserstein.two_point_backward_kernel, sized, constants | tile, wasserstein.TILE_WARPS
+            yield long_columns.two_point_collect_kernel, sized, constants | collect, collect["num_warps"]
+        for p in powers[2:] if half else powers:
+            constants = {"P": p, "column_stride": 1}
             yield long_columns.two_point_search_kernel, types, bits | constants | search, search["num_warps"]
         sample = {"SAMPLE": long_columns.SAMPLE, "column_stride": 1}
         yield long_columns.two_point_bracket_kernel, types, bits | sample, long_columns.SAMPLE // 256
         sums = {"costs_ptr": "*fp64", "loss_ptr": element, "n": "i32"}
         yield wasserstein.two_point_sum_kernel, sums, {"BLOCK": wasserstein.SUM_BLOCK}, 4
-    for element, k, n, size in itertools.product(
-        ("*fp32", "*fp64"), (32, 64, householder.ONE_LAUNCH), (1, 10**6), ("i32", "i32:16")
-    ):
+
+
+def householder_cases():
+    sizes = [(32, 1, "i32"), (32, 10**6, "i32:16"), (64, 10**6, "i32")]
+    sizes += [(householder.ONE_LAUNCH, 1, "i32:16"), (householder.ONE_LAUNCH, 10**6, "i32")]
+    for element, (k, n, size) in itertools.product(("*fp32", "*fp64"), sizes):
         options = householder.launch(n, k, 8 if element == "*fp64" else 4)
         constants = {name: options.pop(name) for name in ("ROWS", "COLUMNS", "REFLECTIONS")}
         for kernel, what in (
@@ -133,6 +149,8 @@ def cases():
             types = {name: element if name.endswith("_ptr") else size for name in kernel.arg_names}
             yield kernel, types, constants | what, options
 
+
+def h2q_cases():
     types = {name: "*fp32" if name.endswith("_ptr") else "i32" for name in h2q.h2q_kernel.arg_names}
     types |= dict.fromkeys(("best_epoch_ptr", "epoch_ptr", "keys_ptr", "order_ptr"), "*i32")
     types |= dict.fromkeys(("least_ptr", "history_ptr"), "*fp64")
@@ -141,10 +159,20 @@ def cases():
         yield h2q.h2q_kernel, types, constants, h2q.options(columns)
 
 
-def specialized():
+# For each room, (kernel, types of its run-time arguments, constants, warps or all options).
+CASES = {
+    "h2q": h2q_cases,
+    "hamming": hamming_cases,
+    "householder": householder_cases,
+    "packing": packing_cases,
+    "wasserstein": wasserstein_cases,
+}
+
+
+def specialized(cases):
     """Yield every kernel with arguments that Triton makes constants: integers of 1, and None for what is not there."""
     without = {"mask_ptr": {"HAS_MASK": False}, "x_ptr": {"IDENTITY": True}, "n_low_ptr": {"HALVES": True}}
-    of_kernel = {kernel: (kernel, types, constants, options) for kernel, types, constants, options in cases()}
+    of_kernel = {kernel: (kernel, types, constants, options) for kernel, types, constants, options in cases}
     for kernel, types, constants, options in of_kernel.values():
         integers = [
             name for name in kernel.arg_names if name not in constants and types[name].startswith(("i32", "i64"))
@@ -156,25 +184,47 @@ def specialized():
                 yield kernel, types, constants | flag | {pointer: None}, options
 
 
-def compiled(kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int):
-    """Compile for a compute capability; scalars of type "i32:16" are known to be multiples of 16, as pointers are."""
+def source_of(kernel, types: dict[str, str], constants: dict[str, object]):
+    """Return what Triton compiles; scalars of type "i32:16" are known to be multiples of 16, as pointers are."""
     names = kernel.arg_names
-    options = {"num_warps": options} if isinstance(options, int) else options
     aligned = [i for i, name in enumerate(names) if name not in constants and types[name].startswith(("*", "i32:"))]
-    source = ASTSource(
+    return ASTSource(
         fn=kernel,
         signature={name: "constexpr" if name in constants else types[name].removesuffix(":16") for name in names},
         constexprs={(names.index(name),): value for name, value in constants.items() if name in names},
         attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
     )
-    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def all_options(options: int | dict[str, int]):
+    return {"num_warps": options} if isinstance(options, int) else options
+
+
+def understand(kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int):
+    """Bring a kernel to Triton's intermediate language, where constants come out that it does not expect."""
+    target = GPUTarget("cuda", arch, 32)
+    backend = make_backend(target)
+    parsed = backend.parse_options(all_options(options))
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    source = source_of(kernel, types, constants)
+    given = {
+        "target": target,
+        "options": parsed,
+        "codegen_fns": backend.get_codegen_implementation(parsed),
+        "module_map": backend.get_module_map(),
+        "context": context,
+    }
+    source.make_ir(**{name: given[name] for name in inspect.signature(source.make_ir).parameters})
 
 
 def measured(
     kernel, types: dict[str, str], constants: dict[str, object], options: int | dict[str, int], arch: int
 ) -> dict[str, object]:
     """Compile, and tell what came out."""
-    binary = compiled(kernel, types, constants, options, arch)
+    target = GPUTarget("cuda", arch, 32)
+    binary = triton.compile(source_of(kernel, types, constants), target=target, options=all_options(options))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary.asm["cubin"])
         file.flush()
@@ -202,8 +252,22 @@ def measured(
     }
 
 
+def most_demanding(cases, results):
+    """Of each kernel the two cases that took most registers."""
+    order = sorted(range(len(cases)), key=lambda i: -results[i]["registers"])
+    taken = Counter()
+    for i in order:
+        kernel = cases[i][0]
+        taken[kernel] += 1
+        if taken[kernel] <= 2:
+            yield cases[i]
+
+
 if __name__ == "__main__":
-    archs = [int(arch) for arch in sys.argv[1:]]
-    for case in specialized():
-        compiled(*case, archs[-1])
-    json.dump([measured(*case, arch) for case in cases() for arch in archs], sys.stdout)
+    room, *others, newest = sys.argv[1:]
+    cases = list(CASES[room]())
+    for case in specialized(cases):
+        understand(*case, int(newest))
+    results = [measured(*case, int(newest)) for case in cases]
+    results += [measured(*case, int(arch)) for arch in others for case in most_demanding(cases, results)]
+    json.dump(results, sys.stdout)

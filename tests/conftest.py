@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: the workers fill the processors
@@ -58,6 +59,11 @@ def runnable(kernels):
         )
         for name, kernel in kernels.items()
     ]
+
+
+def named(value):
+    """A parameter's name in every process: functions without where they lie."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def on_kernel_device(kernel, *tensors):

@@ -19,10 +19,11 @@ import fasthash as fh
 from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles, load_dataset
 from fasthash.recipes import autoencoder, sgh, ssdh
-from fasthash.recipes.autoencoder import DISTANCES, AutoencoderSettings, train_autoencoder
+from fasthash.recipes.autoencoder import train_autoencoder
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import Split, split
-from fasthash.recipes.sgh import SGHSettings, train_sgh
+from fasthash.recipes.settings import DISTANCES, AutoencoderSettings, SGHSettings
+from fasthash.recipes.sgh import train_sgh
 from fasthash.recipes.ssdh import (
     SSDHSettings,
     cosine_distances,
@@ -451,7 +452,7 @@ def test_a_distance_that_does_not_exist_is_refused_by_the_command(tmp_path):
 def test_the_tables_of_the_paper_on_digits(tmp_path):
     """The one-minute version of `python -m benchmarks.unsupervised mnist fashion_mnist cifar10`."""
     pytest.importorskip("matplotlib")
-    options = ["--protocol", "digits-v1", "--features", "pca16", "--bits", "16", "--splits", "1", "--epochs", "8"]
+    options = ["--protocol", "digits-v1", "--features", "pca16", "--bits", "16", "--splits", "1", "--epochs", "5"]
     options += ["--batch-size", "25", "--learning-rate", "0.001", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "benchmarks.unsupervised", "digits", *options]
     where = {"cwd": Path(__file__).parent.parent, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}

@@ -160,48 +160,55 @@ def test_the_neon_level_agrees_with_counting(tmp_path):
     subprocess.run(["qemu-aarch64", tmp_path / "check"], check=True)
 
 
-@pytest.fixture(scope="module")
-def compiled_kernels():
-    """Every Triton kernel, compiled for two GPUs in a process without the interpreter."""
+TRITON_ROOMS = {
+    "h2q": ["hashers/h2q_triton.py"],
+    **{
+        room: [str(path.relative_to(PACKAGE)) for path in (PACKAGE / "ops" / room).glob("*triton*.py")]
+        for room in ("hamming", "householder", "packing", "wasserstein")
+    },
+}
+
+
+def test_every_triton_kernel_is_in_a_room():
+    files = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*triton*.py")}
+    assert files == {file for room in TRITON_ROOMS.values() for file in room}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", TRITON_ROOMS)
+def test_triton_kernels_compile(room):
+    """For two GPUs, in a process without the interpreter."""
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     script = Path(__file__).with_name("compile_kernels.py")
-    return json.loads(subprocess.check_output([sys.executable, script, "80", "90"], env=environment, text=True))
-
-
-@pytest.mark.slow
-def test_triton_kernels_compile_without_spills(compiled_kernels):
-    assert {kernel["arch"] for kernel in compiled_kernels} == {80, 90}
-    assert all(kernel["spill_bytes"] == 0 for kernel in compiled_kernels)
-    for kernel in compiled_kernels:
+    compiled = json.loads(
+        subprocess.check_output([sys.executable, script, room, "80", "90"], env=environment, text=True)
+    )
+    assert {kernel["arch"] for kernel in compiled} == {80, 90}
+    in_source = set()
+    for file in TRITON_ROOMS[room]:
+        in_source |= set(re.findall(r"@triton\.jit.*\ndef (\w+_kernel)\(", (PACKAGE / file).read_text()))
+    assert {kernel["kernel"] for kernel in compiled} == in_source
+    for kernel in compiled:
+        assert kernel["spill_bytes"] == 0
         assert kernel["registers"] * 32 * kernel["warps"] <= 65536
         assert kernel["shared_bytes"] <= {80: 163, 90: 227}[kernel["arch"]] * 1024
-    in_source = set()
-    for path in PACKAGE.rglob("*triton*.py"):
-        in_source |= set(re.findall(r"@triton\.jit.*\ndef (\w+_kernel)\(", path.read_text()))
-    assert {kernel["kernel"] for kernel in compiled_kernels} == in_source
+        check_instructions(kernel)
 
 
-@pytest.mark.slow
-def test_popcounts_are_single_instructions(compiled_kernels):
-    for kernel in compiled_kernels:
-        word = kernel["types"].get("queries_ptr")
-        if word is not None:
-            assert ("popc.b64" if word == "*i64" else "popc.b32") in kernel["ptx"]
-
-
-@pytest.mark.slow
-def test_hamming_filters_use_the_units_they_are_meant_for(compiled_kernels):
+def check_instructions(kernel):
     """A popcount for every 32 bits compared and no more; otherwise int8 products on the matrix units."""
-    for kernel in compiled_kernels:
-        constants, instructions = kernel["constants"], kernel["instructions"]
-        if kernel["kernel"] == "hamming_scan_kernel":
-            words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
-            popcounts = words * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
-            assert popcounts <= instructions["POPC"] <= popcounts + 2
-        elif kernel["kernel"] == "hamming_product_kernel":
-            assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
-            assert "POPC" not in instructions
+    word = kernel["types"].get("queries_ptr")
+    if word is not None:
+        assert ("popc.b64" if word == "*i64" else "popc.b32") in kernel["ptx"]
+    constants, instructions = kernel["constants"], kernel["instructions"]
+    if kernel["kernel"] == "hamming_scan_kernel":
+        words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
+        popcounts = words * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
+        assert popcounts <= instructions["POPC"] <= popcounts + 2
+    elif kernel["kernel"] == "hamming_product_kernel":
+        assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
+        assert "POPC" not in instructions
 
 
 def test_triton_kernels_are_launched_on_the_gpu_of_their_tensors(monkeypatch):

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 
+from .conftest import named
+
 
 def random_codes(n, width=4, seed=0):
     """Two values a byte: many ties."""
@@ -316,7 +318,7 @@ def test_reranking_finds_more_of_the_true_neighbours(digits):
             "expected k at least 1, got 0",
         ),
     ],
-    ids=str,
+    ids=named,
 )
 def test_bad_reranking(index, arguments, error, message):
     with pytest.raises(error, match=f"{type(index).__name__}.search: {message}"):
@@ -341,7 +343,7 @@ def test_bad_reranking(index, arguments, error, message):
         (lambda i: i.search(random_codes(2), 1, mask=np.ones(49, bool)), ValueError, r"expected mask of shape \[50\]"),
         (lambda i: i.radius_search(random_codes(2), -1), ValueError, "expected radius at least 0, got -1"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_bad_input_changes_nothing(index, call, error, message):
     with pytest.raises(error, match=message):
@@ -360,7 +362,7 @@ def test_bad_input_changes_nothing(index, call, error, message):
         (np.array([5]), ValueError, r"expected ids of shape \[2\] for 2 codes, got \[1\]"),
         (np.array([5, 6], dtype=np.int32), TypeError, "expected ids of dtype int64, got int32"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_bad_ids_change_nothing(make, ids, error, message):
     index = make(32)

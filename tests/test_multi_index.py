@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import fasthash as fh
 from fasthash import _core
 
+from .conftest import named
+
 WIDTHS = [16, 17, 24, 31, 48, 64, 65, 72, 100, 120, 128, 136, 200, 256, 384, 512]
 UNLIMITED = 2**60  # as max_candidates: the tables alone answer
 
@@ -291,7 +293,7 @@ def test_an_interrupt_stops_a_search_and_a_build(threads):
         ),
         (lambda: fh.MultiIndex(64).build(threads=0), ValueError, "MultiIndex.build: expected threads from 1 to 4096"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
