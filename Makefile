@@ -10,30 +10,30 @@ demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pi
 
 TEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
-test: .venv/test.installed  ## the whole test suite
+test: .venv/dev.installed  ## the whole test suite
 	$(TEST) --durations=30
 
-test-quick: .venv/test.installed  ## every module's tests, without those that take long
+test-quick: .venv/dev.installed  ## every module's tests, without those that take long
 	$(TEST) -m 'not slow'
 
-bench: .venv/test.installed  ## every benchmark; tables and plots in benchmarks/results
+bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/results
 	mkdir -p out
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
 	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
 
-lint: .venv/test.installed
+lint: .venv/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: .venv/test.installed
+format: .venv/dev.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # The compiled core with the address and undefined-behaviour sanitizers, in an environment that sees .venv's packages but
 # not its editable install.
 SANITIZE := build/sanitize
-sanitize: .venv/test.installed  ## the tests of the compiled core under sanitizers
+sanitize: .venv/dev.installed  ## the tests of the compiled core under sanitizers
 	$(PYTHON) -m venv --without-pip $(SANITIZE)/venv
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(SANITIZE)/venv/lib/python3*/site-packages)/packages.pth"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(SANITIZE)/venv/bin/python -m pip install --quiet --disable-pip-version-check \

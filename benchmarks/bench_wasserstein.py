@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import ot
 import pytest
 import torch
 
@@ -26,6 +25,7 @@ def authors(x):
 
 def pot(x):
     """POT's sliced distance on the axes as directions."""
+    ot = pytest.importorskip("ot")
     target = torch.ones_like(x)
     target[: len(x) // 2] = -1
     loss = ot.sliced_wasserstein_distance(x, target, projections=torch.eye(x.shape[1])) ** 2

@@ -32,6 +32,7 @@ from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 
+READ = (hamming.hamming_scan_kernel, hamming.hamming_product_kernel)  # whose instructions are counted
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
@@ -231,10 +232,12 @@ def measured(
         usage = subprocess.run(
             [CUOBJDUMP, "--dump-resource-usage", file.name], check=True, capture_output=True, text=True
         ).stdout
-        sass = subprocess.run(
-            [CUOBJDUMP, "--dump-sass", file.name], check=True, capture_output=True, text=True,
-            env={**os.environ, "PATH": f"{CUOBJDUMP.parent}:{os.environ['PATH']}"},  # it calls nvdisasm
-        ).stdout  # fmt: skip
+        sass = ""
+        if kernel in READ:
+            sass = subprocess.run(
+                [CUOBJDUMP, "--dump-sass", file.name], check=True, capture_output=True, text=True,
+                env={**os.environ, "PATH": f"{CUOBJDUMP.parent}:{os.environ['PATH']}"},  # it calls nvdisasm
+            ).stdout  # fmt: skip
     instructions = re.findall(r"/\*[0-9a-f]{4,}\*/ +(?:@!?U?P\w+ )?([A-Z0-9]+)", sass)
     registers = re.search(r"REG:(\d+)", usage)
     stack = re.search(r"STACK:(\d+)", usage)
@@ -253,14 +256,12 @@ def measured(
 
 
 def most_demanding(cases, results):
-    """Of each kernel the two cases that took most registers."""
-    order = sorted(range(len(cases)), key=lambda i: -results[i]["registers"])
-    taken = Counter()
-    for i in order:
-        kernel = cases[i][0]
-        taken[kernel] += 1
-        if taken[kernel] <= 2:
-            yield cases[i]
+    """Of each kernel the case that took most registers."""
+    most = {}
+    for case, result in zip(cases, results, strict=True):
+        if result["registers"] > most.get(case[0], (0,))[0]:
+            most[case[0]] = result["registers"], case
+    return [case for _, case in most.values()]
 
 
 if __name__ == "__main__":

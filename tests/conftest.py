@@ -44,21 +44,19 @@ def digits():
 
 
 def runnable(kernels):
-    """Parameters for every kernel of a room.
+    """Parameters for every kernel of a room, those that this machine cannot run marked as skipped."""
+    return [pytest.param(kernel, id=name, marks=marks(kernel)) for name, kernel in kernels.items()]
 
-    Those that this machine cannot run are marked as skipped, and as slow those that are interpreted or compiled first.
-    """
-    return [
-        pytest.param(
-            kernel,
-            id=name,
-            marks=[
-                pytest.mark.skipif(bool(kernel.missing()), reason=str(kernel.missing())),
-                *([pytest.mark.slow] if kernel.package in ("triton", "numba") else []),
-            ],
-        )
-        for name, kernel in kernels.items()
-    ]
+
+def runnable_names(kernels, *names):
+    """Parameters for the kernels of these names, None for the default one."""
+    return [pytest.param(name, marks=marks(kernels[name]) if name else []) for name in names]
+
+
+def marks(kernel):
+    """Skip what this machine cannot run; slow is what is interpreted, or compiled when it is first called."""
+    skip = pytest.mark.skipif(bool(kernel.missing()), reason=str(kernel.missing()))
+    return [skip, pytest.mark.slow] if kernel.package in ("triton", "numba") else [skip]
 
 
 def named(value):

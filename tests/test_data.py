@@ -11,7 +11,6 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import savemat
 
 from fasthash.data import Dataset, ImageFiles, load_dataset, read_idx
@@ -539,8 +538,9 @@ def test_damaged_svhn(rng, tmp_path):
 
 
 def write_image(path, gray=0, mode="RGB", size=(6, 4)):
+    image = pytest.importorskip("PIL.Image")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, gray if mode in "LP" else (gray,) * len(mode)).save(path)
+    image.new(mode, size, gray if mode in "LP" else (gray,) * len(mode)).save(path)
 
 
 def gray_values(dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import numpy as np
@@ -78,8 +79,10 @@ def assert_as_reference(queries, codes, k, mask=None, search=kernel_triton.hammi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("mask", ["none", "sparse", "range"])
+@pytest.mark.parametrize(
+    ("data", "mask"),
+    [*((data, "none") for data in DATA), *itertools.product(("random", "ties", "hidden"), ("sparse", "range"))],
+)
 def test_filters_agree_with_the_reference(filtered_by, data, mask):
     codes = DATA[data](420)
     queries = torch.cat([codes[[5]], random_codes(2, codes.shape[1], seed=1), torch.zeros_like(codes[:1])])
@@ -89,7 +92,7 @@ def test_filters_agree_with_the_reference(filtered_by, data, mask):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 6, 12, 24, 100, 512])
 def test_filters_take_every_width(filtered_by, width):
-    assert_as_reference(random_codes(3, width, seed=1), random_codes(203, width), 2)
+    assert_as_reference(random_codes(3, width, seed=1), random_codes(203 if width < 100 else 131, width), 2)
 
 
 @pytest.mark.parametrize("k", [60, 130, 150])

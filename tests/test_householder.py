@@ -13,7 +13,7 @@ import fasthash as fh
 from fasthash.ops.householder import KERNELS
 from fasthash.ops.householder.op import kept_rows
 
-from .conftest import on_kernel_device, runnable
+from .conftest import on_kernel_device, runnable, runnable_names
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 SHAPES = [(1, 1, 1), (3, 1, 2), (1, 2, 2), (0, 3, 4), (5, 3, 5), (19, 7, 7), (33, 5, 36), (16, 16, 16), (7, 32, 40),
@@ -251,7 +251,7 @@ def test_the_first_row_is_the_last_reflection_of_a_vector():
     )
 
 
-@pytest.mark.parametrize("kernel", ["reference", "torch", "cpu", "cpu-baseline", "numba"])
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, "reference", "torch", "cpu", "cpu-baseline", "numba"))
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precisions(kernel, dtype):
     x, v, dy = normal(9, 20, dtype=dtype), normal(6, 20, seed=1, dtype=dtype), normal(9, 20, seed=2, dtype=dtype)
@@ -266,7 +266,7 @@ def test_half_precisions(kernel, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 2, 4), (4, 4, 4), (1, 1, 3), (0, 2, 2)], ids=str)
-@pytest.mark.parametrize("kernel", [None, "reference", "torch", "numba"])
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, None, "reference", "torch", "numba"))
 def test_gradients_of_the_public_functions(shape, kernel):
     n, l, k = shape
     x = normal(n, k, dtype=torch.float64).requires_grad_()
@@ -344,7 +344,7 @@ def test_no_gradient_where_none_is_wanted():
         assert torch.equal(fh.householder_apply(x, v), fh.householder_apply(x.detach(), v.detach()))
 
 
-@pytest.mark.parametrize("kernel", ["reference", "torch", "cpu", "numba"])
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, "reference", "torch", "cpu", "numba"))
 def test_autocast_does_not_lower_the_precision(kernel):
     x, v, dy = normal(5, 9), normal(4, 9, seed=1), normal(5, 9, seed=2)
     leaves = x.clone().requires_grad_(), v.clone().requires_grad_()

@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import ot
 import pytest
 import torch
 from hypothesis import given
@@ -65,14 +65,16 @@ def assert_close(result, expected, dtype):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_kernels_agree_with_sorting(kernel, shape, dtype):
-    if kernel.package == "triton" and shape[0] > 100 and os.environ.get("TRITON_INTERPRET"):
-        shape = (shape[0], 3)  # a column takes the interpreter a tenth of a second
+    interpreted = kernel.package == "triton" and bool(os.environ.get("TRITON_INTERPRET"))
+    if interpreted and shape[0] > 100:
+        shape = (shape[0], 3)  # a column takes a tenth of a second
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for make in VALUES.values():
+    for values, make in VALUES.items():
         x = make(noise.to(dtype))
+        powers = (2.0,) if interpreted and values not in ("normal", "at the target") else (2.0, 1.0, 3.0)
         for kind in ("balanced", "bernoulli"):
             n_low, split = law(kind, *shape)
-            for p in (2.0, 1.0, 3.0) if kind == "balanced" else (2.0,):
+            for p in powers if kind == "balanced" else (2.0,):
                 given_x, counts = on_kernel_device(kernel, x, n_low)
                 result = loss_and_gradient(kernel, given_x, counts, split, -1.0, 1.0, p)
                 assert result[0].dtype == result[1].dtype == dtype
@@ -101,20 +103,28 @@ def test_any_strides(kernel):
         assert_close(result, by_sorting(view, n_low, split, -1.0, 1.0, 2.0), torch.float32)
 
 
+@cache
+def several_threads_cases(n):
+    """Inputs, one column of which is left over at every width, and what is expected of every kernel."""
+    x = torch.randn(n, 33, generator=torch.Generator().manual_seed(0))
+    cases = []
+    for ties in (3, 32):
+        x = x.clone()
+        x[:, ties] = x[:, ties].round()
+        for kind in ("balanced", "bernoulli"):
+            n_low, split = law(kind, *x.shape)
+            cases += [(x, n_low, split, p, by_sorting(x, n_low, split, -1.0, 1.0, p)) for p in (2.0, 1.0, 3.0)]
+    return cases
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
 )
 @pytest.mark.parametrize("n", [20_000, 20_001])
 def test_long_columns_on_several_threads(kernel, n):
-    x = torch.randn(n, 33, generator=torch.Generator().manual_seed(0))  # one column is left over at every width
-    for ties in (3, 32):
-        x[:, ties] = x[:, ties].round()
-        for kind in ("balanced", "bernoulli"):
-            n_low, split = law(kind, *x.shape)
-            for p in (2.0, 1.0, 3.0):
-                result = loss_and_gradient(kernel, x, n_low, split, -1.0, 1.0, p)
-                assert_close(result, by_sorting(x, n_low, split, -1.0, 1.0, p), torch.float32)
+    for x, n_low, split, p, expected in several_threads_cases(n):
+        assert_close(loss_and_gradient(kernel, x, n_low, split, -1.0, 1.0, p), expected, torch.float32)
 
 
 @pytest.fixture
@@ -479,10 +489,14 @@ def test_sorted_distance_between_samples_of_other_sizes(kernel, counts, p):
     )
     result = kernel.function("sorted_wasserstein")(*on_kernel_device(kernel, x, y), p, True)
     assert_parts_close(result, expected, torch.float64)
-    for column in range(3):
-        other = ot.wasserstein_1d(x[:, column].numpy(), y[:, column].numpy(), p=p)
-        ours = sorted_cost(x[:, [column]], y[:, [column]], p)
-        np.testing.assert_allclose(ours, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.5])
+def test_pot_says_the_same_of_samples_of_any_size(p):
+    ot = pytest.importorskip("ot")
+    x, y = np.random.default_rng(0).standard_normal(20), np.random.default_rng(1).standard_normal(30)
+    ours = sorted_cost(torch.from_numpy(x)[:, None], torch.from_numpy(y)[:, None], p)
+    np.testing.assert_allclose(ours, ot.wasserstein_1d(x, y, p=p), rtol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
@@ -558,8 +572,6 @@ def test_sliced_distance_is_that_of_projections(monkeypatch):
     torch.testing.assert_close(sliced(x, y), expected)
     torch.testing.assert_close(torch.autograd.grad(sliced(x, y), (x, y)), torch.autograd.grad(expected, (x, y)))
     assert torch.autograd.gradcheck(lambda x, y: sliced(x, y, root=True), (x, y))
-    in_pot = ot.sliced_wasserstein_distance(x.detach(), y.detach(), projections=directions)
-    torch.testing.assert_close(sliced(x, y, root=True).detach(), in_pot)
     assert fh.sliced_wasserstein(x, y, 3) != fh.sliced_wasserstein(x, y, 3)
     half = fh.sliced_wasserstein(x.bfloat16(), y.bfloat16(), 2000)
     assert half.dtype == torch.bfloat16
@@ -581,6 +593,7 @@ def test_sliced_distance_compiles():
 
 def test_pot_says_the_same():
     """On the axes as directions, the sliced distance to balanced bits is hswd."""
+    ot = pytest.importorskip("ot")
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     bits = torch.ones(40, 8, dtype=torch.float64)
     bits[:20] = -1
