@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize clean
+.PHONY: demo test test-quick bench lint format sanitize clang wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -30,28 +30,42 @@ format: .venv/dev.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The compiled core with the address and undefined-behaviour sanitizers, in an environment that sees .venv's packages but
-# not its editable install.
+# $(call beside,FOLDER,SETTINGS): an environment in FOLDER that sees .venv's packages but has a build of its own in the place
+# of the editable install.
+define beside
+	$(PYTHON) -m venv --without-pip $(1)/venv
+	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(1)/venv/lib/python3*/site-packages)/packages.pth"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(1)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(1)/cmake $(2) .
+endef
+WARNINGS := --config-settings=cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON
+
 SANITIZE := build/sanitize
-sanitize: .venv/dev.installed  ## the tests of the compiled core under sanitizers
-	$(PYTHON) -m venv --without-pip $(SANITIZE)/venv
-	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(SANITIZE)/venv/lib/python3*/site-packages)/packages.pth"
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(SANITIZE)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--no-deps --no-build-isolation --ignore-installed --config-settings=cmake.define.FASTHASH_SANITIZE=ON \
-		--config-settings=build-dir=$(SANITIZE)/cmake .
+sanitize: .venv/dev.installed  ## the tests of the compiled core under the address and undefined-behaviour sanitizers
+	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=ON)
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest \
+		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
 		../../tests/test_packing.py ../../tests/test_hamming.py ../../tests/test_wasserstein.py ../../tests/test_index.py \
 		../../tests/test_multi_index.py \
 		../../tests/test_householder.py ../../tests/test_h2q.py ../../tests/test_evaluate.py
+
+CLANG := build/clang
+clang: .venv/dev.installed  ## every module's tests on a core built by Clang
+	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++)
+	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' ../../tests --ignore=../../tests/test_gpu.py
+
+wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt --no-deps --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
 clean:
 	rm -rf .venv build dist out
 
 # An editable install that rebuilds the compiled core on import, so it builds with what is in .venv.
 .venv/%.installed: .venv/built-with.installed pyproject.toml CMakeLists.txt constraints.txt
-	$(INSTALL) --no-build-isolation --config-settings=editable.rebuild=true \
+	$(INSTALL) --no-build-isolation $(WARNINGS) --config-settings=editable.rebuild=true \
 		--config-settings=build-dir=build/editable --editable '.[$*]'
 	touch $@
 

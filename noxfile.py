@@ -13,7 +13,7 @@ import nox
 from packaging.requirements import Requirement
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["bare", "oldest", "newest", "python-3.12", "python-3.13", "clang"]
+nox.options.sessions = ["bare", "oldest", "newest", "python-3.12", "python-3.13"]
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 PINNED = ("--constraint", "constraints.txt")
@@ -73,11 +73,3 @@ def python(session: nox.Session) -> None:
     """Other interpreters, with what the continuous integration is pinned to."""
     install(session, "bench,images,triton", *PINNED)
     test(session)
-
-
-@nox.session(python="3.11")
-def clang(session: nox.Session) -> None:
-    """The core built by Clang, warnings being errors."""
-    session.env |= {"CXX": "clang++", "CXXFLAGS": "-Werror"}
-    install(session, "numba,test", *PINNED)
-    test(session, "-m", "not slow")

@@ -39,6 +39,7 @@ DOWNSTREAM = {
     "demo": {"errors", "ops", "hashers", "index", "evaluate"},
     "cli": {"errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},
     "__main__": {"cli"},
+    "selftest": {"errors", "ops"},
 }
 
 

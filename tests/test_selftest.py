@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fasthash import selftest
+from fasthash.ops import hamming, householder, packing, wasserstein
+from fasthash.ops.registry import Kernel
+
+
+def run(*arguments):
+    result = CliRunner().invoke(selftest.main, arguments)
+    lines = [line.split(maxsplit=2) for line in result.output.splitlines()]
+    return result.exit_code, {(room, kernel): verdict for room, kernel, verdict in lines}
+
+
+def test_every_kernel_is_listed_and_agrees():
+    code, verdicts = run()
+    assert code == 0
+    rooms = {"packing": packing, "hamming": hamming, "wasserstein": wasserstein, "householder": householder}
+    assert set(verdicts) == {(name, kernel) for name, room in rooms.items() for kernel in room.KERNELS}
+    for (room, name), verdict in verdicts.items():
+        kernel = rooms[room].KERNELS[name]
+        if kernel.package is None and not kernel.missing():
+            assert verdict.startswith("agrees")
+        else:
+            assert verdict in (kernel.missing(), "left out without --all")
+
+
+@pytest.mark.slow
+def test_numba_is_checked_on_demand():
+    pytest.importorskip("numba")
+    code, verdicts = run("--all")
+    assert code == 0
+    assert verdicts["hamming", "numba"].startswith("agrees")
+
+
+@pytest.mark.parametrize(
+    ("room", "op", "index"),
+    [("packing", "pack_projections", None), ("hamming", "hamming_topk", 1), ("householder", "householder_apply", 0)],
+)
+def test_a_kernel_that_disagrees_is_named(monkeypatch, room, op, index):
+    broken = selftest.CHECKS[room].kernels["cpu-baseline"]
+    function = Kernel.function
+
+    def tampered(kernel, name):
+        run = function(kernel, name)
+        if kernel is not broken or name != op:
+            return run
+
+        def wrong(*args):
+            results = run(*args)
+            (results if index is None else results[index]).flatten()[:1].add_(1)
+            return results
+
+        return wrong
+
+    monkeypatch.setattr(Kernel, "function", tampered)
+    code, verdicts = run()
+    assert code == 1
+    wrong = [place for place, verdict in verdicts.items() if verdict.startswith("DISAGREES with the reference by")]
+    assert wrong == [(room, "cpu-baseline")]
+
+
+def test_errors_of_every_kind_count():
+    x = torch.tensor([1.0, -2.0])
+    assert selftest.largest_error((x,), (x,)) == 0
+    assert selftest.largest_error((x + 1,), (x,)) == pytest.approx(0.5)
+    assert selftest.largest_error((x[:1],), (x,)) == float("inf")
+    assert selftest.largest_error((x * torch.nan,), (x,)) == float("inf")
