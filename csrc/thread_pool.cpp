@@ -7,8 +7,10 @@
 #include <stdexcept>
 #include <string>
 
-#if defined(__linux__)
+#if !defined(_WIN32)
 #include <pthread.h>
+#endif
+#if defined(__linux__)
 #include <sched.h>
 #endif
 
@@ -60,7 +62,7 @@ public:
         static std::once_flag once;
         std::call_once(once, [] {
             current_ = new Pool;
-#if defined(__linux__)
+#if !defined(_WIN32)
             pthread_atfork(nullptr, nullptr, [] { current_ = new Pool; });  // a fork copies none of the workers
 #endif
         });

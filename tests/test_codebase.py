@@ -152,6 +152,18 @@ def test_level_files_include_nothing_that_could_be_shared(source):
 
 
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")
+@pytest.mark.slow
+def test_the_core_compiles_for_aarch64(tmp_path):
+    """All but the bindings, whose headers are the interpreter's."""
+    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi"]
+    sources = [path for path in sorted((ROOT / "csrc").rglob("*.cpp")) if "bind" not in path.name]
+    sources = [path for path in sources if not re.match(r"kernel_(v2|avx)", path.name)]
+    assert len(sources) > 25
+    command = ["aarch64-linux-gnu-g++", *flags, "-Wno-maybe-uninitialized", "-Werror", "-c", *map(str, sources)]
+    subprocess.run(command, cwd=tmp_path, check=True)
+
+
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")
 def test_the_neon_level_agrees_with_counting(tmp_path):
     sources = [ROOT / "tests" / "check_neon.cpp", ROOT / "csrc" / "hamming" / "kernel_neon.cpp"]
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-static"]
