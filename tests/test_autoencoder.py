@@ -402,6 +402,7 @@ def test_settings_are_checked(settings, changes, message):
 
 @pytest.mark.parametrize("recipe", ["idr", "sgh", "ssdh"])
 def test_what_does_not_fit_is_refused_before_training(images, tmp_path, monkeypatch, recipe):
+    pytest.importorskip("PIL.Image")
     train, settings = RECIPES[recipe]
     with pytest.raises(ValueError, match="expected batch_size of at most the 1000 training items, got 2000"):
         train(dataclasses.replace(settings, batch_size=2000), dataset=images, out=tmp_path / "a")

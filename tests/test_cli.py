@@ -34,6 +34,7 @@ def test_info_says_which_kernels_are_absent(monkeypatch):
 
 @pytest.mark.slow
 def test_demo_writes_a_table_and_pictures(tmp_path):
+    pytest.importorskip("matplotlib")
     result = run("demo", "--out", str(tmp_path / "a" / "b"), "--bits", "16", "--bits", "32")
     assert result.exit_code == 0, result.output
     with (tmp_path / "a" / "b" / "results.csv").open() as file:
@@ -47,6 +48,7 @@ def test_demo_writes_a_table_and_pictures(tmp_path):
 
 
 def test_demo_with_a_width_that_fills_no_byte(tmp_path):
+    pytest.importorskip("matplotlib")
     result = run("demo", "--out", str(tmp_path), "--bits", "13")
     assert result.exit_code == 0, result.output
 
@@ -68,7 +70,8 @@ def test_bad_arguments(arguments, message):
 
 
 def test_demo_without_matplotlib(monkeypatch, tmp_path):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "fasthash.evaluate.plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = run("demo", "--out", str(tmp_path / "new"))
     assert result.exit_code == 1
     assert "pip install 'torch-fasthash[plots]'" in result.output

@@ -277,6 +277,7 @@ def test_bad_k():
 
 
 def test_pictures_can_be_saved(tmp_path, rng):
+    pytest.importorskip("matplotlib")
     from fasthash.evaluate.plots import precision_recall_figure, retrieval_grid
 
     codes, labels = rng.integers(0, 256, (40, 2), dtype=np.uint8), rng.integers(0, 4, 40)
@@ -293,6 +294,7 @@ def test_pictures_can_be_saved(tmp_path, rng):
 
 
 def test_pictures_of_codes_and_training(tmp_path, rng):
+    pytest.importorskip("matplotlib")
     from fasthash.evaluate.plots import code_map, codes_figure, training_figure
 
     codes, labels = rng.integers(0, 256, (60, 2), dtype=np.uint8), rng.integers(0, 3, 60)

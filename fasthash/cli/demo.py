@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import click
+
+from fasthash.cli.arguments import told_plainly
 
 
 @click.command()
@@ -14,13 +15,10 @@ import click
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def demo(out: Path, bits: tuple[int, ...], seed: int) -> None:
     """Hash, search and evaluate 1,797 handwritten digits; write a table and pictures."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException(
-            "the demo draws with matplotlib, which is not installed; pip install 'torch-fasthash[plots]'"
-        )
     from fasthash.demo import COLUMNS, run_demo
 
-    rows = run_demo(out, bits, seed)
+    with told_plainly():
+        rows = run_demo(out, bits, seed)
     click.echo("".join(f"{column:>8}" for column in COLUMNS))
     for row in rows:
         click.echo("".join(f"{row[column]:>8}" for column in COLUMNS))

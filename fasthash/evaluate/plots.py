@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
 
+from fasthash.errors import MissingDependencyError
 from fasthash.evaluate.metrics import PrecisionRecallCurve
 from fasthash.ops.arrays import Array
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise MissingDependencyError("drawing", "matplotlib", "plots") from error
 
 _RIGHT, _WRONG, _QUERY, _BAR = "#2a9d4a", "#d1352b", "#444444", "#1f6fb4"
 
@@ -91,6 +95,8 @@ def code_map(codes: Array, labels: Array, seed: int = 0, title: str = "") -> Fig
         seed: of t-SNE.
         title: of the figure.
     """
+    from sklearn.manifold import TSNE
+
     bits, classes = np.unpackbits(np.asarray(codes), axis=1), np.asarray(labels)
     perplexity = min(30, (len(bits) - 1) / 3)
     points = TSNE(metric="hamming", init="random", perplexity=perplexity, random_state=seed).fit_transform(bits)
