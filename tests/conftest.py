@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: the workers fill the processors
@@ -57,6 +58,13 @@ def marks(kernel):
     """Skip what this machine cannot run; slow is what is interpreted, or compiled when it is first called."""
     skip = pytest.mark.skipif(bool(kernel.missing()), reason=str(kernel.missing()))
     return [skip, pytest.mark.slow] if kernel.package in ("triton", "numba") else [skip]
+
+
+def opcheck(*arguments):
+    """torch.library.opcheck, whose own look at gradients warns in torch 2.14."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
+        torch.library.opcheck(*arguments)
 
 
 def named(value):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -204,11 +205,15 @@ def test_triton_kernels_compile(room):
     for file in TRITON_ROOMS[room]:
         in_source |= set(re.findall(r"@triton\.jit.*\ndef (\w+_kernel)\(", (PACKAGE / file).read_text()))
     assert {kernel["kernel"] for kernel in compiled} == in_source
+    pinned = f"triton=={version('triton')}\n" in (ROOT / "constraints.txt").read_text()
     for kernel in compiled:
-        assert kernel["spill_bytes"] == 0
         assert kernel["registers"] * 32 * kernel["warps"] <= 65536
         assert kernel["shared_bytes"] <= {80: 163, 90: 227}[kernel["arch"]] * 1024
-        check_instructions(kernel)
+        if pinned:  # other compilers allot registers and unroll loops in other ways
+            assert kernel["spill_bytes"] == 0
+            check_instructions(kernel)
+        else:
+            assert kernel["spill_bytes"] <= 128
 
 
 def check_instructions(kernel):

@@ -21,7 +21,7 @@ from fasthash import _core
 from fasthash.ops.arrays import to_tensor
 from fasthash.ops.hamming import KERNELS, NO_DISTANCE, reference
 
-from .conftest import DEVICE, on_kernel_device, runnable, small_hamming_blocks
+from .conftest import DEVICE, on_kernel_device, opcheck, runnable, small_hamming_blocks
 
 WIDTHS = [1, 3, 8, 9, 16, 24, 32, 64, 72, 128]  # bytes
 SIZES = [0, 1, 7, 31, 33, 300]
@@ -308,10 +308,10 @@ def test_unaligned_codes_and_masks():
 def test_ops_are_registered_as_torch_wants_them():
     queries, codes = random_codes(5, 9, seed=1), random_codes(50, 9)
     mask = random_codes(1, 7)[0]
-    torch.library.opcheck(torch.ops.fasthash.hamming_distance, (queries, codes, 0))
+    opcheck(torch.ops.fasthash.hamming_distance, (queries, codes, 0))
     for m in (None, mask):
-        torch.library.opcheck(torch.ops.fasthash.hamming_topk, (queries, codes, 3, m, 0))
-        torch.library.opcheck(torch.ops.fasthash.hamming_radius, (queries, codes, 30, m, 0))
+        opcheck(torch.ops.fasthash.hamming_topk, (queries, codes, 3, m, 0))
+        opcheck(torch.ops.fasthash.hamming_radius, (queries, codes, 30, m, 0))
 
 
 def test_compiles_without_a_graph_break():

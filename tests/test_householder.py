@@ -13,7 +13,7 @@ import fasthash as fh
 from fasthash.ops.householder import KERNELS
 from fasthash.ops.householder.op import kept_rows
 
-from .conftest import on_kernel_device, runnable, runnable_names
+from .conftest import on_kernel_device, opcheck, runnable, runnable_names
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 SHAPES = [(1, 1, 1), (3, 1, 2), (1, 2, 2), (0, 3, 4), (5, 3, 5), (19, 7, 7), (33, 5, 36), (16, 16, 16), (7, 32, 40),
@@ -305,12 +305,12 @@ def test_the_registered_ops():
         x, v, dy = normal(n, k, dtype=dtype), normal(l, k, seed=1, dtype=dtype), normal(n, k, seed=2, dtype=dtype)
         for wanted in (False, True):
             leaves = x.clone().requires_grad_(wanted), v.T.contiguous().T.requires_grad_(wanted)
-            torch.library.opcheck(torch.ops.fasthash.householder_apply, (*leaves, wanted))
-        torch.library.opcheck(torch.ops.fasthash.householder_apply, (None, v, False))
+            opcheck(torch.ops.fasthash.householder_apply, (*leaves, wanted))
+        opcheck(torch.ops.fasthash.householder_apply, (None, v, False))
         _, q, s_inverse = torch.ops.fasthash.householder_apply(x, v, False)
         for with_dx in (False, True):
             arguments = (dy, x, v, q, s_inverse, False, with_dx)
-            torch.library.opcheck(torch.ops.fasthash.householder_backward, arguments)
+            opcheck(torch.ops.fasthash.householder_backward, arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

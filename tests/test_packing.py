@@ -16,7 +16,7 @@ import fasthash as fh
 from fasthash.ops.packing import KERNELS
 from fasthash.ops.packing.op import DTYPES
 
-from .conftest import on_kernel_device, runnable
+from .conftest import on_kernel_device, opcheck, runnable
 
 SHAPES = [(0, 8), (1, 8), (7, 13), (31, 64), (33, 1024), (5, 1), (3, 65), (4, 0), (0, 0)]
 
@@ -99,7 +99,7 @@ def test_arrays_come_back_as_they_were_given(rng):
 def test_op_is_registered_as_torch_wants_it():
     samples = [sample((5, 13), torch.float32), sample((4, 16), torch.float16), sample((0, 3), torch.float64)]
     for x in [*samples, sample((5, 13), torch.float32).requires_grad_()]:
-        torch.library.opcheck(torch.ops.fasthash.pack_bits, (x,))
+        opcheck(torch.ops.fasthash.pack_bits, (x,))
 
 
 def test_compiles_without_a_graph_break():
@@ -287,8 +287,8 @@ def test_projections_of_arrays_of_any_kind(rng):
 def test_projecting_is_registered_as_torch_wants_it():
     for shape, dtype in (((5, 13, 9), torch.float32), ((0, 3, 8), torch.float64), ((4, 6, 3), torch.bfloat16)):
         x, projection, offset = projected_sample(shape, dtype)
-        torch.library.opcheck(torch.ops.fasthash.pack_projections, (x, projection, offset))
-        torch.library.opcheck(torch.ops.fasthash.pack_projections, (x, projection.requires_grad_(), None))
+        opcheck(torch.ops.fasthash.pack_projections, (x, projection, offset))
+        opcheck(torch.ops.fasthash.pack_projections, (x, projection.requires_grad_(), None))
 
 
 def test_projecting_compiles_without_a_graph_break():

@@ -175,6 +175,27 @@ def torchvision_models(monkeypatch):
     return models
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["alexnet", "vgg11", "vgg16"])
+def test_the_real_networks_of_torchvision(architecture):
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    network = HashingNetwork(architecture, (40, 50, 3), 16).eval()
+    items = torch.randint(0, 256, (2, 40, 50, 3), dtype=torch.uint8)
+    prepared = network.prepare(items)
+    whole = models.get_model(architecture, weights=None).eval()
+    missing = whole.load_state_dict(network.backbone.state_dict(), strict=False)
+    last = f"classifier.{len(whole.classifier) - 1}"
+    assert missing.missing_keys == [f"{last}.weight", f"{last}.bias"]
+    assert missing.unexpected_keys == []
+    features = whole.classifier[:-1](whole.avgpool(whole.features(prepared)).flatten(1))
+    u = network(items)
+    assert u.shape == (2, 16)
+    torch.testing.assert_close(u, network.head(features))
+    u.square().sum().backward()
+    assert all(weight.grad is not None for weight in network.parameters())
+
+
 @pytest.mark.parametrize("architecture", ["alexnet", "vgg11", "vgg16"])
 def test_networks_of_torchvision_keep_all_but_their_last_layer(torchvision_models, architecture):
     network = HashingNetwork(architecture, (32, 32, 3), 24, pretrained=True).eval()

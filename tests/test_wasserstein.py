@@ -17,7 +17,7 @@ import fasthash as fh
 from fasthash.ops.wasserstein import KERNELS, op
 from fasthash.ops.wasserstein.reference import sorted_cost, two_point_cost
 
-from .conftest import on_kernel_device, runnable
+from .conftest import on_kernel_device, opcheck, runnable
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # relative
 SHAPES = [(1, 1), (2, 3), (7, 5), (64, 16), (65, 17), (130, 33)]
@@ -358,11 +358,9 @@ def test_the_registered_op():
             n_low, split = law("balanced", *x.shape)
             leaf = x.clone().requires_grad_(wanted)
             for counts in (n_low, None):
-                torch.library.opcheck(
-                    torch.ops.fasthash.two_point_wasserstein, (leaf, counts, split, -1.0, 1.0, 2.0, wanted)
-                )
+                opcheck(torch.ops.fasthash.two_point_wasserstein, (leaf, counts, split, -1.0, 1.0, 2.0, wanted))
         upstream, saved = torch.ones((), dtype=x.dtype), torch.randn(x.shape, dtype=x.dtype)
-        torch.library.opcheck(torch.ops.fasthash.two_point_backward, (upstream, x, saved, split, -1.0, 1.0, 2.0))
+        opcheck(torch.ops.fasthash.two_point_backward, (upstream, x, saved, split, -1.0, 1.0, 2.0))
 
 
 def test_compiles_without_a_graph_break():
@@ -549,7 +547,7 @@ def test_the_registered_sorting_op_and_its_compilation():
     ):
         for wanted in (False, True):
             leaves = [u.to(x.dtype).clone().requires_grad_(wanted) for u in (x, y)]
-            torch.library.opcheck(torch.ops.fasthash.sorted_wasserstein, (*leaves, 2.0, wanted))
+            opcheck(torch.ops.fasthash.sorted_wasserstein, (*leaves, 2.0, wanted))
     torch.compiler.reset()
     x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
     loss = torch.compile(lambda x, y: fh.wasserstein_1d(x * 2, y), backend="aot_eager", fullgraph=True)(x, y)
