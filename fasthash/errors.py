@@ -17,8 +17,9 @@ MAX_BITS = 4096
 class MissingDependencyError(ImportError):
     """An optional package is needed for what was asked."""
 
-    def __init__(self, purpose: str, package: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed; pip install 'torch-fasthash[{extra}]'")
+    def __init__(self, purpose: str, package: str, extra: str, reason: str | None = None) -> None:
+        reason = reason or f"{package} is not installed"
+        super().__init__(f"{purpose} needs {package}, but {reason}; pip install 'torch-fasthash[{extra}]'")
 
 
 def check_integer(where: str, name: str, value: SupportsIndex, minimum: int, maximum: int | None = None) -> int:

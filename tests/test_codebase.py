@@ -19,7 +19,7 @@ import torch
 
 import fasthash
 from fasthash import _core
-from fasthash.ops import packing
+from fasthash.ops import packing, registry
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fasthash"
@@ -107,6 +107,10 @@ def test_a_checkout_that_is_not_built_says_so(tmp_path):
             f"ImportError: fasthash: expected the compiled core in {tmp_path / 'fasthash'}, got a checkout that is not "
             "built; build first: make test, then use .venv/bin/python; or use an installed fasthash from another folder"
         )
+
+
+def test_the_oldest_triton_is_the_declared_one():
+    assert f'"triton>={registry._OLDEST["triton"]}; ' in (ROOT / "pyproject.toml").read_text()
 
 
 def test_version_is_the_changelogs():

@@ -574,7 +574,7 @@ def test_image_files_need_pillow(tmp_path, monkeypatch):
     imported = builtins.__import__
     write_image(tmp_path / "cat" / "0.png")
     monkeypatch.setattr(builtins, "__import__", without_pillow)
-    with pytest.raises(MissingDependencyError, match="Pillow, which is not installed; pip install .*images"):
+    with pytest.raises(MissingDependencyError, match="Pillow, but Pillow is not installed; pip install .*images"):
         load_dataset(tmp_path)
 
 

@@ -463,14 +463,24 @@ def test_a_kernel_this_processor_lacks_is_refused(monkeypatch):
         fh.hamming_topk(CODES, CODES, 1, kernel=absent)
 
 
-def test_a_gpu_without_triton_is_told_what_to_install(monkeypatch):
+@pytest.mark.parametrize(
+    ("installed", "reason"),
+    [(None, "triton is not installed"), ("3.2.0", r"triton 3\.2\.0 is installed, older than 3\.6")],
+)
+def test_a_gpu_without_a_triton_that_serves_is_told_what_to_install(monkeypatch, installed, reason):
     from types import SimpleNamespace
 
     from fasthash.errors import MissingDependencyError
     from fasthash.ops import registry
 
-    monkeypatch.setattr(registry, "_installed", lambda package: False)
-    with pytest.raises(
-        MissingDependencyError, match=r"hamming_topk on cuda .* needs triton, .* pip install 'torch-fasthash\[triton\]'"
-    ):
-        registry.dispatch(KERNELS, "hamming_topk", SimpleNamespace(device=torch.device("cuda")), None)
+    registry._unusable.cache_clear()
+    monkeypatch.setattr(registry.util, "find_spec", lambda package: installed)
+    monkeypatch.setattr(registry.metadata, "version", lambda package: installed)
+    try:
+        with pytest.raises(
+            MissingDependencyError,
+            match=rf"hamming_topk on cuda .* needs triton, but {reason}; pip install 'torch-fasthash\[triton\]'",
+        ):
+            registry.dispatch(KERNELS, "hamming_topk", SimpleNamespace(device=torch.device("cuda")), None)
+    finally:
+        registry._unusable.cache_clear()

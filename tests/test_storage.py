@@ -430,5 +430,5 @@ def test_what_faiss_cannot_hold_or_fasthash_cannot_read_is_refused(monkeypatch):
     with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexFlat$"):
         fh.index.from_faiss(faiss.IndexFlat(32))
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r"to_faiss needs FAISS, which is not installed; .*\[faiss\]"):
+    with pytest.raises(ImportError, match=r"to_faiss needs FAISS, but FAISS is not installed; .*\[faiss\]"):
         fh.index.to_faiss(fh.FlatIndex(32))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial, wraps
-from importlib import import_module, util
+from importlib import import_module, metadata, util
 from typing import Any
 
 import torch
+from packaging.version import Version
 
 from fasthash import _core
 from fasthash.errors import MissingDependencyError, check_choice
+
+_OLDEST = {"triton": "3.6"}  # as pyproject.toml says; CUDA builds of torch bring what they are pinned to
 
 LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
 
@@ -34,8 +37,8 @@ class Kernel:
 
     def missing(self) -> str | None:
         """Return why this machine cannot run the kernel, or None if it can."""
-        if self.package is not None and not _installed(self.package):
-            return f"{self.package} is not installed"
+        if self.package is not None and (reason := _unusable(self.package)):
+            return reason
         if self.isa and self.isa not in _core.runnable_isas():
             return f"this processor has no {self.isa}"
         return None
@@ -46,8 +49,13 @@ class Kernel:
 
 
 @cache
-def _installed(package: str) -> bool:
-    return util.find_spec(package) is not None
+def _unusable(package: str) -> str | None:
+    if util.find_spec(package) is None:
+        return f"{package} is not installed"
+    oldest = _OLDEST.get(package)
+    if oldest is not None and Version(metadata.version(package)) < Version(oldest):
+        return f"{package} {metadata.version(package)} is installed, older than {oldest}"
+    return None
 
 
 @cache
@@ -116,7 +124,7 @@ def dispatch(
     if reason := chosen.missing():
         if chosen.package is not None:
             raise MissingDependencyError(
-                f"{where} on {device.type} tensors with this kernel", chosen.package, chosen.package
+                f"{where} on {device.type} tensors with this kernel", chosen.package, chosen.package, reason
             )
         raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
     if kernel is None and is_traced(x):
