@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,10 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         return value
 
     return load, lambda: public, public
+
+
+def load_all(package: str) -> None:
+    """Load every public name of a package, so that base classes know what is derived from them."""
+    module = import_module(package)
+    for name in module.__all__:
+        getattr(module, name)

@@ -79,6 +79,12 @@ def test_importing_the_package_imports_what_is_touched():
     assert subprocess.check_output([sys.executable, "-c", script], text=True).startswith("False <module")
 
 
+def test_importing_the_ops_registers_them_with_torch():
+    script = "import fasthash.ops, torch; print(torch.ops.fasthash.householder_apply, torch.ops.fasthash.pack_bits)"
+    output = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert output.split() == ["fasthash.householder_apply", "fasthash.pack_bits"]
+
+
 def public_packages():
     return [".".join(path.relative_to(ROOT).parent.parts) for path in sorted(PACKAGE.rglob("__init__.pyi"))]
 

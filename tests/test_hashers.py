@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +78,20 @@ def test_codes_are_the_signs_of_the_projections(hasher, n_bits, digits):
     np.testing.assert_array_equal(hasher(n_bits).fit(tensor.double()).encode(tensor).numpy(), estimator.encode(x))
     assert estimator.encode(x[:0]).shape == (0, (n_bits + 7) // 8)
     np.testing.assert_array_equal(estimator.encode(tensor.half()).numpy(), estimator.encode(x))  # pixels are 0 to 16
+
+
+def test_every_hasher_is_loaded_where_nothing_else_was(digits, tmp_path):
+    methods = (LSH, SpectralHashing, ITQ, H2Q)
+    for method in methods:
+        method(8).fit(digits[0][:200]).save(tmp_path / f"{method.__name__}.safetensors")
+    script = """
+import sys
+from fasthash.hashers.base import Hasher
+print(*(type(Hasher.load(path)).__name__ for path in sys.argv[1:]))
+"""
+    files = [tmp_path / f"{method.__name__}.safetensors" for method in methods]
+    output = subprocess.check_output([sys.executable, "-c", script, *files], text=True)
+    assert output.split() == [method.__name__ for method in methods]
 
 
 @pytest.mark.parametrize("hasher", HASHERS)

@@ -16,9 +16,8 @@ import torch
 
 import fasthash as fh
 from fasthash.index import storage
-from fasthash.index.base import Index
 
-CLASSES = Index.__subclasses__()
+CLASSES = [fh.FlatIndex, fh.MultiIndex]
 
 
 def random_codes(n, seed=0):
@@ -114,6 +113,13 @@ def test_a_loaded_index_is_the_saved_one(cls, fill, mmap, path):
         assert set(hits) <= set(index.ids.tolist())
         loaded.save(path)
         loaded = fh.load_index(path, mmap=mmap, verify=True)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_index_is_loaded_where_nothing_else_was(cls, path):
+    numbered(cls).save(path)
+    script = "import sys, fasthash; print(type(fasthash.load_index(sys.argv[1])).__name__)"
+    assert subprocess.check_output([sys.executable, "-c", script, path], text=True).split() == [cls.__name__]
 
 
 @pytest.mark.parametrize("mmap", [True, False])

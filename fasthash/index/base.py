@@ -14,6 +14,7 @@ import torch
 from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
 from fasthash.index import storage
 from fasthash.index.rerank import by_function, by_vectors, nearest_candidates
+from fasthash.lazy import load_all
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
 
@@ -330,6 +331,7 @@ def load_index(
     where = "load_index"
     to = torch.device(device)
     kind, settings, arrays = storage.read(where, path, mmap=mmap, verify=verify)
+    load_all("fasthash.index")
     classes = {cls.__name__: cls for cls in Index.__subclasses__()}
     if kind not in classes:
         raise ValueError(f"{where}: expected a file of {' or '.join(classes)} at {os.fspath(path)}, got one of {kind}")
