@@ -13,7 +13,7 @@ import nox
 from packaging.requirements import Requirement
 
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["bare", "oldest", "newest", "python-3.12", "python-3.13"]
+nox.options.sessions = ["bare", "oldest", "triton", "newest"]
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 PINNED = ("--constraint", "constraints.txt")
@@ -51,27 +51,34 @@ def bare(session: nox.Session) -> None:
     test(session)
 
 
+def constraints(session: nox.Session, versions: list[str]) -> tuple[str, str]:
+    """Return pip's options that keep to versions."""
+    file = Path(session.create_tmp()) / "constraints.txt"
+    file.write_text("\n".join(versions))
+    return "--constraint", str(file)
+
+
 @nox.session(python="3.12")
 def oldest(session: nox.Session) -> None:
-    """The oldest versions of all that is declared."""
-    constraints = Path(session.create_tmp()) / "oldest.txt"
-    constraints.write_text("\n".join(oldest_versions()))
-    install(session, "images,numba,plots,test", "--constraint", str(constraints))
-    # Old torch is pinned to a Triton that is older than ours may be; interpreted, another one goes with it.
-    session.install("--no-deps", *(version for version in oldest_versions() if version.startswith("triton")))
+    """The oldest versions of all that is declared but Triton, as the oldest torch is pinned to an older one."""
+    versions = [version for version in oldest_versions() if not version.startswith("triton==")]
+    install(session, "images,numba,plots,test", *constraints(session, versions))
     # What old packages warn of is not ours to mend.
     test(session, "--override-ini=filterwarnings=default")
+
+
+@nox.session(python="3.13")
+def triton(session: nox.Session) -> None:
+    """The oldest Triton, and the torch that is pinned to it."""
+    pinned = Path("constraints.txt").read_text().splitlines()
+    versions = [version for version in pinned if not version.startswith(("torch==", "triton=="))]
+    versions += ["torch==2.11.0", *(version for version in oldest_versions() if version.startswith("triton=="))]
+    install(session, "bench,images,triton", *constraints(session, versions))
+    test(session)
 
 
 @nox.session(python="3.11")
 def newest(session: nox.Session) -> None:
     """The newest versions, torchvision's networks among them."""
     install(session, "bench,images,vision,triton", torch=("torch", "torchvision"))
-    test(session)
-
-
-@nox.session(python=["3.12", "3.13"], name="python")
-def python(session: nox.Session) -> None:
-    """Other interpreters, with what the continuous integration is pinned to."""
-    install(session, "bench,images,triton", *PINNED)
     test(session)
