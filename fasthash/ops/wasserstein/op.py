@@ -268,10 +268,12 @@ class _Sliced(torch.autograd.Function):
         for part in torch.split(directions, max(16, ELEMENTS_AT_ONCE // (x.shape[0] + y.shape[0])), dim=1):
             share = part.shape[1] / n_projections
             cost, *slopes = function(x @ part, y @ part, p, wanted)
-            loss += cost * share
-            if wanted:
-                for gradient, slope in zip(gradients, slopes, strict=True):
-                    gradient.addmm_(slope, part.T, alpha=share)
+            loss = loss + cost * share
+            if wanted:  # not in place: torch 2.11 loses that where it compiles
+                gradients = [
+                    gradient.addmm(slope, part.T, alpha=share)
+                    for gradient, slope in zip(gradients, slopes, strict=True)
+                ]
         ctx.save_for_backward(x, y, *gradients)
         return loss
 
