@@ -77,7 +77,7 @@ void store(T* to, typename Register<T>::Values values, int n) {
 }
 #endif
 
-// Lanes i of the two registers one after the other, of which lane places[i] becomes lane i.
+// The lanes of two registers, numbered one after the other, that the last arguments name.
 #if defined(__clang__) || __GNUC__ >= 12
 #define FASTHASH_SHUFFLE(Integers, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
