@@ -11,6 +11,7 @@ import click
 import torch
 
 import fasthash as fh
+from fasthash import _core
 from fasthash.ops import hamming, householder, packing, wasserstein
 from fasthash.ops.registry import Kernel
 
@@ -87,6 +88,11 @@ def largest_error(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor,
 @click.option("--all", "everything", is_flag=True, help="Those too that are compiled when first called: numba, Triton.")
 def main(everything: bool) -> None:
     """Run every kernel of this machine beside the reference in float64; exit with 1 if one disagrees."""
+    try:
+        _core.active_isa()
+        _core.default_threads()
+    except ValueError as wrong:
+        raise click.ClickException(str(wrong)) from wrong
     failed = False
     for room, check in CHECKS.items():
         expected = check.run("reference", torch.device("cpu"), torch.float64)

@@ -164,6 +164,36 @@ def test_level_files_include_nothing_that_could_be_shared(source):
             pending.append(local)
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_the_highest_level_that_fits_is_taken(tmp_path):
+    source = ROOT / "tests" / "check_levels.cpp"
+    subprocess.run(["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", source, "-o", tmp_path / "check"], check=True)
+    subprocess.run([tmp_path / "check"], check=True)
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in (ROOT / "csrc").glob("*/levels.cpp")))
+def test_a_room_lists_every_level_that_it_has(room):
+    folder = ROOT / "csrc" / room
+    files = {path.stem.removeprefix("kernel_") for path in folder.glob("kernel_*.cpp")}
+    listed = re.findall(rf"{{Isa::(\w+), {room}_kernel_(\w+)}}", (folder / "levels.cpp").read_text())
+    assert all(level == function for level, function in listed)
+    assert {level for level, _ in listed} == files
+    order = (
+        re.search(r"enum class Isa {(.*?)}", (ROOT / "csrc" / "cpu_features.h").read_text())[1]
+        .replace(" ", "")
+        .split(",")
+    )
+    assert [level for level, _ in listed] == sorted(files, key=order.index)
+
+
+@pytest.mark.parametrize("room", ["hamming", "householder", "packing", "wasserstein"])
+def test_kernels_that_this_processor_can_run_are_not_skipped(room):
+    kernels = importlib.import_module(f"fasthash.ops.{room}").KERNELS
+    levels = {f"cpu-{isa}" for isa in _core.runnable_isas()}
+    assert {"baseline"} <= set(_core.runnable_isas())
+    assert all(kernels[name].missing() is None for name in ("reference", "cpu", *levels))
+
+
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")
 @pytest.mark.slow
 def test_the_core_compiles_for_aarch64(tmp_path):

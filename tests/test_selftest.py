@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -61,6 +65,19 @@ def test_a_kernel_that_disagrees_is_named(monkeypatch, room, op, index):
     assert code == 1
     wrong = [place for place, verdict in verdicts.items() if verdict.startswith("DISAGREES with the reference by")]
     assert wrong == [(room, "cpu-baseline")]
+
+
+def test_a_bad_environment_is_told_plainly():
+    for module, options in (("fasthash.selftest", []), ("fasthash", ["info"])):
+        for variable, value in (("FASTHASH_ISA", "sse9"), ("FASTHASH_THREADS", "0")):
+            done = subprocess.run(
+                [sys.executable, "-m", module, *options],
+                env={**os.environ, variable: value},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"Error: {variable}: expected")
 
 
 def test_errors_of_every_kind_count():

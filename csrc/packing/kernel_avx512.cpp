@@ -1,22 +1,7 @@
-#include <immintrin.h>
-
-#include <cstdint>
+#include "magnitudes.h"
 
 namespace fasthash {
 namespace {
-
-template <class Word>
-struct Magnitudes {};
-
-template <>
-struct Magnitudes<int16_t> {
-    __m128i largest;
-};
-
-template <>
-struct Magnitudes<int32_t> {
-    __m256i largest;
-};
 
 template <>
 struct Magnitudes<int64_t> {

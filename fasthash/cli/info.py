@@ -8,8 +8,11 @@ from importlib import metadata, util
 
 import click
 
+from fasthash.cli.arguments import told_plainly
+
 
 @click.command()
+@told_plainly()
 def info() -> None:
     """Say what this machine runs: processor level, kernels, versions."""
     import numpy as np
