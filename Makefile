@@ -46,14 +46,14 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
-		../../tests/test_packing.py ../../tests/test_hamming.py ../../tests/test_wasserstein.py ../../tests/test_index.py \
-		../../tests/test_multi_index.py \
-		../../tests/test_householder.py ../../tests/test_h2q.py ../../tests/test_evaluate.py
+		../../tests/ops/test_packing.py ../../tests/ops/test_hamming.py ../../tests/ops/test_wasserstein.py ../../tests/index/test_index.py \
+		../../tests/index/test_multi_index.py \
+		../../tests/ops/test_householder.py ../../tests/hashers/test_h2q.py ../../tests/evaluate/test_evaluate.py
 
 CLANG := build/clang
 clang: .venv/dev.installed  ## every module's tests on a core built by Clang
 	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++)
-	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' ../../tests --ignore=../../tests/test_gpu.py
+	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' ../../tests --ignore=../../tests/benchmarks
 
 wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
 	rm -rf build/wheel

@@ -130,7 +130,7 @@ def test_a_room_has_everything(room):
     for name in ("README.md", "op.py", "reference.py", "kernel_cpu.py", "kernel_numba.py", "kernel_triton.py"):
         assert (PACKAGE / "ops" / room / name).exists()
     assert (ROOT / "csrc" / room / "kernel.h").exists()
-    assert (ROOT / "tests" / f"test_{room}.py").exists()
+    assert (ROOT / "tests" / "ops" / f"test_{room}.py").exists()
     assert (ROOT / "benchmarks" / f"bench_{room}.py").exists()
 
 

@@ -13,8 +13,7 @@ import torch
 from fasthash import _core
 from fasthash.hashers import H2Q, ITQ, h2q
 from fasthash.ops.householder.reference import reflect
-
-from .conftest import DEVICE, runnable
+from tests.conftest import DEVICE, runnable
 
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
 TRITON = runnable({"triton": h2q.TRAINERS["triton"]})

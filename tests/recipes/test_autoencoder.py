@@ -456,7 +456,7 @@ def test_the_tables_of_the_paper_on_digits(tmp_path):
     options = ["--protocol", "digits-v1", "--features", "pca16", "--bits", "16", "--splits", "1", "--epochs", "5"]
     options += ["--batch-size", "25", "--learning-rate", "0.001", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "benchmarks.unsupervised", "digits", *options]
-    where = {"cwd": Path(__file__).parent.parent, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    where = {"cwd": Path(__file__).parents[2], "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
     subprocess.run(command, check=True, **where)
     table = tmp_path / "unsupervised-digits.csv"
     text = table.read_text()

@@ -20,8 +20,7 @@ import fasthash as fh
 from fasthash import _core
 from fasthash.ops.arrays import to_tensor
 from fasthash.ops.hamming import KERNELS, NO_DISTANCE, reference
-
-from .conftest import DEVICE, on_kernel_device, opcheck, runnable, small_hamming_blocks
+from tests.conftest import DEVICE, on_kernel_device, opcheck, runnable, small_hamming_blocks
 
 WIDTHS = [1, 3, 8, 9, 16, 24, 32, 64, 72, 128]  # bytes
 SIZES = [0, 1, 7, 31, 33, 300]

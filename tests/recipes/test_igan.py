@@ -539,7 +539,7 @@ def test_the_table_of_the_losses(images, tmp_path):
         np.savez(names[-1], images=domain.items, labels=domain.labels)
     options = ["--seeds", "1", "--epochs", "7", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]
     command = [sys.executable, "-m", "benchmarks.domain_adaptation", ":".join(names), *options]
-    where = {"cwd": Path(__file__).parent.parent, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    where = {"cwd": Path(__file__).parents[2], "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
     subprocess.run(command, check=True, **where)
     path = tmp_path / "domain_adaptation-digits-shifted.csv"
     text = path.read_text()

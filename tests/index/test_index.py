@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-
-from .conftest import named
+from tests.conftest import named
 
 
 def random_codes(n, width=4, seed=0):

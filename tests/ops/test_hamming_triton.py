@@ -11,8 +11,7 @@ import torch
 
 import fasthash as fh
 from fasthash.ops.hamming import reference
-
-from .conftest import DEVICE, small_hamming_blocks
+from tests.conftest import DEVICE, small_hamming_blocks
 
 pytest.importorskip("triton")
 

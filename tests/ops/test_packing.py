@@ -15,8 +15,7 @@ from hypothesis.extra import numpy as hnp
 import fasthash as fh
 from fasthash.ops.packing import KERNELS
 from fasthash.ops.packing.op import DTYPES
-
-from .conftest import on_kernel_device, opcheck, runnable
+from tests.conftest import on_kernel_device, opcheck, runnable
 
 SHAPES = [(0, 8), (1, 8), (7, 13), (31, 64), (33, 1024), (5, 1), (3, 65), (4, 0), (0, 0)]
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 import fasthash as fh
 from fasthash.ops.wasserstein import KERNELS, op
 from fasthash.ops.wasserstein.reference import sorted_cost, two_point_cost
-
-from .conftest import on_kernel_device, opcheck, runnable
+from tests.conftest import on_kernel_device, opcheck, runnable
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 3e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # relative
 SHAPES = [(1, 1), (2, 3), (7, 5), (64, 16), (65, 17), (130, 33)]

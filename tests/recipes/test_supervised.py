@@ -530,7 +530,7 @@ def test_the_tables_of_the_papers_on_digits(tmp_path):
     options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", "16", "--seeds", "1"]
     options += ["--epochs", "8", "--network-epochs", "4", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "benchmarks.supervised", "digits", *options]
-    subprocess.run(command, check=True, cwd=Path(__file__).parent.parent, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"})
     with (tmp_path / "supervised-digits.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert Counter(row["table"] for row in rows) == {"quantisation": 6 * 3, "rotation": 6 * 6, "end to end": 3}

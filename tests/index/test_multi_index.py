@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash import _core
-
-from .conftest import named
+from tests.conftest import named
 
 WIDTHS = [16, 17, 24, 31, 48, 64, 65, 72, 100, 120, 128, 136, 200, 256, 384, 512]
 UNLIMITED = 2**60  # as max_candidates: the tables alone answer

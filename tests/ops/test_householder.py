@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 import fasthash as fh
 from fasthash.ops.householder import KERNELS
 from fasthash.ops.householder.op import kept_rows
-
-from .conftest import on_kernel_device, opcheck, runnable, runnable_names
+from tests.conftest import on_kernel_device, opcheck, runnable, runnable_names
 
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 SHAPES = [(1, 1, 1), (3, 1, 2), (1, 2, 2), (0, 3, 4), (5, 3, 5), (19, 7, 7), (33, 5, 36), (16, 16, 16), (7, 32, 40),
