@@ -1,5 +1,12 @@
 """The command `fasthash`. What its help says is known without importing torch, so that asking for it costs nothing."""
 
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+
 import click
 
 from fasthash.cli.codes import build_index, encode, evaluate, fit_hasher, search
@@ -8,9 +15,31 @@ from fasthash.cli.info import info
 from fasthash.cli.train import train
 
 
+def import_modules(context: click.Context, parameter: click.Parameter, modules: Iterable[str]) -> None:
+    """Import modules, also from the folder that the command is called in, so that what they register is offered."""
+    if modules:
+        sys.path.insert(0, os.getcwd())
+    for module in modules:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+            raise click.BadParameter(f"expected a module that can be imported, got {module!r}") from None
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
     commands=[build_index, demo, encode, evaluate, fit_hasher, info, search, train],
+)
+@click.option(
+    "--import",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=import_modules,
+    metavar="MODULE",
+    help="Import MODULE, which registers losses, hashers, data sets, backbones or recipes, first.",
 )
 @click.version_option(package_name="torch-fasthash")
 def main() -> None:

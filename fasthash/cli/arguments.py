@@ -13,6 +13,18 @@ import click
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+class OneOf(click.Choice[str]):
+    """A name among those that a registry has when it is asked."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names, self.case_sensitive = names, True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names."""
+        return tuple(self.names)
+
+
 def options_of(settings: type) -> Callable[[_F], _F]:
     """Return a decorator that gives a click command an option for each field of a settings class."""
     hints = get_type_hints(settings)
@@ -34,7 +46,7 @@ def _declaration(field: dataclasses.Field[Any], hints: dict[str, Any]) -> dict[s
     shared["default"] = field.default
     shared["show_default"] = field.default is not None
     if "choices" in field.metadata:
-        return {**shared, "type": click.Choice(field.metadata["choices"])}
+        return {**shared, "type": OneOf(field.metadata["choices"])}
     if hints[field.name] is bool:
         return {**shared, "is_flag": True}
     kinds = [kind for kind in get_args(hints[field.name]) or (hints[field.name],) if kind is not type(None)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fasthash.cli.arguments import given, told_plainly, written
+from fasthash.cli.arguments import OneOf, given, told_plainly, written
 from fasthash.evaluate.names import TIES
 from fasthash.files import replacing
+from fasthash.hashers.names import HASHERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from fasthash.hashers import Hasher
     from fasthash.recipes.networks import HashingNetwork
 
-HASHERS = {"lsh": "LSH", "spectral": "SpectralHashing", "itq": "ITQ", "h2q": "H2Q"}
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
 
@@ -39,29 +41,32 @@ def read_model(path: Path) -> Hasher | HashingNetwork:
     from safetensors import SafetensorError, safe_open
 
     from fasthash.hashers import Hasher
+    from fasthash.recipes.loop import WEIGHTS_FORMAT
     from fasthash.recipes.networks import HashingNetwork
 
     try:
         with safe_open(path, framework="pt") as file:
-            is_hasher = "n_features_in" in (file.metadata() or {})
+            metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"expected a hasher's or a network's safetensors file at {path}: {error}") from None
-    return Hasher.load(path) if is_hasher else HashingNetwork.load(path)
+    if metadata.get("format") == WEIGHTS_FORMAT:
+        own = json.loads(metadata["settings"])["class"]
+        raise ValueError(f"expected a network that can be made from its file, got weights of {own} at {path}")
+    return Hasher.load(path) if "n_features_in" in metadata else HashingNetwork.load(path)
 
 
 @click.command("fit")
-@click.argument("method", type=click.Choice(list(HASHERS)))
+@click.argument("method", type=OneOf(HASHERS))
 @given("embeddings")
 @written("hasher")
 @click.option("--bits", type=int, default=64, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def fit_hasher(method: str, embeddings: Path, hasher: Path, bits: int, seed: int) -> None:
     """Fit METHOD to EMBEDDINGS, floats [n, d] in a .npy file, and write it to HASHER, a .safetensors file."""
-    from fasthash import hashers
-
-    seeded = {} if method == "spectral" else {"seed": seed}
     with told_plainly():
-        getattr(hashers, HASHERS[method])(bits, **seeded).fit(read_array(embeddings)).save(hasher)
+        kind = HASHERS[method]
+        seeded = {"seed": seed} if "seed" in signature(kind).parameters else {}
+        kind(bits, **seeded).fit(read_array(embeddings)).save(hasher)
     click.echo(f"written: {hasher}")
 
 
@@ -91,18 +96,11 @@ def encode(model: Path, items: Path, codes: Path) -> None:
 
 def _encoded(model: Hasher | HashingNetwork, items: NDArray[Any]) -> NDArray[np.uint8]:
     import numpy as np
-    import torch
 
     from fasthash.hashers import Hasher
-    from fasthash.ops.packing import pack_bits
+    from fasthash.recipes import encode
 
-    if isinstance(model, Hasher):
-        return np.asarray(model.encode(items))
-    if items.shape[1:] != model.item_shape:
-        raise ValueError(f"expected items of shape {list(model.item_shape)}, got {list(items.shape[1:])}")
-    with torch.inference_mode():
-        outputs = torch.cat([model(batch).float() for batch in torch.split(torch.from_numpy(items), 1000)])
-    return np.asarray(pack_bits(outputs))
+    return np.asarray(model.encode(items)) if isinstance(model, Hasher) else encode(model, items)
 
 
 @click.command("index")

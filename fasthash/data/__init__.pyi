@@ -1,10 +1,12 @@
-from .base import ImageFiles
-from .dataset import Dataset, load_dataset
+from .base import Dataset, ImageFiles
+from .dataset import DATASETS, Layout, load_dataset
 from .idx import read_idx
 
 __all__ = [
+    "DATASETS",
     "Dataset",
     "ImageFiles",
+    "Layout",
     "load_dataset",
     "read_idx",
 ]

@@ -43,8 +43,8 @@ class ImageFiles:
             raise ValueError(f"{path}: expected an image that Pillow can decode, got {error}") from error
 
 
-class Split(NamedTuple):
-    """A split as it was read, and the file that it was read from."""
+class ReadPart(NamedTuple):
+    """A part of a data set as it was read, and the file that it was read from."""
 
     path: Path
     items: np.ndarray
@@ -129,7 +129,7 @@ def check_labels(where: Path | str, name: str, labels: np.ndarray, n_items: int,
         raise ValueError(f"{where}: expected {name} {bounds}, got {labels.min()} to {labels.max()}")
 
 
-def join_splits(name: str, splits: Mapping[str, Split], class_names: Sequence[str] | None = None) -> Dataset:
+def join_splits(name: str, splits: Mapping[str, ReadPart], class_names: Sequence[str] | None = None) -> Dataset:
     """Make a data set of splits that follow each other, in arrays.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fasthash.data.base import Dataset, Split, join_splits
+from fasthash.data.base import Dataset, ReadPart, join_splits
 
 _T = TypeVar("_T")
 _PIXELS = 3 * 32 * 32
@@ -137,7 +137,7 @@ def _class_names(path: Path, data: bytes, release: _Release) -> tuple[str, ...]:
     return tuple(name.decode("ascii", "replace") for name in names)
 
 
-def _batch(path: Path, data: bytes, release: _Release) -> Split:
+def _batch(path: Path, data: bytes, release: _Release) -> ReadPart:
     if isinstance(release.label, int):
         size = release.label + 1 + _PIXELS
         if not data or len(data) % size:
@@ -150,7 +150,7 @@ def _batch(path: Path, data: bytes, release: _Release) -> Split:
         labels = np.array(_value(path, batch, release.label[0], list))
         if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
             raise ValueError(f"{path}: expected data of uint8 [n, {_PIXELS}], got {pixels.dtype} {list(pixels.shape)}")
-    return Split(path, np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels)
+    return ReadPart(path, np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels)
 
 
 def _value(path: Path, batch: object, key: bytes, kind: type[_T]) -> _T:

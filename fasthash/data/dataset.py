@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fasthash.data import cifar, digits, folders, idx, lists, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
-
-__all__ = ["Dataset", "load_dataset"]
-
-
-class _Layout(NamedTuple):
-    files: str  # for the error that lists what was looked for
-    read: Callable[[str, Path], Dataset | None]  # None if the path does not have this layout
+from fasthash.plugins import Registry
 
 
-_NPZ = _Layout("", read_npz)
-_IDX = _Layout(idx.FILES, idx.read_idx_folder)
-_CIFAR10 = _Layout(cifar.CIFAR10_FILES, cifar.read_cifar10)
-_CIFAR100 = _Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
-_DIGITS = _Layout(digits.FILES, digits.read_digits)
-_USPS = _Layout(usps.FILES, usps.read_usps)
-_SVHN = _Layout(svhn.FILES, svhn.read_svhn)
-_LISTS = _Layout(lists.FILES, lists.read_lists)
-_FOLDERS = _Layout(folders.FILES, folders.read_image_folder)
+class Layout(NamedTuple):
+    """Files that a data set can lie in.
+
+    Attributes:
+        files: what they are called, for the error that lists what was looked for.
+        read: called with the data set's name and the folder, or the path of an .npz file; returns None if it does not
+            have this layout.
+    """
+
+    files: str
+    read: Callable[[str, Path], Dataset | None]
+
+
+_NPZ = Layout("", read_npz)
+_IDX = Layout(idx.FILES, idx.read_idx_folder)
+_CIFAR10 = Layout(cifar.CIFAR10_FILES, cifar.read_cifar10)
+_CIFAR100 = Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
+_DIGITS = Layout(digits.FILES, digits.read_digits)
+_USPS = Layout(usps.FILES, usps.read_usps)
+_SVHN = Layout(svhn.FILES, svhn.read_svhn)
+_LISTS = Layout(lists.FILES, lists.read_lists)
+_FOLDERS = Layout(folders.FILES, folders.read_image_folder)
 _LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _LISTS, _FOLDERS)
 
-_PLACES: dict[str, tuple[tuple[str, _Layout], ...]] = {
+_OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "cifar10": ((".", _CIFAR10), ("cifar10", _CIFAR10), ("cifar10", _LISTS), ("cifar10", _FOLDERS)),
     "cifar100": ((".", _CIFAR100), ("cifar100", _CIFAR100)),
     "coco": (("coco", _LISTS),),
@@ -46,13 +53,15 @@ _PLACES: dict[str, tuple[tuple[str, _Layout], ...]] = {
     "svhn": ((".", _SVHN), ("svhn", _SVHN)),
     "usps": ((".", _USPS), ("usps", _USPS)),
 }
+DATASETS: Registry[Sequence[tuple[str, Layout]]] = Registry("fasthash.datasets", _OWN)
+"""Places by name: folders below the root with the layout to look for in each, first to last."""
 
 
 def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
     """Load a data set from disk.
 
     Args:
-        name: a registered name (`fasthash/data/README.md` lists them), another name that an .npz file or a folder in
+        name: a key of `DATASETS` (`fasthash/data/README.md` lists them), another name that an .npz file or a folder in
             `root` has, or a path to one: a `Path`, or a string that has a slash or ends in .npz.
         root: the folder that names are looked for in; by default the environment variable FASTHASH_DATA.
 
@@ -74,14 +83,14 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
     raise FileNotFoundError(
         f"load_dataset: found no data set {str(name)!r}; looked for{looked_for}\n"
         f"Pass root= or set the environment variable FASTHASH_DATA to the folder that holds it "
-        f"({f'now {given}' if given else 'neither is set'}), or pass a path. Registered names: {', '.join(_PLACES)}."
+        f"({f'now {given}' if given else 'neither is set'}), or pass a path. Registered names: {', '.join(DATASETS)}."
     )
 
 
-def _places(name: str | Path, root: Path) -> tuple[str, list[tuple[Path, _Layout]]]:
+def _places(name: str | Path, root: Path) -> tuple[str, list[tuple[Path, Layout]]]:
     """Return what to call a data set, and the places to look for it, first to last."""
-    if isinstance(name, str) and name in _PLACES:
-        return name, [(root / f"{name}.npz", _NPZ), *((root / folder, layout) for folder, layout in _PLACES[name])]
+    if isinstance(name, str) and name in DATASETS:
+        return name, [(root / f"{name}.npz", _NPZ), *((root / folder, layout) for folder, layout in DATASETS[name])]
     path = Path(name)
     is_npz = path.suffix == ".npz"
     places = [(path, _NPZ)] if is_npz else [(path, layout) for layout in _LAYOUTS]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fasthash.data.base import Dataset, Split, join_splits
+from fasthash.data.base import Dataset, ReadPart, join_splits
 
 FILES = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or .idx3-ubyte; each may end in .gz)"
 
@@ -61,7 +61,7 @@ def read_idx_folder(name: str, folder: Path) -> Dataset | None:
     for split, prefix in (("train", "train"), ("test", "t10k")):
         _, images = _read_part(folder, f"{prefix}-images", 3)
         path, labels = _read_part(folder, f"{prefix}-labels", 1)
-        splits[split] = Split(path, images, labels)
+        splits[split] = ReadPart(path, images, labels)
     return join_splits(name, splits, _CLASS_NAMES.get(name))
 
 

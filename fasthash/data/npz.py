@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fasthash.data.base import Dataset, Split, join_splits
+from fasthash.data.base import Dataset, ReadPart, join_splits
 
 _CHUNK = 1000  # images decoded at once, so that what is worked on stays in the cache
 
@@ -38,7 +38,7 @@ def read_npz(name: str, path: Path) -> Dataset | None:
     with file:
         class_names = tuple(map(str, _array(path, file, "class_names").ravel())) if "class_names" in file else None
         found = [match for key in file if (match := re.fullmatch(r"(?:(\w+)_)?(images|features|delta)", key))]
-        splits: dict[str, Split] = {}
+        splits: dict[str, ReadPart] = {}
         for match in found:
             split = match[1] or ""
             if split in splits:
@@ -50,7 +50,7 @@ def read_npz(name: str, path: Path) -> Dataset | None:
                 items = _decode_delta(path, match[0], items)
             elif match[2] == "features" and items.dtype.kind == "f":
                 items = items.astype(np.float32, copy=False)
-            splits[split] = Split(path, items, _array(path, file, f"{split}_labels".lstrip("_")))
+            splits[split] = ReadPart(path, items, _array(path, file, f"{split}_labels".lstrip("_")))
     if not splits or ("" in splits and len(splits) > 1):
         raise ValueError(
             f"{path}: expected the arrays train_images, train_labels, test_images, test_labels, or images and labels "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fasthash.data.base import Dataset, Split, join_splits
+from fasthash.data.base import Dataset, ReadPart, join_splits
 
 FILES = "train_32x32.mat, test_32x32.mat"
 
@@ -26,7 +26,7 @@ def read_svhn(name: str, folder: Path) -> Dataset | None:
     return join_splits(name, {"train": _read_mat(train), "test": _read_mat(test)}, tuple(map(str, range(10))))
 
 
-def _read_mat(path: Path) -> Split:
+def _read_mat(path: Path) -> ReadPart:
     """Pixels are [32, 32, 3, n]; the label of the digit 0 is 10."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
@@ -45,4 +45,4 @@ def _read_mat(path: Path) -> Split:
     classes = labels.ravel().astype(np.int64)
     if len(classes) and not (classes.min() >= 1 and classes.max() <= 10):
         raise ValueError(f"{path}: expected labels from 1 to 10, got {classes.min()} to {classes.max()}")
-    return Split(path, np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)), classes % 10)
+    return ReadPart(path, np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)), classes % 10)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fasthash.data.base import Dataset, Split, join_splits
+from fasthash.data.base import Dataset, ReadPart, join_splits
 
 FILES = "usps.bz2, usps.t.bz2, or zip.train.gz, zip.test.gz"
 
@@ -31,7 +31,7 @@ def read_usps(name: str, folder: Path) -> Dataset | None:
     return None
 
 
-def _read_svmlight(path: Path) -> Split:
+def _read_svmlight(path: Path) -> ReadPart:
     """Labels are 1 to 10 for the digits 0 to 9."""
     from sklearn.datasets import load_svmlight_file
 
@@ -42,7 +42,7 @@ def _read_svmlight(path: Path) -> Split:
     return _split(path, pixels.toarray(), labels - 1)
 
 
-def _read_zip(path: Path) -> Split:
+def _read_zip(path: Path) -> ReadPart:
     """Lines of a digit and its pixels."""
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:
@@ -54,10 +54,10 @@ def _read_zip(path: Path) -> Split:
     return _split(path, rows[:, 1:], rows[:, 0])
 
 
-def _split(path: Path, pixels: np.ndarray, labels: np.ndarray) -> Split:
+def _split(path: Path, pixels: np.ndarray, labels: np.ndarray) -> ReadPart:
     if not (np.abs(pixels) <= 1).all():
         raise ValueError(f"{path}: expected pixels from -1 to 1, got {pixels.min()} to {pixels.max()}")
     images = np.rint((pixels + 1) * 127.5).astype(np.uint8).reshape(-1, _SIDE, _SIDE)
     if (labels % 1).any():
         raise ValueError(f"{path}: expected whole numbers as labels, got {labels[labels % 1 != 0][0]}")
-    return Split(path, images, labels.astype(np.int64))
+    return ReadPart(path, images, labels.astype(np.int64))

@@ -3,10 +3,12 @@ from .base import Hasher
 from .h2q import H2Q
 from .itq import ITQ
 from .lsh import LSH
+from .names import HASHERS
 from .spectral import SpectralHashing
 
 __all__ = [
     "H2Q",
+    "HASHERS",
     "ITQ",
     "LSH",
     "AffineHasher",

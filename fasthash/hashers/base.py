@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix
 from fasthash.files import replacing
-from fasthash.lazy import load_all
+from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing import pack_bits
 
@@ -142,7 +142,7 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                     raise ValueError(
                         f"{where}: expected a file in the format {_FORMAT!r}, got {metadata.get('format')!r}"
                     )
-                load_all("fasthash.hashers")
+                HASHERS.load_all()
                 classes = {known.__name__: known for known in _with_subclasses(cls)}
                 if metadata["class"] not in classes:
                     raise ValueError(

@@ -10,6 +10,7 @@ from .dsdh import DSDH
 from .greedyhash import GreedyHash
 from .hashnet import HashNet
 from .hyp2 import HyP2
+from .names import LOSSES
 from .quantization import (
     HSWD,
     BitBalance,
@@ -30,6 +31,7 @@ __all__ = [
     "DPSH",
     "DSDH",
     "HSWD",
+    "LOSSES",
     "WGLHH",
     "BitBalance",
     "GreedyHash",

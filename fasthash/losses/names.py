@@ -1,20 +1,32 @@
 """What settings and commands call the losses, known without importing torch."""
 
-METHODS = {
-    name.lower(): name
-    for name in (
-        "ADSH",
-        "CEL",
-        "CSQ",
-        "DBDH",
-        "DCH",
-        "DHN",
-        "DPSH",
-        "DSDH",
-        "GreedyHash",
-        "HashNet",
-        "HyP2",
-        "WGLHH",
-    )
-}
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fasthash.plugins import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOSSES: Registry[Callable[..., Any]] = Registry(
+    "fasthash.losses",
+    {
+        name.lower(): f"fasthash.losses:{name}"
+        for name in (
+            "ADSH",
+            "CEL",
+            "CSQ",
+            "DBDH",
+            "DCH",
+            "DHN",
+            "DPSH",
+            "DSDH",
+            "GreedyHash",
+            "HashNet",
+            "HyP2",
+            "WGLHH",
+        )
+    },
+)
 QUANTIZATIONS = ("original", "none", "hswd", "swd")

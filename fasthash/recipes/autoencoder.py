@@ -3,77 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from fasthash.data import Dataset
 from fasthash.losses import HSWD, OptimalTransport, SlicedWasserstein
 from fasthash.losses.quantization import random_bits
-from fasthash.recipes.networks import ENCODER_WIDTHS, leaky_layers
-from fasthash.recipes.protocols import Split
+from fasthash.recipes.loop import Given
+from fasthash.recipes.networks.backbones import ENCODER_WIDTHS, leaky_layers
 from fasthash.recipes.settings import AutoencoderSettings
-from fasthash.recipes.unsupervised import (
-    UnsupervisedRun,
-    UnsupervisedTraining,
-    start_small,
-    train_unsupervised,
-)
+from fasthash.recipes.unsupervised import UnsupervisedTraining, start_small
 
 ADVERSARIAL = ("wgan", "js")
 CRITIC_WIDTHS = (50, 50, 100)
 _BETAS = (0.5, 0.999)
-
-
-def train_autoencoder(
-    settings: AutoencoderSettings,
-    *,
-    dataset: Dataset | None = None,
-    parts: Split | None = None,
-    root: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    progress: bool = False,
-) -> UnsupervisedRun:
-    """Train an autoencoder whose code is near random bits in distribution, and measure what its codes retrieve.
-
-    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; inputs are from -1 to 1. By
-    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction, as a
-    share of the inputs' variance; `critic_steps` of the critic, if there is one; a step of the encoder on `weight`
-    times the distance. One Adam has the encoder's moments of both. With `steps` "sum" every step is on the sum of
-    both, the paper's equation 11.
-
-    With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
-    sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
-
-    The distances: "idr", the mean over bits of the Wasserstein distance (HSWD); "ot", optimal transport to random
-    bits; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js", by a discriminator, the
-    encoder's loss non-saturating; "none", a plain autoencoder.
-
-    No label is looked at before the end, so nothing can choose an epoch: the last one is kept.
-
-    Args:
-        settings: what decides the result.
-        dataset: in place of the one that the settings name.
-        parts: in place of the split that the settings name.
-        root: where data sets are, else FASTHASH_DATA.
-        out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors, results.json; None keeps nothing.
-        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted.
-        device: "auto", "cpu", "cuda", ...
-        progress: whether to show a progress bar.
-
-    Raises:
-        FileExistsError: if `out` holds a training and `resume` is not set.
-        FloatingPointError: if a loss is not finite.
-        ValueError: if a setting does not fit the data, or `out` holds a training of other settings.
-
-    Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020; for "js", Doan,
-    Yadav, Reddy, "Adversarial Factorization Autoencoder for Look-alike Modeling", 2019.
-    """
-    return train_unsupervised(_Training, settings, dataset, parts, root, out, resume, device, progress)
 
 
 def mean_variance(batches: Iterable[torch.Tensor]) -> float:
@@ -111,36 +55,52 @@ class Critic(nn.Module):
         return functional.softplus(self.score(b)).mean() + functional.softplus(-self.score(z)).mean()
 
 
-class _Training(UnsupervisedTraining[AutoencoderSettings]):
-    def __init__(
-        self,
-        settings: AutoencoderSettings,
-        dataset: Dataset | None,
-        split_of_it: Split | None,
-        root: str | Path | None,
-        device: torch.device,
-    ) -> None:
-        super().__init__(settings, dataset, split_of_it, root, device)
+class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
+    """Train an autoencoder whose code is near random bits in distribution.
+
+    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; inputs are from -1 to 1. By
+    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction, as a
+    share of the inputs' variance; `critic_steps` of the critic, if there is one; a step of the encoder on `weight`
+    times the distance. One Adam has the encoder's moments of both. With `steps` "sum" every step is on the sum of
+    both, the paper's equation 11.
+
+    With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
+    sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
+
+    The distances: "idr", the mean over bits of the Wasserstein distance (HSWD); "ot", optimal transport to random
+    bits; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js", by a discriminator, the
+    encoder's loss non-saturating; "none", a plain autoencoder.
+
+    `Run.modules` has the "decoder", and the "critic" if there is one.
+
+    Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020; for "js", Doan,
+    Yadav, Reddy, "Adversarial Factorization Autoencoder for Look-alike Modeling", 2019.
+    """
+
+    def __init__(self, settings: AutoencoderSettings, given: Given) -> None:
+        super().__init__(settings, given)
         self.title = f"{settings.distance}, {settings.bits} bits"
         widths = (settings.bits, *reversed(ENCODER_WIDTHS))
-        self.decoder = nn.Sequential(*leaky_layers(*widths), nn.Linear(widths[-1], self.n_inputs), nn.Tanh()).to(device)
-        start_small(self.encoder)
+        self.decoder = nn.Sequential(*leaky_layers(*widths), nn.Linear(widths[-1], self.n_inputs), nn.Tanh()).to(
+            self.device
+        )
+        start_small(self.network)
         start_small(self.decoder)
-        both = [*self.encoder.parameters(), *self.decoder.parameters()]
+        both = [*self.network.parameters(), *self.decoder.parameters()]
         self.optimizer = torch.optim.Adam(both, lr=settings.learning_rate, betas=_BETAS, fused=True)
-        self.parts = {"encoder": self.encoder, "decoder": self.decoder, "optimizer": self.optimizer}
+        self.state = {"encoder": self.network, "decoder": self.decoder, "optimizer": self.optimizer}
+        self.modules["decoder"] = self.decoder
         if settings.distance in ADVERSARIAL:
-            self.critic = Critic(settings.distance, settings.bits).to(device)
+            self.critic = Critic(settings.distance, settings.bits).to(self.device)
             start_small(self.critic)
             self.critic_optimizer = torch.optim.Adam(
                 self.critic.parameters(), lr=settings.learning_rate, betas=_BETAS, fused=True
             )
-            self.parts |= {"critic": self.critic, "critic_optimizer": self.critic_optimizer}
-        self.variance = mean_variance(self._inputs(items.to(device)) for items, _, _ in self.train.in_order())
+            self.state |= {"critic": self.critic, "critic_optimizer": self.critic_optimizer}
+            self.modules["critic"] = self.critic
+        self.variance = mean_variance(self.inputs(items.to(self.device)) for items, _, _ in self.train.in_order())
         if self.variance == 0:
-            raise ValueError(
-                f"train_autoencoder: expected training items that differ, but {self.dataset.name}'s do not"
-            )
+            raise ValueError(f"train: expected training items that differ, but {self.dataset.name}'s do not")
         self.low = -1.0 if settings.activation == "tanh" else 0.0
         self.hswd = HSWD(target=settings.target, values=(self.low, 1.0))
         self.between_samples: dict[str, nn.Module] = {
@@ -158,12 +118,13 @@ class _Training(UnsupervisedTraining[AutoencoderSettings]):
         criticise = ["criticise"] * settings.critic_steps if settings.distance in ADVERSARIAL else []
         return ["reconstruct"] * settings.reconstruction_steps + criticise + ["match"]
 
-    def _step(
+    def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
+        """Take the next turn."""
         turn = self.turns[number % len(self.turns)]
-        x = self._inputs(items)
-        u = self._outputs(x)
+        x = self.inputs(items)
+        u = self.network.outputs(x)
         b = u.tanh() if self.settings.activation == "tanh" else u.sigmoid()
         if turn == "criticise":
             return self._criticise(b)
@@ -205,4 +166,4 @@ class _Training(UnsupervisedTraining[AutoencoderSettings]):
         return {"critic": loss}
 
     def _random_bits(self, b: torch.Tensor) -> torch.Tensor:
-        return random_bits("train_autoencoder", b).clamp(min=self.low)
+        return random_bits("train", b).clamp(min=self.low)

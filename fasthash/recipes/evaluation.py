@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+import itertools
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fasthash.data import ImageFiles
 from fasthash.evaluate import (
     bit_entropy,
     mean_average_precision,
@@ -11,17 +17,34 @@ from fasthash.evaluate import (
     precision_within,
     quantization_angle,
 )
+from fasthash.hashers import AffineHasher
 from fasthash.ops.packing import pack_bits
-from fasthash.recipes.networks import HashingNetwork
-from fasthash.recipes.training import Loaded
+from fasthash.recipes.batches import Items, Loaded
 
 
-def network_outputs(network: HashingNetwork, items: Loaded, workers: int = 0) -> torch.Tensor:
+def network_outputs(network: nn.Module, items: Loaded, workers: int = 0) -> torch.Tensor:
     """Return the network's outputs in evaluation mode for some items in their order, float32 [n, n_bits] on the CPU."""
-    device = next(network.parameters()).device
+    weights = next(itertools.chain(network.parameters(), network.buffers()), torch.empty(0))
     network.eval()
     with torch.inference_mode():
-        return torch.cat([network(batch.to(device)).float().cpu() for batch, _, _ in items.in_order(workers)])
+        return torch.cat([network(batch.to(weights.device)).float().cpu() for batch, _, _ in items.in_order(workers)])
+
+
+def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = None) -> NDArray[np.uint8]:
+    """Return the packed codes of items.
+
+    Args:
+        network: from items to outputs; put into evaluation mode.
+        items: as the network takes them, [n, ...], or image files.
+        rotation: of its outputs before the signs.
+
+    Returns:
+        uint8 [n, ceil(n_bits / 8)].
+    """
+    n, items = len(items), items if isinstance(items, ImageFiles) else np.asarray(items)
+    image_size = getattr(network, "image_size", None)
+    u = network_outputs(network, Loaded(items, np.zeros(n, np.int64), np.arange(n), image_size))
+    return np.asarray(pack_bits(u if rotation is None else rotation.transform(u)))
 
 
 def evaluate_codes(

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from fasthash.data import Dataset
 from fasthash.errors import check_choice, check_integer
+from fasthash.plugins import Registry
 
 Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Split:
+class Parts:
     """Positions of a data set's items, int64 arrays without a common item but for train and database.
 
     Attributes:
@@ -36,15 +37,15 @@ class Protocol:
     """A named way to split a data set.
 
     Attributes:
-        draw: the split of a data set, by a generator of random numbers.
+        draw: the parts of a data set, by a generator of random numbers.
         map_at: how many of the nearest items the mean average precision counts; None for all.
     """
 
-    draw: Callable[[Dataset, np.random.Generator], Split]
+    draw: Callable[[Dataset, np.random.Generator], Parts]
     map_at: int | None
 
 
-def split(dataset: Dataset, protocol: str, seed: int = 0) -> Split:
+def split(dataset: Dataset, protocol: str, seed: int = 0) -> Parts:
     """Split a data set by a protocol, alike for equal seeds.
 
     Args:
@@ -69,7 +70,7 @@ def per_class(train: int | None, query: int, validation: int = 0, *, train_in_da
         train_in_database: whether what is trained on is searched too.
     """
 
-    def draw(dataset: Dataset, generator: np.random.Generator) -> Split:
+    def draw(dataset: Dataset, generator: np.random.Generator) -> Parts:
         if dataset.labels.ndim != 1:
             raise ValueError(f"split: expected one label an item for a split by class, but {dataset.name} has several")
         wanted = query + validation + (1 if train is None else train)
@@ -89,7 +90,7 @@ def per_class(train: int | None, query: int, validation: int = 0, *, train_in_da
             learned = rest
         elif train_in_database:
             rest = np.union1d(rest, learned)
-        return Split(learned, held_out, asked, rest)
+        return Parts(learned, held_out, asked, rest)
 
     return Protocol(draw, map_at=None)
 
@@ -97,39 +98,39 @@ def per_class(train: int | None, query: int, validation: int = 0, *, train_in_da
 def at_random(train: int, query: int, validation: int, *, map_at: int) -> Protocol:
     """Return the protocol that draws as many items of any label; the rest is the database."""
 
-    def draw(dataset: Dataset, generator: np.random.Generator) -> Split:
+    def draw(dataset: Dataset, generator: np.random.Generator) -> Parts:
         n, wanted = len(dataset.labels), train + query + validation
         if n <= wanted:
             raise ValueError(f"split: expected more than {wanted} items, but {dataset.name} has {n}")
         parts = np.split(generator.permutation(n), np.cumsum([train, query, validation]))
         learned, asked, held_out, rest = (np.sort(part) for part in parts)
-        return Split(learned, held_out, asked, rest)
+        return Parts(learned, held_out, asked, rest)
 
     return Protocol(draw, map_at)
 
 
-def _as_published(dataset: Dataset, generator: np.random.Generator) -> Split:
+def _as_published(dataset: Dataset, generator: np.random.Generator) -> Parts:
     """The source's own parts: a tenth of the training part validates; where there is no database, it is searched."""
     train, test = _published(dataset, "train"), _published(dataset, "test")
     drawn = generator.permutation(train)
     held_out, learned = np.sort(drawn[: len(train) // 10]), np.sort(drawn[len(train) // 10 :])
-    return Split(learned, held_out, test, np.setdiff1d(dataset.splits.get("database", train), held_out))
+    return Parts(learned, held_out, test, np.setdiff1d(dataset.splits.get("database", train), held_out))
 
 
-def _of_a_domain(dataset: Dataset, generator: np.random.Generator) -> Split:
+def _of_a_domain(dataset: Dataset, generator: np.random.Generator) -> Parts:
     """The source's own parts if it has any, else a fifth at random to ask; a tenth of the rest validates."""
     if dataset.splits:
         return _as_published(dataset, generator)
     asked, held_out, learned = np.split(
         generator.permutation(len(dataset.labels)), np.cumsum([len(dataset.labels) // 5, len(dataset.labels) * 2 // 25])
     )
-    return Split(*(np.sort(part) for part in (learned, held_out, asked, learned)))
+    return Parts(*(np.sort(part) for part in (learned, held_out, asked, learned)))
 
 
-def _half_of_the_test_list(dataset: Dataset, generator: np.random.Generator) -> Split:
+def _half_of_the_test_list(dataset: Dataset, generator: np.random.Generator) -> Parts:
     """The published lists, where half of the test list validates."""
     held_out, asked = np.array_split(generator.permutation(_published(dataset, "test")), 2)
-    return Split(_published(dataset, "train"), np.sort(held_out), np.sort(asked), _published(dataset, "database"))
+    return Parts(_published(dataset, "train"), np.sort(held_out), np.sort(asked), _published(dataset, "database"))
 
 
 def _published(dataset: Dataset, name: str) -> Positions:
@@ -139,13 +140,16 @@ def _published(dataset: Dataset, name: str) -> Positions:
     return dataset.splits[name]
 
 
-PROTOCOLS = {
-    "per-class-v1": per_class(train=500, query=100, validation=100),
-    "unsupervised-v1": per_class(train=None, query=1000),
-    "digits-v1": per_class(train=100, query=20, validation=20, train_in_database=True),
-    "nuswide-v1": at_random(train=10_500, query=2_100, validation=2_100, map_at=5000),
-    "coco-v1": at_random(train=10_000, query=5_000, validation=5_000, map_at=5000),
-    "imagenet100-v1": Protocol(_half_of_the_test_list, map_at=1000),
-    "domains-v1": Protocol(_of_a_domain, map_at=None),
-    "published-v1": Protocol(_as_published, map_at=None),
-}
+PROTOCOLS: Registry[Protocol] = Registry(
+    "fasthash.protocols",
+    {
+        "per-class-v1": per_class(train=500, query=100, validation=100),
+        "unsupervised-v1": per_class(train=None, query=1000),
+        "digits-v1": per_class(train=100, query=20, validation=20, train_in_database=True),
+        "nuswide-v1": at_random(train=10_500, query=2_100, validation=2_100, map_at=5000),
+        "coco-v1": at_random(train=10_000, query=5_000, validation=5_000, map_at=5000),
+        "imagenet100-v1": Protocol(_half_of_the_test_list, map_at=1000),
+        "domains-v1": Protocol(_of_a_domain, map_at=None),
+        "published-v1": Protocol(_as_published, map_at=None),
+    },
+)

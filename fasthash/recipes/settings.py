@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fasthash.errors import check_choice, check_integer, check_number
-from fasthash.losses.names import METHODS, QUANTIZATIONS
+from fasthash.losses.names import LOSSES, QUANTIZATIONS
+from fasthash.plugins import Registry
 from fasthash.recipes.protocols import PROTOCOLS
 
-ARCHITECTURES = ("linear", "mlp", "encoder", "cnn", "lenet", "strided", "alexnet", "vgg11", "vgg16")
+if TYPE_CHECKING:
+    from fasthash.recipes.networks import Backbone
+
+BACKBONES: Registry[Backbone] = Registry(
+    "fasthash.backbones",
+    {
+        name: f"fasthash.recipes.networks.backbones:{name.upper()}"
+        for name in ("linear", "mlp", "encoder", "cnn", "lenet", "strided", "alexnet", "vgg11", "vgg16")
+    },
+)
 AUGMENTATIONS = ("none", "crop", "flip-crop")
 ROTATIONS = ("none", "itq", "h2q")
 DISTANCES = ("idr", "ot", "swd", "wgan", "js", "none")
@@ -23,12 +33,12 @@ def option(default: Any, help: str, choices: Iterable[str] | None = None, **boun
     Args:
         default: its type is the value's.
         help: what the command line says about it.
-        choices: what the value is one of.
+        choices: what the value is one of; a registry's as they are when the value is checked.
         bounds: "minimum" or "above", of a number.
     """
     metadata: dict[str, Any] = {"help": help, "bounds": bounds}
     if choices is not None:
-        metadata["choices"] = tuple(choices)
+        metadata["choices"] = choices
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -36,9 +46,14 @@ def option(default: Any, help: str, choices: Iterable[str] | None = None, **boun
 
 @dataclass(frozen=True)
 class RecipeSettings:
-    """What decides the result of a training, in every recipe; a command's options are these."""
+    """What decides the result of a training, in every recipe; `fasthash train`'s options are these.
 
-    recipe: ClassVar[str]  # the function that trains, for errors
+    A recipe is a subclass of it in `RECIPES`, which says what trains.
+    """
+
+    training: ClassVar[type | str]  # what trains, or where it is, "module:class"
+    summary: ClassVar[str]  # for the command line
+    domains: ClassVar[tuple[str, ...]] = ("dataset",)  # the fields that name data sets
 
     bits: int = option(32, "length of the codes", minimum=1)
     protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
@@ -50,29 +65,31 @@ class RecipeSettings:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        where = type(self).__name__
         for field in dataclasses.fields(self):
             value, bounds = getattr(self, field.name), field.metadata.get("bounds")
             if "choices" in field.metadata:
-                check_choice(self.recipe, field.name, value, field.metadata["choices"])
+                check_choice(where, field.name, value, field.metadata["choices"])
             elif bounds and isinstance(field.default, int):
-                check_integer(self.recipe, field.name, value, **bounds)
+                check_integer(where, field.name, value, **bounds)
             elif bounds:
-                check_number(self.recipe, field.name, value, **bounds)
+                check_number(where, field.name, value, **bounds)
 
 
 @dataclass(frozen=True)
 class SupervisedSettings(RecipeSettings):
-    """What decides the result of `train_supervised`; the command's options are these."""
+    """What decides the result of supervised deep hashing, see `fasthash.recipes.supervised`."""
 
-    recipe: ClassVar[str] = "train_supervised"
+    training = "fasthash.recipes.supervised:SupervisedTraining"
+    summary = "Train a network to hash from labels, and measure what its codes retrieve."
 
     dataset: str = option("cifar10", "name or path of a data set, see fasthash.data")
     learning_rate: float = option(1e-3, "of the last layer and the loss's parameters", above=0)
-    method: str = option("csq", "loss", choices=METHODS)
+    method: str = option("csq", "loss", choices=LOSSES)
     quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
     quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]")
     loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
-    network: str = option("cnn", "architecture", choices=ARCHITECTURES)
+    network: str = option("cnn", "architecture", choices=BACKBONES)
     pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
     augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
     optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
@@ -97,9 +114,10 @@ class UnsupervisedSettings(RecipeSettings):
 
 @dataclass(frozen=True)
 class AutoencoderSettings(UnsupervisedSettings):
-    """What decides the result of `train_autoencoder`; the command's options are these."""
+    """What decides the result of an autoencoder, see `fasthash.recipes.autoencoder`."""
 
-    recipe: ClassVar[str] = "train_autoencoder"
+    training = "fasthash.recipes.autoencoder:AutoencoderTraining"
+    summary = "Train an autoencoder without labels, its outputs brought to bits by a distance."
 
     distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
     steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
@@ -114,9 +132,10 @@ class AutoencoderSettings(UnsupervisedSettings):
 
 @dataclass(frozen=True)
 class SGHSettings(UnsupervisedSettings):
-    """What decides the result of `train_sgh`; the command's options are these."""
+    """What decides the result of stochastic generative hashing, see `fasthash.recipes.sgh`."""
 
-    recipe: ClassVar[str] = "train_sgh"
+    training = "fasthash.recipes.sgh:SGHTraining"
+    summary = "Train stochastic generative hashing, without labels."
 
     epochs: int = option(40, "passes over the training items", minimum=1)
     batch_size: int = option(500, "items a step", minimum=1)
@@ -127,21 +146,24 @@ class SGHSettings(UnsupervisedSettings):
 
 @dataclass(frozen=True)
 class SSDHSettings(UnsupervisedSettings):
-    """What decides the result of `train_ssdh`; the command's options are these."""
+    """What decides the result of semantic structure-based hashing, see `fasthash.recipes.ssdh`."""
 
-    recipe: ClassVar[str] = "train_ssdh"
+    training = "fasthash.recipes.ssdh:SSDHTraining"
+    summary = "Train semantic structure-based hashing, without labels."
 
     deviations: float = option(2.0, "from the mode of the distances to where a pair is certain", above=0)
 
 
 @dataclass(frozen=True)
 class IGANSettings(RecipeSettings):
-    """What decides the result of `train_igan`; the command's options are these.
+    """What decides the result of domain-adaptive hashing, see `fasthash.recipes.igan`.
 
     The paper gives neither the weights but L_c's and L_a's, nor v, epsilon, T and the learning rates.
     """
 
-    recipe: ClassVar[str] = "train_igan"
+    training = "fasthash.recipes.igan.training:IGANTraining"
+    summary = "Train domain-adaptive hashing: labels in one domain, none in the other."
+    domains = ("source", "target")
 
     source: str = option("mnist", "labelled domain: name or path of a data set, see fasthash.data")
     target: str = option("usps", "unlabelled domain, of the same classes")
@@ -167,4 +189,16 @@ class IGANSettings(RecipeSettings):
         """Check every value."""
         super().__post_init__()
         if not any((self.classification, self.adversarial, self.alpha, self.beta, self.chi)):
-            raise ValueError(f"{self.recipe}: expected a loss of weight above 0, got none")
+            raise ValueError("IGANSettings: expected a loss of weight above 0, got none")
+
+
+RECIPES: Registry[type[RecipeSettings]] = Registry(
+    "fasthash.recipes",
+    {
+        "supervised": SupervisedSettings,
+        "autoencoder": AutoencoderSettings,
+        "sgh": SGHSettings,
+        "ssdh": SSDHSettings,
+        "igan": IGANSettings,
+    },
+)

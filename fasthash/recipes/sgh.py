@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from fasthash.data import Dataset
-from fasthash.recipes.protocols import Split
+from fasthash.recipes.loop import Given
 from fasthash.recipes.settings import SGHSettings
-from fasthash.recipes.unsupervised import (
-    UnsupervisedRun,
-    UnsupervisedTraining,
-    train_unsupervised,
-)
-
-
-def train_sgh(
-    settings: SGHSettings,
-    *,
-    dataset: Dataset | None = None,
-    parts: Split | None = None,
-    root: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    progress: bool = False,
-) -> UnsupervisedRun:
-    """Train the hash function of stochastic generative hashing, and measure what its codes retrieve.
-
-    The arguments are those of `train_autoencoder`, and so are the errors. Each batch lessens `SGH`'s loss; the last
-    epoch is kept. Inputs are brought to means of 0 and, by one number, to a mean variance of 1: with the constants
-    below, bits whose bias outweighs what the items differ by never change.
-
-    Source: Dai, Guo, Kumar, He, Song, "Stochastic Generative Hashing", 2017, with the constants of the authors' code.
-    """
-    return train_unsupervised(_Training, settings, dataset, parts, root, out, resume, device, progress)
+from fasthash.recipes.unsupervised import UnsupervisedTraining
 
 
 class StraightThrough(torch.autograd.Function):
@@ -89,36 +61,39 @@ class SGH(nn.Module):
         return errors + self.code_weight * functional.binary_cross_entropy_with_logits(h, y, reduction="sum")
 
 
-class _Training(UnsupervisedTraining[SGHSettings]):
+class SGHTraining(UnsupervisedTraining[SGHSettings]):
+    """Train the hash function of stochastic generative hashing: each batch lessens `SGH`'s loss.
+
+    Inputs are brought to means of 0 and, by one number, to a mean variance of 1: with the constants below, bits whose
+    bias outweighs what the items differ by never change. `Run.modules` has the generative half, "sgh".
+
+    Source: Dai, Guo, Kumar, He, Song, "Stochastic Generative Hashing", 2017, with the constants of the authors' code.
+    """
+
     architecture = "linear"
 
-    def __init__(
-        self,
-        settings: SGHSettings,
-        dataset: Dataset | None,
-        split_of_it: Split | None,
-        root: str | Path | None,
-        device: torch.device,
-    ) -> None:
-        super().__init__(settings, dataset, split_of_it, root, device)
+    def __init__(self, settings: SGHSettings, given: Given) -> None:
+        super().__init__(settings, given)
         self.title = f"sgh, {settings.bits} bits"
-        x = torch.cat([self._inputs(items.to(device)).cpu() for items, _, _ in self.train.in_order()])
+        x = torch.cat([self.inputs(items.to(self.device)).cpu() for items, _, _ in self.train.in_order()])
         mean, deviation = x.mean(dim=0), x.var(dim=0, correction=0).mean().sqrt().clamp(min=1e-6)
-        self.mean, self.deviation = mean.to(device), deviation.to(device)
+        self.mean, self.deviation = mean.to(self.device), deviation.to(self.device)
         self.linear = nn.Linear(self.n_inputs, settings.bits)
         nn.init.normal_(self.linear.weight, std=self.n_inputs**-0.5)
         nn.init.normal_(self.linear.bias)
-        self.linear.to(device)
-        self.sgh = SGH(x.sub_(mean).div_(deviation), settings.bits, settings.code_weight).to(device)
+        self.linear.to(self.device)
+        self.sgh = SGH(x.sub_(mean).div_(deviation), settings.bits, settings.code_weight).to(self.device)
         self.optimizer = torch.optim.Adam(
             [*self.linear.parameters(), *self.sgh.parameters()], lr=settings.learning_rate
         )
-        self.parts = {"encoder": self.encoder, "linear": self.linear, "sgh": self.sgh, "optimizer": self.optimizer}
+        self.state = {"encoder": self.network, "linear": self.linear, "sgh": self.sgh, "optimizer": self.optimizer}
+        self.modules["sgh"] = self.sgh
 
-    def _step(
+    def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        x = (self._inputs(items) - self.mean) / self.deviation
+        """Make a step on the loss of a batch."""
+        x = (self.inputs(items) - self.mean) / self.deviation
         squares = self.linear.weight.square().sum() + self.sgh.patterns.square().sum()
         loss = self.sgh(self.linear(x), x) + 0.5 * self.settings.weight_decay * squares
         self.optimizer.zero_grad()
@@ -126,9 +101,9 @@ class _Training(UnsupervisedTraining[SGHSettings]):
         self.optimizer.step()
         return {"loss": loss / len(x)}
 
-    def _end_epoch(self) -> None:
+    def end_epoch(self) -> None:
         """Give the encoder the linear layer, for inputs as `HashingNetwork.prepare` leaves them."""
         with torch.no_grad():
             weight = self.linear.weight / self.deviation
-            self.encoder.head.weight.copy_(weight)
-            self.encoder.head.bias.copy_(self.linear.bias - weight @ self.mean)
+            self.network.head.weight.copy_(weight)
+            self.network.head.bias.copy_(self.linear.bias - weight @ self.mean)

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch.nn import functional
 
-from fasthash.data import Dataset
-from fasthash.recipes.protocols import Split
+from fasthash.recipes.loop import Given
 from fasthash.recipes.settings import SSDHSettings
-from fasthash.recipes.unsupervised import (
-    UnsupervisedRun,
-    UnsupervisedTraining,
-    train_unsupervised,
-)
+from fasthash.recipes.unsupervised import UnsupervisedTraining
 
 BIN_WIDTH = 0.01  # of the histogram of distances
 _SAMPLED = 2000  # items whose pairs make the histogram
-
-
-def train_ssdh(
-    settings: SSDHSettings,
-    *,
-    dataset: Dataset | None = None,
-    parts: Split | None = None,
-    root: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    progress: bool = False,
-) -> UnsupervisedRun:
-    """Train an encoder to keep the pairs of a semantic structure, and measure what its codes retrieve.
-
-    The structure is found once, from the cosine distances of the items as they are given (`structure_bounds`); within
-    each batch the cosine structure of the pairs (`semantic_structure`) is kept by `structure_loss`. The encoder is the
-    autoencoders', trained by Adam; the last epoch is kept. The arguments are those of `train_autoencoder`, and so are
-    the errors.
-
-    Source: Yang, Deng, Liu, Liu, Tao, "Semantic Structure-based Unsupervised Deep Hashing", 2018; within a multi-layer
-    perceptron as in Doan et al., 2020.
-    """
-    return train_unsupervised(_Training, settings, dataset, parts, root, out, resume, device, progress)
 
 
 def cosine_distances(x: torch.Tensor) -> torch.Tensor:
@@ -79,29 +48,33 @@ def structure_loss(u: torch.Tensor, structure: torch.Tensor) -> torch.Tensor:
     return (structure.abs() * (b @ b.T / b.shape[1] - structure).square()).mean()
 
 
-class _Training(UnsupervisedTraining[SSDHSettings]):
-    def __init__(
-        self,
-        settings: SSDHSettings,
-        dataset: Dataset | None,
-        split_of_it: Split | None,
-        root: str | Path | None,
-        device: torch.device,
-    ) -> None:
-        super().__init__(settings, dataset, split_of_it, root, device)
+class SSDHTraining(UnsupervisedTraining[SSDHSettings]):
+    """Train an encoder to keep the pairs of a semantic structure.
+
+    The structure is found once, from the cosine distances of the items as they are given (`structure_bounds`); within
+    each batch the cosine structure of the pairs (`semantic_structure`) is kept by `structure_loss`. The encoder is the
+    autoencoders', trained by Adam.
+
+    Source: Yang, Deng, Liu, Liu, Tao, "Semantic Structure-based Unsupervised Deep Hashing", 2018; within a multi-layer
+    perceptron as in Doan et al., 2020.
+    """
+
+    def __init__(self, settings: SSDHSettings, given: Given) -> None:
+        super().__init__(settings, given)
         self.title = f"ssdh, {settings.bits} bits"
-        self.optimizer = torch.optim.Adam(self.encoder.parameters(), lr=settings.learning_rate)
-        self.parts = {"encoder": self.encoder, "optimizer": self.optimizer}
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.state = {"encoder": self.network, "optimizer": self.optimizer}
         chosen = torch.randperm(len(self.train))[:_SAMPLED].tolist()
         distances = cosine_distances(self.train.__getitems__(chosen)[0].flatten(1).float())
         different = torch.ones_like(distances, dtype=torch.bool).triu(diagonal=1)
         self.low, self.high = structure_bounds(distances[different], settings.deviations)
 
-    def _step(
+    def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
+        """Make a step on the loss of a batch."""
         structure = semantic_structure(cosine_distances(items.flatten(1).float()), self.low, self.high)
-        loss = structure_loss(self._outputs(self._inputs(items)), structure)
+        loss = structure_loss(self.network.outputs(self.inputs(items)), structure)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()

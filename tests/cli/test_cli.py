@@ -166,7 +166,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         expected = fh.pack_bits(network.eval()(torch.from_numpy(images[:1000])))
     assert np.array_equal(np.load(arrays("codes.npy"))[:1000], expected.numpy())
     result = run("encode", arrays("network.safetensors"), arrays("items.npy"), arrays("new.npy"))
-    assert "expected items of shape [8, 8], got [64]" in result.output
+    assert "expected items of shape [n, 8, 8], got [n, 64]" in result.output
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
-"""Domain-adaptive hashing with intersectant generative adversarial networks (IGAN): its model and its training."""
+"""Domain-adaptive hashing with intersectant generative adversarial networks (IGAN)."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fasthash.data import Dataset
 from fasthash.evaluate import mean_average_precision
 from fasthash.ops.packing import pack_bits
-from fasthash.recipes.domains import PairedBatches, balanced_batches, comparable
-from fasthash.recipes.evaluation import evaluate_codes, network_outputs
-from fasthash.recipes.igan_losses import (
+from fasthash.recipes.batches import Loaded
+from fasthash.recipes.evaluation import evaluate_codes
+from fasthash.recipes.igan.domains import PairedBatches, balanced_batches, comparable
+from fasthash.recipes.igan.losses import (
     UNLABELLED,
     discriminator_loss,
     generator_loss,
@@ -28,139 +26,13 @@ from fasthash.recipes.igan_losses import (
     semantic_centroid_loss,
     supervised_hash_loss,
 )
-from fasthash.recipes.networks import HashingNetwork, decoder, load_module, save_module
+from fasthash.recipes.igan.model import IGAN
+from fasthash.recipes.loop import Given, Training
 from fasthash.recipes.protocols import PROTOCOLS
+from fasthash.recipes.ranks import seed_epoch
 from fasthash.recipes.settings import IGANSettings
-from fasthash.recipes.training import (
-    Loaded,
-    Row,
-    RunFolder,
-    Training,
-    choose_device,
-    load_parts,
-    seed_epoch,
-)
 
-DOMAINS = ("source", "target")
 _BETAS = (0.5, 0.999)
-_FORMAT = "fasthash igan 1"
-
-
-@dataclass(frozen=True)
-class IGANRun:
-    """What `train_igan` returns.
-
-    Attributes:
-        model: with the weights of the last epoch, in evaluation mode; the signs of its encoder's outputs are the codes.
-        results: of the target's queries "accuracy", and in the target's database "mAP" and others, see
-            `evaluate_codes`; "mAP_in_source", in the source's; "mAP_of_classes", by predicted class instead of code;
-            "source_accuracy" on the source's validation items; "information" and "certain" of the target's training
-            items, see `unlabelled_evidence`; "seconds" of training.
-        history: a row an epoch: "epoch", the losses by the paper's names, "pseudo_labelled", "seconds".
-    """
-
-    model: IGAN
-    results: dict[str, float]
-    history: list[Row]
-
-
-def train_igan(
-    settings: IGANSettings,
-    *,
-    source: Dataset | None = None,
-    target: Dataset | None = None,
-    root: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    progress: bool = False,
-) -> IGANRun:
-    """Train a hash function on a labelled domain and an unlabelled one, and measure what it retrieves in the latter.
-
-    After `source_epochs` of L_c on the source alone, each step takes a batch of both domains, as many source items of
-    each class, and makes two steps: the discriminators', on their side of L_a (`discriminator_loss`); the encoder's,
-    the classifier's and the generators', on the weighted sum of L_c (`label_prediction_loss`), L_h
-    (`supervised_hash_loss`), L_s (`semantic_centroid_loss`), their side of L_a (`generator_loss`) and L_1
-    (`reconstruction_loss`). A loss of weight 0 is not computed. Within the first `ramp_epochs` of these the weights of
-    what rests on pseudo-labels grow to their values. Adam makes the steps; the last epoch is kept.
-
-    The target's labels are not looked at before the end.
-
-    Args:
-        settings: what decides the result.
-        source: in place of the data set that the settings name.
-        target: in place of the data set that the settings name.
-        root: where data sets are, else FASTHASH_DATA.
-        out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors (the encoder), igan.safetensors (the
-            whole model), results.json; None keeps nothing.
-        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted.
-        device: "auto", "cpu", "cuda", ...
-        progress: whether to show a progress bar.
-
-    Raises:
-        FileExistsError: if `out` holds a training and `resume` is not set.
-        FloatingPointError: if a loss is not finite.
-        ValueError: if the domains do not fit together, a class has no source items, a batch is smaller than the number
-            of classes or larger than a domain, or `out` holds a training of other settings.
-
-    Source: He, Li, Gao, Zhang, Song, "One Network for Multi-Domains: Domain Adaptive Hashing with Intersectant
-    Generative Adversarial Networks", 2019.
-    """
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ValueError(f"train_igan: expected one process, got {os.environ['WORLD_SIZE']}")
-    training = _Training(settings, source, target, root, choose_device(device))
-    folder = RunFolder(Path(out) if out is not None else None, dataclasses.asdict(settings), resume)
-    return training.run(folder, progress)
-
-
-class IGAN(nn.Module):
-    """The shared encoder E, the classifier C on u = tanh(E(x)), two generators and two discriminators.
-
-    Args:
-        item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
-        n_bits: length of u.
-        n_classes: N; a discriminator's last output, the N+1st, is for what is generated.
-    """
-
-    def __init__(self, item_shape: Sequence[int], n_bits: int, n_classes: int) -> None:
-        super().__init__()
-        self.settings = {"item_shape": list(item_shape), "n_bits": n_bits, "n_classes": n_classes}
-        architecture, adversary = ("mlp", "mlp") if len(item_shape) == 1 else ("lenet", "strided")
-        self.encoder = HashingNetwork(architecture, item_shape, n_bits)
-        self.classifier = nn.Linear(n_bits, n_classes)
-        self.generators = nn.ModuleDict({name: decoder(item_shape, n_bits) for name in DOMAINS})
-        self.discriminators = nn.ModuleDict(
-            {name: HashingNetwork(adversary, item_shape, n_classes + 1) for name in DOMAINS}
-        )
-
-    def hash(self, x: torch.Tensor) -> torch.Tensor:
-        """Return u = tanh(E(x)) [n, n_bits] for what `encoder.prepare` made of items."""
-        return self.encoder.outputs(x).tanh()
-
-    def discriminate(self, domain: str, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits [n, n_classes + 1] of a domain's discriminator for prepared or generated items."""
-        discriminator: HashingNetwork = self.discriminators[domain]  # type: ignore[assignment]
-        return discriminator.outputs(x)
-
-    def renew(self) -> None:
-        """Draw generators and discriminators anew."""
-        for part in (self.generators, self.discriminators):
-            for layer in part.modules():
-                if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-                    layer.reset_parameters()
-
-    def save(self, path: str | Path) -> None:
-        """Write shapes and weights to a safetensors file."""
-        save_module(self, path, _FORMAT, self.settings)
-
-    @classmethod
-    def load(cls, path: str | Path) -> IGAN:
-        """Read what `save` wrote, in evaluation mode.
-
-        Raises:
-            ValueError: if it is not such a file.
-        """
-        return load_module(cls, path, _FORMAT)
 
 
 def unlabelled_evidence(logits: torch.Tensor, threshold: float) -> dict[str, float]:
@@ -182,48 +54,63 @@ def unlabelled_evidence(logits: torch.Tensor, threshold: float) -> dict[str, flo
     }
 
 
-class _Training(Training[IGANSettings]):
-    def __init__(
-        self,
-        settings: IGANSettings,
-        source: Dataset | None,
-        target: Dataset | None,
-        root: str | Path | None,
-        device: torch.device,
-    ) -> None:
-        ours, parts = load_parts(settings.source, settings, source, None, root)
-        theirs, their_parts = load_parts(settings.target, settings, target, None, root)
-        ours, theirs = comparable(settings.recipe, ours, theirs, settings.image_size)
-        super().__init__(settings, ours, parts, device)
+class IGANTraining(Training[IGANSettings]):
+    """Train a hash function on a labelled domain and an unlabelled one, and measure what it retrieves in the latter.
+
+    After `source_epochs` of L_c on the source alone, each step takes a batch of both domains, as many source items of
+    each class, and makes two steps: the discriminators', on their side of L_a (`discriminator_loss`); the encoder's,
+    the classifier's and the generators', on the weighted sum of L_c (`label_prediction_loss`), L_h
+    (`supervised_hash_loss`), L_s (`semantic_centroid_loss`), their side of L_a (`generator_loss`) and L_1
+    (`reconstruction_loss`). A loss of weight 0 is not computed. Within the first `ramp_epochs` of these the weights of
+    what rests on pseudo-labels grow to their values. Adam makes the steps; the last epoch is kept. The target's labels
+    are not looked at before the end.
+
+    `Run.network` is the encoder and `Run.modules` has the whole model, "igan", which is also written to
+    igan.safetensors. `Run.results` are of the target's queries: "accuracy", and in the target's database "mAP" and
+    others; "mAP_in_source", in the source's; "mAP_of_classes", by predicted class instead of code; "source_accuracy" on
+    the source's validation items; "information" and "certain" of the target's training items, see
+    `unlabelled_evidence`. The log has the losses by the paper's names, and "pseudo_labelled".
+
+    Raises:
+        ValueError: if the domains do not fit together, a class has no source items, or a batch is smaller than the
+            number of classes or larger than a domain.
+
+    Source: He, Li, Gao, Zhang, Song, "One Network for Multi-Domains: Domain Adaptive Hashing with Intersectant
+    Generative Adversarial Networks", 2019.
+    """
+
+    def __init__(self, settings: IGANSettings, given: Given) -> None:
+        (ours, parts), (theirs, their_parts) = given.data
+        ours, theirs = comparable(ours, theirs, settings.image_size)
+        super().__init__(settings, replace(given, data=[(ours, parts), (theirs, their_parts)]))
         self.title = f"{ours.name} to {theirs.name}, {settings.bits} bits"
         self.n_classes = ours.n_classes
-        self.held_out = self._loaded(parts.validation)
+        self.held_out = self.loaded(parts.validation)
         self.target, self.target_query, self.target_database = (
             Loaded(theirs.items, theirs.labels, x) for x in (their_parts.train, their_parts.query, their_parts.database)
         )
         self._check_batches(theirs.name)
         seed_epoch(settings.seed, 0)
-        self.model = IGAN(ours.items[0].shape, settings.bits, self.n_classes).to(device)
+        self.model = IGAN(ours.items[0].shape, settings.bits, self.n_classes).to(self.device)
         self.model.encoder.standardize(*self._moments())
+        self.network, self.modules["igan"] = self.model.encoder, self.model
         self.optimizer = self._adam(self.model.encoder, self.model.classifier)
         self._begin_stage()
 
     def _check_batches(self, target: str) -> None:
         batch_size = self.settings.batch_size
         if batch_size < self.n_classes:
-            raise ValueError(
-                f"train_igan: expected batch_size of at least the {self.n_classes} classes, got {batch_size}"
-            )
+            raise ValueError(f"train: expected batch_size of at least the {self.n_classes} classes, got {batch_size}")
         if len(self.target) < batch_size:
             raise ValueError(
-                f"train_igan: expected batch_size of at most the {len(self.target)} training items of {target}, got "
+                f"train: expected batch_size of at most the {len(self.target)} training items of {target}, got "
                 f"{batch_size}"
             )
         counts = torch.bincount(self.train.labels, minlength=self.n_classes)
         if not counts.all():
             names = ", ".join(self.dataset.class_names[i] for i in torch.nonzero(counts == 0)[:, 0])
             raise ValueError(
-                f"train_igan: expected training items of each class in {self.dataset.name}, got none of {names}"
+                f"train: expected training items of each class in {self.dataset.name}, got none of {names}"
             )
 
     def _moments(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -243,25 +130,15 @@ class _Training(Training[IGANSettings]):
     def _begin_stage(self) -> None:
         self.generator_optimizer = self._adam(self.model.generators)
         self.discriminator_optimizer = self._adam(self.model.discriminators)
-        self.parts = {
+        self.state = {
             "model": self.model,
             "optimizer": self.optimizer,
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
 
-    def run(self, folder: RunFolder, progress: bool) -> IGANRun:
-        rows = self._run_epochs(folder, progress)
-        self.model.eval()
-        results = self._evaluate()
-        results["seconds"] = sum(row["seconds"] for row in rows)
-        if folder.path is not None:
-            self.model.encoder.save(folder.path / "network.safetensors")
-            self.model.save(folder.path / "igan.safetensors")
-            folder.finish(results)
-        return IGANRun(self.model, results, rows)
-
-    def _batches(self, epoch: int) -> PairedBatches:
+    def batches(self, epoch: int) -> PairedBatches:
+        """Return batches of both domains, as many source items of each class."""
         settings = self.settings
         theirs = self.target.epoch(settings.batch_size, seed=settings.seed, epoch=epoch)
         n_batches = min(len(self.train) // settings.batch_size, len(theirs))
@@ -269,7 +146,8 @@ class _Training(Training[IGANSettings]):
         drawn = balanced_batches(self.train.labels.numpy(), self.n_classes, settings.batch_size, n_batches, generator)
         return PairedBatches(self.train.batches(drawn), theirs)
 
-    def _epoch(self, epoch: int) -> Row:
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the weight of what rests on pseudo-labels, and begin a stage where one is due."""
         settings = self.settings
         adapted = epoch - settings.source_epochs  # epochs of adaptation, this one included
         self.share = min(max(adapted, 0) / settings.ramp_epochs, 1.0)
@@ -279,11 +157,11 @@ class _Training(Training[IGANSettings]):
             self.model.renew()
             self._begin_stage()
         self.model.train()
-        return super()._epoch(epoch)
 
-    def _step(
+    def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, others: torch.Tensor
     ) -> dict[str, torch.Tensor]:
+        """Make the steps of a batch of source items, their labels, and target items."""
         model, settings = self.model, self.settings
         source = model.encoder.prepare(items)
         if self.share == 0:
@@ -345,11 +223,11 @@ class _Training(Training[IGANSettings]):
         for optimizer in optimizers:
             optimizer.step()
 
-    def _evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
+        """Return what the target's queries retrieve, and how well classes are told."""
+        self.model.eval()
         at = PROTOCOLS[self.settings.protocol].map_at
-        query, database, ours = (
-            network_outputs(self.model.encoder, x) for x in (self.target_query, self.target_database, self.database)
-        )
+        query, database, ours = (self.outputs(x) for x in (self.target_query, self.target_database, self.database))
         labels, theirs = self.target_query.labels, self.target_database.labels
         predicted, of_database = (self._logits(u).argmax(dim=1) for u in (query, database))
         results = {"accuracy": float((predicted == labels).double().mean())}
@@ -361,10 +239,15 @@ class _Training(Training[IGANSettings]):
             self._class_codes(predicted), labels, self._class_codes(of_database), theirs, at=at
         )
         if len(self.held_out):
-            logits = self._logits(network_outputs(self.model.encoder, self.held_out))
+            logits = self._logits(self.outputs(self.held_out))
             results["source_accuracy"] = float((logits.argmax(dim=1) == self.held_out.labels).double().mean())
-        unlabelled = self._logits(network_outputs(self.model.encoder, self.target))
+        unlabelled = self._logits(self.outputs(self.target))
         return results | unlabelled_evidence(unlabelled, self.settings.threshold)
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder and the whole model."""
+        super().save(folder)
+        self.model.save(folder / "igan.safetensors")
 
     def _logits(self, outputs: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

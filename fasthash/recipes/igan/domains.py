@@ -12,7 +12,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from fasthash.data import Dataset, ImageFiles
-from fasthash.recipes.training import Batch, square
+from fasthash.recipes.batches import Batch
+from fasthash.recipes.networks.images import square
 
 
 class PairedBatches:
@@ -49,7 +50,7 @@ def balanced_batches(
     return list(np.concatenate(drawn, axis=1))
 
 
-def comparable(where: str, source: Dataset, target: Dataset, image_size: int) -> tuple[Dataset, Dataset]:
+def comparable(source: Dataset, target: Dataset, image_size: int) -> tuple[Dataset, Dataset]:
     """Return two data sets with items of one shape: features as they are, images squares of `image_size`.
 
     Gray images get colours if the other domain's have them; image files are read.
@@ -60,17 +61,17 @@ def comparable(where: str, source: Dataset, target: Dataset, image_size: int) ->
     """
     for dataset in (source, target):
         if dataset.labels.ndim != 1:
-            raise ValueError(f"{where}: expected one label an item, but {dataset.name} has several")
+            raise ValueError(f"train: expected one label an item, but {dataset.name} has several")
     if target.class_names != source.class_names[: target.n_classes]:
         raise ValueError(
-            f"{where}: expected the classes of {source.name} ({', '.join(source.class_names)}) in {target.name}, got "
+            f"train: expected the classes of {source.name} ({', '.join(source.class_names)}) in {target.name}, got "
             f"{', '.join(target.class_names)}"
         )
     features = [isinstance(x.items, np.ndarray) and x.items.ndim == 2 for x in (source, target)]
     if features[0] != features[1]:
         kinds = ["features" if x else "images" for x in features]
         raise ValueError(
-            f"{where}: expected features in both domains or images in both, but {source.name} has {kinds[0]} and "
+            f"train: expected features in both domains or images in both, but {source.name} has {kinds[0]} and "
             f"{target.name} {kinds[1]}"
         )
     if not all(features):
@@ -81,7 +82,7 @@ def comparable(where: str, source: Dataset, target: Dataset, image_size: int) ->
     widths = [dataset.items[0].size for dataset in (source, target)]
     if widths[0] != widths[1]:
         raise ValueError(
-            f"{where}: expected features as wide as those of {source.name} ({widths[0]}), but those of {target.name} "
+            f"train: expected features as wide as those of {source.name} ({widths[0]}), but those of {target.name} "
             f"have {widths[1]}"
         )
     return source, target

@@ -1,0 +1,20 @@
+"""What commands call the hashers, known without importing torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fasthash.plugins import Registry
+
+if TYPE_CHECKING:
+    from fasthash.hashers.base import Hasher
+
+HASHERS: Registry[type[Hasher]] = Registry(
+    "fasthash.hashers",
+    {
+        "lsh": "fasthash.hashers:LSH",
+        "spectral": "fasthash.hashers:SpectralHashing",
+        "itq": "fasthash.hashers:ITQ",
+        "h2q": "fasthash.hashers:H2Q",
+    },
+)

@@ -1,0 +1,78 @@
+"""Batches that only the seed and the epoch decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from fasthash.data import ImageFiles
+from fasthash.recipes.networks.images import square
+
+Items = NDArray[Any] | ImageFiles
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+EVALUATION_BATCH = 512
+_T = TypeVar("_T")
+
+
+class Batches(Protocol):
+    """What an epoch's steps learn from."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield three tensors each."""
+
+
+class Loaded(torch.utils.data.Dataset[Any]):
+    """Some items of a data set with their labels, fetched a batch at a time.
+
+    Args:
+        items: of the whole data set.
+        labels: of the whole data set, [n] or [n, c].
+        positions: which items.
+        image_size: what image files are brought to, their middle square.
+    """
+
+    def __init__(
+        self, items: Items, labels: NDArray[Any], positions: NDArray[np.int64], image_size: int | None = None
+    ) -> None:
+        self.items, self.positions, self.image_size = items, positions, image_size
+        self.labels = torch.from_numpy(labels[positions])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        chosen = self.positions[indices]
+        if isinstance(self.items, ImageFiles):
+            assert self.image_size is not None
+            batch = np.stack([square(self.items[int(i)], self.image_size) for i in chosen])
+        else:
+            batch = self.items[chosen]
+        return torch.from_numpy(batch), self.labels[indices], torch.tensor(indices)
+
+    def epoch(
+        self, batch_size: int, *, seed: int, epoch: int, rank: int = 0, n_ranks: int = 1, workers: int = 0
+    ) -> DataLoader[Batch]:
+        """Return the batches (items, labels, indices) of one epoch in random order, the last one cut off if smaller."""
+        order = np.random.default_rng([seed, epoch]).permutation(len(self))[rank::n_ranks]
+        n_batches = len(self) // (batch_size * n_ranks)
+        return self.batches([order[i * batch_size : (i + 1) * batch_size] for i in range(n_batches)], workers)
+
+    def in_order(self, workers: int = 0) -> DataLoader[Batch]:
+        """Return all batches in order."""
+        return self.batches(np.array_split(np.arange(len(self)), max(1, -(-len(self) // EVALUATION_BATCH))), workers)
+
+    def batches(self, batches: list[NDArray[np.int64]], workers: int = 0) -> DataLoader[Batch]:
+        """Return the batches (items, labels, indices) of these indices."""
+        return DataLoader(self, batch_sampler=batches, collate_fn=_as_is, num_workers=workers)  # type: ignore[arg-type]
+
+
+def _as_is(batch: _T) -> _T:
+    return batch

@@ -1,0 +1,1 @@
+"""Domain-adaptive hashing (IGAN): its model, losses, pairs of domains, and training."""

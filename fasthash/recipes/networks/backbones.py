@@ -1,0 +1,116 @@
+"""What stands between the items and the last layer of a network, by architecture."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from fasthash.errors import MissingDependencyError
+
+ENCODER_WIDTHS = (500, 500, 100)
+LENET_WIDTHS = (16, 32)
+STRIDED_WIDTHS = (16, 32, 64, 64)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An architecture up to its last layer.
+
+    Attributes:
+        build: called with the shape of a prepared item, [d] features or [c, h, w] images, and whether to start from
+            pretrained weights; returns the module and how many features it makes of an item, [n, f] of [n, *shape].
+        takes_features: whether items may be features.
+        imagenet: whether it sees what networks of ImageNet see, images of 256 x 256 cropped to 224 x 224 in three
+            colours, and has pretrained weights.
+    """
+
+    build: Callable[[tuple[int, ...], bool], tuple[nn.Module, int]]
+    takes_features: bool = False
+    imagenet: bool = False
+
+
+def leaky_layers(*widths: int) -> list[nn.Module]:
+    """Return linear layers from width to width, each with LeakyReLU (0.2) after it."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
+    return layers
+
+
+def halvings(size: int) -> list[int]:
+    """Return a size and those that the convolutions of "strided" bring it to."""
+    sizes = [size]
+    for _ in STRIDED_WIDTHS:
+        sizes.append(-(-sizes[-1] // 2))
+    return sizes
+
+
+def _linear(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    return nn.Flatten(), prod(shape)
+
+
+def _mlp(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    return nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), 512), nn.ReLU()), 512
+
+
+def _encoder(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    return nn.Sequential(nn.Flatten(), *leaky_layers(prod(shape), *ENCODER_WIDTHS)), ENCODER_WIDTHS[-1]
+
+
+def _cnn(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    blocks: list[nn.Module] = []
+    for before, width in itertools.pairwise((shape[0], 32, 64, 128)):
+        convolution = nn.Conv2d(before, width, 3, padding=1, bias=False)
+        blocks += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 512
+
+
+def _lenet(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    channels, height, width = shape
+    blocks: list[nn.Module] = []
+    for before, after in itertools.pairwise((channels, *LENET_WIDTHS)):
+        blocks += [nn.Conv2d(before, after, 5, padding=2), nn.MaxPool2d(2), nn.LeakyReLU(0.2)]
+    n_inner = LENET_WIDTHS[-1] * (height // 4) * (width // 4)
+    return nn.Sequential(*blocks, nn.Flatten(), *leaky_layers(n_inner, 128)), 128
+
+
+def _strided(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    channels, height, width = shape
+    blocks: list[nn.Module] = []
+    for before, after in itertools.pairwise((channels, *STRIDED_WIDTHS)):
+        blocks += [nn.Conv2d(before, after, 3, 2, 1), nn.LeakyReLU(0.2)]
+    n_features = STRIDED_WIDTHS[-1] * halvings(height)[-1] * halvings(width)[-1]
+    return nn.Sequential(*blocks, nn.Flatten()), n_features
+
+
+def _of_torchvision(name: str, shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    try:
+        from torchvision import models
+    except ImportError:
+        raise MissingDependencyError(f"the network {name}", "torchvision", "vision") from None
+    try:
+        whole: Any = models.get_model(name, weights="IMAGENET1K_V1" if pretrained else None)
+    except OSError as error:
+        raise OSError(
+            f"HashingNetwork: expected the ImageNet weights of {name} in torch's cache, {torch.hub.get_dir()}, "
+            f"or a way to download them, got {error}"
+        ) from error
+    last = whole.classifier[-1]
+    whole.classifier = whole.classifier[:-1]
+    return whole, last.in_features
+
+
+LINEAR = Backbone(_linear, takes_features=True)
+MLP = Backbone(_mlp, takes_features=True)
+ENCODER = Backbone(_encoder, takes_features=True)
+CNN = Backbone(_cnn)
+LENET = Backbone(_lenet)
+STRIDED = Backbone(_strided)
+ALEXNET, VGG11, VGG16 = (Backbone(partial(_of_torchvision, x), imagenet=True) for x in ("alexnet", "vgg11", "vgg16"))
