@@ -74,10 +74,10 @@ def test_importing_the_package_imports_no_optional_package():
 
 
 def test_importing_the_package_imports_what_is_touched():
-    script = (
-        "import sys, fasthash; print('torch' in sys.modules, fasthash.recipes.RECIPES, fasthash.data.load_dataset)"
+    script = "import sys, fasthash; print('torch' in sys.modules, fasthash.recipes.RECIPES, fasthash.data.load_dataset)"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).startswith(
+        "False fasthash.recipes: supervised"
     )
-    assert subprocess.check_output([sys.executable, "-c", script], text=True).startswith("False fasthash.recipes: supervised")
 
 
 def test_importing_the_ops_registers_them_with_torch():

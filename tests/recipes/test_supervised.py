@@ -23,7 +23,7 @@ from fasthash.recipes import loop, train
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Parts, at_random
 from fasthash.recipes.settings import SupervisedSettings
-from fasthash.recipes.supervised import SupervisedTraining, build_loss, fit_rotation
+from fasthash.recipes.supervised import SupervisedTraining, build_loss, build_optimizer, fit_rotation
 from tests.recipes.conftest import interrupted_after, without_seconds
 
 SHORT = SupervisedSettings(dataset="digits", protocol="digits-v1", network="mlp", bits=16, epochs=6, validate_every=2)
@@ -248,3 +248,51 @@ def test_the_command_trains_and_resumes(tmp_path):
     bad = CliRunner().invoke(main, [*command, "--loss-arguments", "alpha=x"])
     assert bad.exit_code == 2
     assert "expected NAME=NUMBER, got 'alpha=x'" in bad.output
+
+
+def steps_of(settings, weight, gradients):
+    """The weights of a layer after steps on given gradients."""
+    network = torch.nn.Linear(3, 1, bias=False).double()
+    with torch.no_grad():
+        network.weight.copy_(torch.from_numpy(weight))
+    optimizer = build_optimizer(settings, network, torch.nn.Identity())
+    for gradient in gradients:
+        network.weight.grad = torch.from_numpy(gradient)
+        optimizer.step()
+    return network.weight.detach().numpy()
+
+
+def test_sgd_has_nesterovs_momentum_and_decays_weights(rng):
+    w, gradients = rng.standard_normal((1, 3)), rng.standard_normal((3, 1, 3))
+    rate, decay = 0.1, 0.3
+    settings = SupervisedSettings(optimizer="sgd", learning_rate=rate, weight_decay=decay)
+    found = steps_of(settings, w, gradients)
+    velocity = np.zeros_like(w)
+    for gradient in gradients:
+        g = gradient + decay * w
+        velocity = 0.9 * velocity + g
+        w = w - rate * (g + 0.9 * velocity)
+    np.testing.assert_allclose(found, w, rtol=1e-12)
+
+
+def test_adam_has_an_l2_penalty(rng):
+    w, gradients = rng.standard_normal((1, 3)), rng.standard_normal((3, 1, 3))
+    rate, decay = 0.1, 0.3
+    found = steps_of(SupervisedSettings(learning_rate=rate, weight_decay=decay), w, gradients)
+    mean, square = np.zeros_like(w), np.zeros_like(w)
+    for step, gradient in enumerate(gradients, start=1):
+        g = gradient + decay * w
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        w = w - rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(found, w, rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_backbone_has_its_share_of_the_learning_rate(optimizer):
+    settings = SupervisedSettings(optimizer=optimizer, learning_rate=0.4, backbone_rate=0.25)
+    network, loss = HashingNetwork("mlp", (5,), 8), torch.nn.Linear(8, 3)
+    groups = build_optimizer(settings, network, loss).param_groups
+    assert [group["lr"] for group in groups] == [0.1, 0.4]
+    found = [{id(weights) for weights in group["params"]} for group in groups]
+    others = [*network.head.parameters(), *loss.parameters()]
+    assert found == [{id(w) for w in weights} for weights in (network.backbone.parameters(), others)]

@@ -1,0 +1,192 @@
+"""What others add by a call or by an entry point, and that it is offered everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fasthash as fh
+from fasthash.plugins import Registry
+
+MODULE = """
+import numpy as np
+import torch
+from dataclasses import dataclass
+
+import fasthash as fh
+from fasthash.data import Dataset, Layout
+from fasthash.hashers import AffineHasher
+from fasthash.recipes import Backbone, HashingNetwork, RecipeSettings, Training, option
+
+
+class Flat(AffineHasher):
+    def __init__(self, n_bits):
+        self.n_bits = n_bits
+
+    def _fit_affine(self, where, x):
+        return x.mean(0), torch.eye(x.shape[1])[:, : self.n_bits]
+
+
+def pairs(n_classes):
+    def loss(u, labels):
+        alike = (labels[:, None] == labels).float()
+        return torch.nn.functional.mse_loss(u.tanh() @ u.tanh().T / u.shape[1], alike)
+
+    return loss
+
+
+def read(name, folder):
+    x = np.random.default_rng(0).standard_normal((300, 12)).astype(np.float32)
+    labels = (x[:, 0] > 0).astype(np.int64)
+    return Dataset(name, x, labels, {"train": np.arange(200), "test": np.arange(200, 300)}, ("0", "1"))
+
+
+PLACES = [("halves", Layout("nothing", read))]
+
+
+def build(shape, pretrained):
+    return torch.nn.Linear(shape[0], 5), 5
+
+
+BACKBONE = Backbone(build, takes_features=True)
+
+
+@dataclass(frozen=True)
+class LeastSquares(RecipeSettings):
+    training = f"{__name__}:LeastSquaresTraining"
+    summary = "Train a linear layer by least squares."
+
+    dataset: str = option("halves", "a data set")
+    protocol: str = option("published-v1", "who trains", choices=fh.recipes.PROTOCOLS)
+    ridge: float = option(0.1, "of the squares", minimum=0)
+
+
+class LeastSquaresTraining(Training[LeastSquares]):
+    title = "least squares"
+
+    def __init__(self, settings, given):
+        super().__init__(settings, given)
+        torch.manual_seed(settings.seed)
+        self.network = HashingNetwork("linear", self.dataset.items.shape[1:], settings.bits)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.1, weight_decay=settings.ridge)
+        self.state = {"network": self.network, "optimizer": self.optimizer}
+
+    def step(self, number, items, labels, indices):
+        loss = (self.network(items) - (labels[:, None] * 2.0 - 1)).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss}
+"""
+ENTRY_POINTS = """
+[fasthash.losses]
+pairs = theirs:pairs
+[fasthash.hashers]
+flat = theirs:Flat
+[fasthash.datasets]
+halves = theirs:PLACES
+[fasthash.backbones]
+five = theirs:BACKBONE
+[fasthash.recipes]
+least-squares = theirs:LeastSquares
+"""
+REGISTERING = """
+from theirs import *
+
+fh.losses.LOSSES.register("pairs", pairs)
+fh.hashers.HASHERS.register("flat", Flat)
+fh.data.DATASETS.register("halves", PLACES)
+fh.recipes.BACKBONES.register("five", BACKBONE)
+fh.recipes.RECIPES.register("least-squares", LeastSquares)
+"""
+
+
+@pytest.fixture(params=["entry points", "calls"])
+def fasthash(request, tmp_path):
+    """The command, in a process that has another package, or imports another module."""
+    (tmp_path / "theirs.py").write_text(MODULE)
+    imported = []
+    if request.param == "entry points":
+        described = tmp_path / "theirs-1.0.dist-info"
+        described.mkdir()
+        (described / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+        (described / "entry_points.txt").write_text(ENTRY_POINTS)
+    else:
+        (tmp_path / "registering.py").write_text(REGISTERING)
+        imported = ["--import", "registering"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "fasthash", *imported, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.slow
+def test_what_others_add_is_offered_by_the_commands(fasthash, tmp_path):
+    assert "least-squares" in fasthash("train", "--help")
+    assert "--ridge" in fasthash("train", "least-squares", "--help")
+    options = ["--bits", "8", "--epochs", "2", "--batch-size", "50", "--device", "cpu"]
+    fasthash("train", "least-squares", *options, "--out", "a")
+    names = ["--dataset", "halves", "--protocol", "published-v1", "--method", "pairs", "--network", "five"]
+    assert "mAP" in fasthash("train", "supervised", *names, *options, "--out", "b")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32))
+    fasthash("fit", "flat", "x.npy", "flat.safetensors", "--bits", "8")
+    for model in ("a/network.safetensors", "b/network.safetensors", "flat.safetensors"):
+        fasthash("encode", model, "x.npy", "codes.npy")
+        assert np.load(tmp_path / "codes.npy").shape == (40, 1)
+
+
+def test_a_registry_loads_what_is_asked_for():
+    things = Registry("fasthash.nothing", {"here": 3, "there": "fasthash.errors:MAX_BITS"})
+    assert "theirs" not in things
+    assert things.register("theirs", 5) == 5
+
+    @things.register("function")
+    def function():
+        pass
+
+    assert list(things) == ["here", "there", "theirs", "function"]
+    assert [things[name] for name in things] == [3, fh.errors.MAX_BITS, 5, function]
+    assert len(things) == 4
+    assert repr(things) == "fasthash.nothing: here, there, theirs, function"
+    with pytest.raises(ValueError, match="expected a new name, got 'here', which is registered already"):
+        things.register("here", 4)
+    with pytest.raises(TypeError, match="expected name to be a string, got int"):
+        things.register(3, 4)
+    with pytest.raises(KeyError):
+        things["elsewhere"]
+
+
+def test_an_entry_point_may_not_take_a_name_that_is_there(tmp_path, monkeypatch):
+    described = tmp_path / "theirs-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[fasthash.nothing]\nhere = theirs:thing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="expected each name once, got 'here' again as an entry point, theirs:thing"):
+        list(Registry("fasthash.nothing", {"here": 3}))
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        fh.losses.LOSSES,
+        fh.hashers.HASHERS,
+        fh.data.DATASETS,
+        fh.recipes.BACKBONES,
+        fh.recipes.PROTOCOLS,
+        fh.recipes.RECIPES,
+    ],
+    ids=lambda registry: registry.group,
+)
+def test_everything_that_is_registered_can_be_loaded(registry):
+    registry.load_all()
+    assert len(registry) > 3
