@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -52,11 +52,10 @@ def check_number(
     return float(value)
 
 
-def check_choice(where: str, name: str, value: str, choices: Iterable[str]) -> str:
+def check_choice(where: str, name: str, value: str, choices: Collection[str]) -> str:
     """Return `value` if it is among `choices`, or raise a ValueError that lists them."""
-    names = list(choices)
-    if value not in names:
-        raise ValueError(f"{where}: expected {name} to be one of {', '.join(map(repr, names))}, got {value!r}")
+    if value not in choices:
+        raise ValueError(f"{where}: expected {name} to be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from fasthash.data import ImageFiles
+from fasthash.data import Dataset, ImageFiles
 from fasthash.recipes.networks.images import square
 
 Items = NDArray[Any] | ImageFiles
@@ -44,6 +44,11 @@ class Loaded(torch.utils.data.Dataset[Any]):
     ) -> None:
         self.items, self.positions, self.image_size = items, positions, image_size
         self.labels = torch.from_numpy(labels[positions])
+
+    @classmethod
+    def parts(cls, dataset: Dataset, parts: Iterable[NDArray[np.int64]], image_size: int | None = None) -> list[Loaded]:
+        """Return the items of a data set at the positions of several parts."""
+        return [cls(dataset.items, dataset.labels, positions, image_size) for positions in parts]
 
     def __len__(self) -> int:
         return len(self.positions)

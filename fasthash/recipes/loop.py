@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.networks.files import save_module
 from fasthash.recipes.protocols import PROTOCOLS, Parts, split
-from fasthash.recipes.ranks import choose_device, joined_ranks, n_ranks_started, seed_epoch
+from fasthash.recipes.ranks import joined_ranks, seed_epoch
 from fasthash.recipes.run_folder import Row, RunFolder
 from fasthash.recipes.settings import RecipeSettings
 
@@ -130,12 +131,12 @@ def train(
     for name, value, takes in (("network", network, recipe.takes_network), ("loss", loss, recipe.takes_loss)):
         if value is not None and not takes:
             raise ValueError(f"train: expected no {name} for {type(settings).__name__}, whose recipe makes its own")
-    if n_ranks_started() > 1 and not recipe.takes_ranks:
-        raise ValueError(f"train: expected one process for {type(settings).__name__}, got {n_ranks_started()}")
+    n_started = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_started > 1 and not recipe.takes_ranks:
+        raise ValueError(f"train: expected one process for {type(settings).__name__}, got {n_started}")
     datasets = _for_each_domain("dataset", dataset, Dataset, settings)
     given_parts = _for_each_domain("parts", parts, Parts, settings)
-    where = choose_device(device)
-    with joined_ranks(where) as (rank, n_ranks):
+    with joined_ranks(device) as (where, rank, n_ranks):
         data = []
         for name, loaded, drawn in zip(settings.domains, datasets, given_parts, strict=True):
             loaded = load_dataset(getattr(settings, name), root) if loaded is None else loaded
@@ -219,18 +220,16 @@ class Training(Generic[_S]):
         self.settings, self.given, self.device, self.image_size = settings, given, given.device, image_size
         self.dataset, self.parts = given.data[0]
         self.modules: dict[str, nn.Module] = {}
-        self.train, self.query, self.database = (
-            self.loaded(x) for x in (self.parts.train, self.parts.query, self.parts.database)
-        )
+        self.train, self.query, self.database = self.loaded(self.parts.train, self.parts.query, self.parts.database)
         if len(self.train) < settings.batch_size * given.n_ranks:
             raise ValueError(
                 f"train: expected batch_size of at most the {len(self.train)} training items, got "
                 f"{settings.batch_size} on {given.n_ranks} ranks"
             )
 
-    def loaded(self, positions: NDArray[np.int64]) -> Loaded:
+    def loaded(self, *positions: NDArray[np.int64]) -> list[Loaded]:
         """Return the data set's items at these positions."""
-        return Loaded(self.dataset.items, self.dataset.labels, positions, self.image_size)
+        return Loaded.parts(self.dataset, positions, self.image_size)
 
     def run(self, folder: RunFolder, progress: bool) -> Run:
         """Train what `folder` does not have yet, and look at the queries once."""

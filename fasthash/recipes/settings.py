@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ ROTATIONS = ("none", "itq", "h2q")
 DISTANCES = ("idr", "ot", "swd", "wgan", "js", "none")
 
 
-def option(default: Any, help: str, choices: Iterable[str] | None = None, **bounds: float) -> Any:
+def option(default: Any, help: str, choices: Collection[str] | None = None, **bounds: float) -> Any:
     """Return a field of a recipe's settings.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class SupervisedTraining(Training[SupervisedSettings]):
         super().__init__(settings, given, image_size=image_size(settings, given))
         shuffled = np.random.default_rng(settings.split_seed).permutation(self.parts.validation)
         asked, searched = np.split(shuffled, [-(-len(shuffled) // 5)])
-        self.validation_query, self.validation_database = self.loaded(asked), self.loaded(searched)
+        self.validation_query, self.validation_database = self.loaded(asked, searched)
         seed_epoch(settings.seed, 0)
         network, loss = given.network or self._network(), self._loss()
         self.title = f"{settings.method if given.loss is None else _name(given.loss)}, {settings.bits} bits"
@@ -218,27 +219,28 @@ class Learner(nn.Module):
 
 def check_not_both(settings: SupervisedSettings, given: Given) -> None:
     """Raise if settings say something of a network or a loss that others were given in place of."""
-    plain = SupervisedSettings()
-    of_network, of_loss = ("network", "pretrained", "augmentation"), ("method", "quantization", "quantization_weight")
-    pairs = (("network", given.network, of_network), ("loss", given.loss, (*of_loss, "loss_arguments")))
-    for name, value, fields in pairs:
-        changed = [field for field in fields if getattr(settings, field) != getattr(plain, field)]
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)} | {"loss_arguments": {}}
+    of_network = ("network", "pretrained", "augmentation")
+    of_loss = ("method", "quantization", "quantization_weight", "loss_arguments")
+    for name, value, fields in (("network", given.network, of_network), ("loss", given.loss, of_loss)):
+        changed = [field for field in fields if getattr(settings, field) != defaults[field]]
         if value is not None and changed:
             raise ValueError(f"train: expected {name} or the settings {', '.join(changed)}, got both")
 
 
 def image_size(settings: SupervisedSettings, given: Given) -> int | None:
     """Return what image files are brought to for the network that is trained."""
-    if given.network is not None:
-        size = getattr(given.network, "image_size", None)
-        wanted = "a network with an attribute image_size"
-    else:
+    own = given.network is None
+    if own:
         size = LARGE_IMAGE if BACKBONES[settings.network].imagenet else None
-        imagenet = [name for name, backbone in BACKBONES.items() if backbone.imagenet]
-        wanted = f"a network of ImageNet ({', '.join(imagenet)})"
+    else:
+        size = getattr(given.network, "image_size", None)
     if size is None and isinstance(given.data[0][0].items, ImageFiles):
-        got = settings.network if given.network is None else type(given.network).__name__
-        raise ValueError(f"train: expected {wanted} for image files, got {got}")
+        imagenet = ", ".join(name for name, backbone in BACKBONES.items() if backbone.imagenet)
+        wanted = f"a network of ImageNet ({imagenet})" if own else "a network with an attribute image_size"
+        raise ValueError(
+            f"train: expected {wanted} for image files, got {settings.network if own else type(given.network).__name__}"
+        )
     return size
 
 

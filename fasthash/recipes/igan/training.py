@@ -85,9 +85,9 @@ class IGANTraining(Training[IGANSettings]):
         super().__init__(settings, replace(given, data=[(ours, parts), (theirs, their_parts)]))
         self.title = f"{ours.name} to {theirs.name}, {settings.bits} bits"
         self.n_classes = ours.n_classes
-        self.held_out = self.loaded(parts.validation)
-        self.target, self.target_query, self.target_database = (
-            Loaded(theirs.items, theirs.labels, x) for x in (their_parts.train, their_parts.query, their_parts.database)
+        (self.held_out,) = self.loaded(parts.validation)
+        self.target, self.target_query, self.target_database = Loaded.parts(
+            theirs, (their_parts.train, their_parts.query, their_parts.database)
         )
         self._check_batches(theirs.name)
         seed_epoch(settings.seed, 0)
