@@ -1,13 +1,9 @@
-"""The recipes without labels: the autoencoders, SGH, SSDH, their commands and the tables of IDR-AE's paper."""
+"""The recipes without labels: the autoencoders, SGH, SSDH and their commands."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -447,37 +443,3 @@ def test_a_distance_that_does_not_exist_is_refused_by_the_command(tmp_path):
     result = CliRunner().invoke(main, ["train", "autoencoder", "--distance", "mmd", "--out", str(tmp_path / "run")])
     assert result.exit_code == 2
     assert "'mmd' is not one of 'idr', 'ot', 'swd', 'wgan', 'js', 'none'" in result.output
-
-
-@pytest.mark.slow
-def test_the_tables_of_the_paper_on_digits(tmp_path):
-    """The one-minute version of `python -m benchmarks.unsupervised mnist fashion_mnist cifar10`."""
-    pytest.importorskip("matplotlib")
-    options = ["--protocol", "digits-v1", "--features", "pca16", "--bits", "16", "--splits", "1", "--epochs", "5"]
-    options += ["--batch-size", "25", "--learning-rate", "0.001", "--out", str(tmp_path)]
-    command = [sys.executable, "-m", "benchmarks.unsupervised", "digits", *options]
-    where = {"cwd": Path(__file__).parents[2], "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
-    subprocess.run(command, check=True, **where)
-    table = tmp_path / "unsupervised-digits.csv"
-    text = table.read_text()
-    rows = [row for row in csv.DictReader(text.splitlines()) if row["row"] == "result"]
-    maps = {row["method"]: float(row["mAP"]) for row in rows}
-    assert len(rows) == len(maps) == 11
-    assert maps["ITQ"] > maps["LSH"] > 0.15
-    assert min(maps.values()) > 0.12  # 0.1 by chance
-    report = (tmp_path / "unsupervised-digits.md").read_text()
-    assert f"| ITQ | {maps['ITQ']:.4f} ± 0.0000 |" in report
-    assert "its mean mAP less that of AE is" in (tmp_path / "unsupervised.md").read_text()
-    assert (tmp_path / "unsupervised-digits.png").stat().st_size > 10_000
-
-    table.write_text("\n".join(line for line in text.splitlines() if "SGH" not in line) + "\n")
-    subprocess.run(command, check=True, **where)  # only the rows of SGH are computed again
-    again = [row for row in csv.DictReader(table.read_text().splitlines()) if row["row"] == "result"]
-    assert {row["method"]: float(row["mAP"]) for row in again} == maps
-    kept = {row["method"]: row["seconds"] for row in rows if row["method"] != "SGH"}
-    assert {row["method"]: row["seconds"] for row in again if row["method"] != "SGH"} == kept
-    assert (tmp_path / "unsupervised-digits.md").read_text() == report
-
-    other = subprocess.run([*command, "--epochs", "3"], capture_output=True, text=True, **where)
-    assert other.returncode == 1
-    assert "expected rows of these settings in" in other.stderr

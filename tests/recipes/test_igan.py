@@ -1,15 +1,10 @@
-"""IGAN: its losses by hand, the two steps, domains that fit together, trainings that are interrupted, its table."""
+"""IGAN: its losses by hand, the two steps, domains that fit together, trainings that are interrupted."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -527,42 +522,3 @@ def test_the_command_trains_from_feature_files_and_resumes(feature_files, tmp_pa
     both = CliRunner().invoke(main, [*command, "--source", "mnist"])
     assert both.exit_code == 2
     assert "expected --features or --source, got both" in both.output
-
-
-@pytest.mark.slow
-def test_the_table_of_the_losses(images, tmp_path):
-    """The small version of `python -m benchmarks.domain_adaptation`."""
-    pytest.importorskip("matplotlib")
-    names = []
-    for domain in images:
-        names.append(str(tmp_path / f"{domain.name}.npz"))
-        np.savez(names[-1], images=domain.items, labels=domain.labels)
-    options = ["--seeds", "1", "--epochs", "7", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path)]
-    command = [sys.executable, "-m", "benchmarks.domain_adaptation", ":".join(names), *options]
-    where = {"cwd": Path(__file__).parents[2], "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
-    subprocess.run(command, check=True, **where)
-    path = tmp_path / "domain_adaptation-digits-shifted.csv"
-    text = path.read_text()
-    rows = {row["method"]: row for row in csv.DictReader(text.splitlines())}
-    assert list(rows) == ["source alone", "ITQ", "L_c", "+ L_s", "+ L_h", "+ L_a", "+ L_1", "HSWD"]
-    assert float(rows["source alone"]["source_accuracy"]) > 0.5
-    assert rows["source alone"]["mAP"] not in (rows["ITQ"]["mAP"], rows["+ L_1"]["mAP"])
-    report = (tmp_path / "domain_adaptation.md").read_text()
-    assert f"| source alone | 1 | {float(rows['source alone']['accuracy']):.3f} ± 0.000 |" in report
-    assert path.with_suffix(".png").stat().st_size > 10_000
-    logged = {
-        method: set(json.loads((tmp_path / f"runs/digits-shifted/{method}-0/settings.json").read_text()).items())
-        for method in ("+L_a", "+L_1")
-    }
-    assert {name for name, _ in logged["+L_a"] ^ logged["+L_1"]} == {"chi"}
-
-    path.write_text("\n".join(line for line in text.splitlines() if "L_s" not in line) + "\n")
-    subprocess.run(command, check=True, **where)  # from the training's folder
-    again = {row["method"]: row for row in csv.DictReader(path.read_text().splitlines())}
-    assert again["+ L_s"]["mAP"] == rows["+ L_s"]["mAP"]
-    assert (tmp_path / "domain_adaptation.md").read_text() == report
-
-    other = subprocess.run([*command, "--epochs", "8"], capture_output=True, text=True, **where)
-    assert other.returncode == 1
-    assert "expected rows of 8 epochs in" in other.stderr
-    assert "got those of 7" in other.stderr

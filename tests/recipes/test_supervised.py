@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 import types
-from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -522,23 +519,3 @@ def test_the_command_trains_and_resumes(tmp_path):
     bad = CliRunner().invoke(main, [*command, "--loss-arguments", "alpha=x"])
     assert bad.exit_code == 2
     assert "expected NAME=NUMBER, got 'alpha=x'" in bad.output
-
-
-@pytest.mark.slow
-def test_the_tables_of_the_papers_on_digits(tmp_path):
-    """The one-minute version of `python -m benchmarks.supervised cifar10`."""
-    options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", "16", "--seeds", "1"]
-    options += ["--epochs", "8", "--network-epochs", "4", "--out", str(tmp_path)]
-    command = [sys.executable, "-m", "benchmarks.supervised", "digits", *options]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    with (tmp_path / "supervised-digits.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert Counter(row["table"] for row in rows) == {"quantisation": 6 * 3, "rotation": 6 * 6, "end to end": 3}
-    maps = {(row["table"], row["method"], row["variant"]): float(row["mAP"]) for row in rows}
-    assert all(value > 0.4 for value in maps.values())
-    for method in ("cel", "dch", "hyp2"):
-        rotated = [value for (table, of, _), value in maps.items() if table == "rotation" and of == method]
-        assert max(rotated[1:]) > rotated[0] - 0.01
-    report = (tmp_path / "supervised-digits.md").read_text()
-    assert "| csq | 16 |" in report
-    assert "H2Q l2: at least as high" in report
