@@ -11,7 +11,7 @@ import itertools
 import time
 
 import click
-import torch
+from torch import nn
 
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
@@ -20,9 +20,11 @@ from benchmarks.papers.tables import Mean, Paper, means, read_rows, rounded, see
 from fasthash.evaluate import mean_average_precision
 from fasthash.hashers import ITQ
 from fasthash.recipes.domains import comparable
+from fasthash.recipes.evaluation import network_outputs
 from fasthash.recipes.igan import IGAN
 from fasthash.recipes.protocols import split
 from fasthash.recipes.settings import IGANSettings
+from fasthash.recipes.training import Loaded
 
 ADDED = {"L_c": "epsilon", "+ L_s": "beta", "+ L_h": "alpha", "+ L_a": "adversarial", "+ L_1": "chi"}
 PAPER = {  # accuracy
@@ -53,31 +55,21 @@ def cells_of(seeds, **common):
         yield Cell({"method": method, "seed": seed}, settings_of(method, seed=seed, **common))
 
 
-def with_itq(domains, settings, model):
+def with_itq(domains, settings, encoder):
     """What ITQ retrieves on the hidden features of a network trained on the source alone."""
     (ours, parts), (theirs, their_parts) = domains
-
-    def features(dataset, positions):
-        with torch.inference_mode():
-            batches = torch.from_numpy(dataset.items[positions]).split(512)
-            return torch.cat([model.encoder.backbone(model.encoder.prepare(x)) for x in batches])
-
-    hasher = ITQ(settings.bits, seed=settings.seed).fit(features(ours, parts.train))
-    database = {"mAP": (theirs, their_parts.database), "mAP_in_source": (ours, parts.database)}
-    codes = hasher.encode(features(theirs, their_parts.query))
-    labels = torch.from_numpy(theirs.labels[their_parts.query])
-    return {
-        name: mean_average_precision(
-            codes, labels, hasher.encode(features(x, positions)), torch.from_numpy(x.labels[positions])
-        )
-        for name, (x, positions) in database.items()
-    }
+    chosen = (ours, parts.train), (theirs, their_parts.query), (theirs, their_parts.database), (ours, parts.database)
+    train, *asked_and_searched = (Loaded(x.items, x.labels, positions) for x, positions in chosen)
+    encoder.head = nn.Identity()
+    hasher = ITQ(settings.bits, seed=settings.seed).fit(network_outputs(encoder, train))
+    query, *searched = ((hasher.encode(network_outputs(encoder, x)), x.labels) for x in asked_and_searched)
+    maps = (mean_average_precision(*query, *database) for database in searched)
+    return dict(zip(("mAP", "mAP_in_source"), maps, strict=True))
 
 
 def trained(grid):
     """The rows of a pair, and its picture."""
     settings = grid.cells[0].settings
-    by_key = {tuple(cell.key.values()): cell for cell in grid.cells}
 
     @functools.cache
     def domains():
@@ -95,12 +87,12 @@ def trained(grid):
         yield {**named, **results, "cpu_s": round(time.process_time() - start)}
         if cell.key["method"] == "source alone":
             start = time.process_time()
-            results = rounded(with_itq(domains(), cell.settings, model(cell)), 5)
+            results = rounded(with_itq(domains(), cell.settings, model(cell).encoder), 5)
             yield {**named, "method": "ITQ", **results, "cpu_s": round(time.process_time() - start)}
 
     rows = grid.run(work)
     if rows is not None and not grid.options.tables_only:
-        before, after = (by_key[method, 0] for method in ("source alone", "+ L_1"))
+        before, *_, after = (cell for cell in grid.cells if cell.key["seed"] == 0 and cell.key["method"] != "HSWD")
         title = f"{' to '.join(x.name for x, _ in domains())}, seed 0"
         log = read_rows(grid.folder(after) / "log.csv")
         adaptation(domains(), (model(before), model(after)), log, title).savefig(grid.csv.with_suffix(".png"), dpi=80)

@@ -118,6 +118,7 @@ class Grid:
             self._write()
         finished = [self._is_finished(cell) for cell in self.cells]
         if not all(finished):
+            self.json.unlink(missing_ok=True)
             click.echo(f"{self.name}: {sum(finished)} of {len(finished)} cells are finished; no table before all are")
             return None
         self._write()
@@ -139,9 +140,9 @@ class Grid:
         write_json(folder / "rows.json", {"seconds": time.perf_counter() - start, "machine": machine, "rows": rows})
 
     def facts(self) -> dict[str, Any]:
-        """What `run` kept beside the CSV file."""
+        """What `run` kept beside the CSV file of a grid of which all cells are finished."""
         if not self.json.exists():
-            raise click.ClickException(f"expected the facts of a grid in {self.json}, got no such file")
+            raise click.ClickException(f"expected the facts of a finished grid in {self.json}, got no such file")
         return json.loads(self.json.read_text())
 
     def _check(self, cell: Cell) -> None:

@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
-from benchmarks.papers.tables import Mean, table, write_markdown
+from benchmarks.papers.tables import Mean, seeds_used, table, write_markdown
 from fasthash import pack_bits
 from fasthash.evaluate import mean_average_precision, precision_at
 from fasthash.hashers import H2Q, ITQ, LSH
@@ -71,11 +71,10 @@ def measured(hasher, x, labels, queries, query_labels):
 
 
 def report(rows, facts):
-    seeds = max(row["seed"] for row in rows)
     lines = [
         "# Rotations of principal components",
         "",
-        f"Written by `python -m benchmarks.papers.rotations`, {f'seeds 0 to {seeds}' if seeds else 'seed 0'}, "
+        f"Written by `python -m benchmarks.papers.rotations`, {seeds_used(rows)}, "
         f"{facts['threads']} threads, fasthash level {facts['level']}. The features are the leading principal "
         "components of the pixels, as many as bits; the",
         "database is the training split, the queries are 1,000 images of the test split (297 of the digits). l2 is the",

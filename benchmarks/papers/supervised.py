@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.papers.features import classified, sizes, train_classifier
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
-from benchmarks.papers.tables import Mean, against_first, table, write_markdown
+from benchmarks.papers.tables import Mean, against_first, seeds_used, table, write_markdown
 from fasthash.hashers import H2Q, ITQ
 from fasthash.recipes.evaluation import evaluate_codes, network_outputs
 from fasthash.recipes.protocols import PROTOCOLS, split
@@ -86,14 +86,13 @@ def variants_table(rows, title):
 
 
 def report(rows, name, facts):
-    seeds = max(row["seed"] for row in rows)
     return [
         f"# Supervised hashing: {name}",
         "",
         f"Written by `python -m benchmarks.papers.supervised {name}` in {facts['minutes']:.0f} minutes, "
         f"{facts['threads']} threads. Protocol {facts['protocol']}, split seed 0:",
         f"{facts['train']} items to train, {facts['query']} queries, {facts['database']} in the database. "
-        f"Cells: mAP of all ± deviation, {f'seeds 0 to {seeds}' if seeds else 'seed 0'}",
+        f"Cells: mAP of all ± deviation, {seeds_used(rows)}",
         "(mean angle to the signs in radians, mean entropy of a bit, both of the database).",
         "",
         "## Quantisation: the loss's own, the sliced Wasserstein distance (-S), HSWD (-C)",

@@ -89,6 +89,11 @@ def seeds_of(line: tuple[Any, ...], rows: list[Row]) -> str:
     return str(len(rows))
 
 
+def seeds_used(rows: Iterable[Row]) -> str:
+    last = max(row["seed"] for row in rows)
+    return f"seeds 0 to {last}" if last else "seed 0"
+
+
 def table(
     rows: Iterable[Row], lines: Mapping[str, str], columns: Mapping[str, Callable[[tuple[Any, ...], list[Row]], str]]
 ) -> list[str]:

@@ -64,15 +64,15 @@ def settings_of(method, encoder, **common):
 
 
 def cells_of(dataset, protocol, features, bits, splits, encoder):
-    """Every method, length and split; and to time an epoch, short trainings of each distance: others may run beside."""
-    given = {"protocol": protocol, "features": features, **encoder}
+    """Every method, length and split; and trainings only to time an epoch, as the others may run beside other work."""
+    given = {"dataset": dataset, "protocol": protocol, "features": features, **encoder}
     runs = [("result", *run) for run in itertools.product(range(splits), METHODS, bits)]
     runs += [("timing", 0, method, min(bits)) for method in DISTANCES]
     for row, number, method, n_bits in runs:
         learning = encoder if row == "result" else {**encoder, "epochs": 3}
         common = {"dataset": dataset, "protocol": protocol, "bits": n_bits, "seed": number, "split_seed": number}
         key = {"row": row, "split": number, "method": method, "bits": n_bits}
-        yield Cell(key, settings_of(method, learning, **common), {"dataset": dataset, **given})
+        yield Cell(key, settings_of(method, learning, **common), given)
 
 
 def worked_out(grid, dataset, protocol, features):
@@ -87,7 +87,7 @@ def worked_out(grid, dataset, protocol, features):
     def work(cell):
         items, parts = data(cell.key["split"])
         query, database = (Loaded(items.items, items.labels, part) for part in (parts.query, parts.database))
-        row = {name: cell.given.get(name, cell.key.get(name)) for name in SHARED}
+        row = {name: {**cell.given, **cell.key}[name] for name in SHARED}
         if cell.settings is None:
             hasher = HASHERS[row["method"]](row["bits"], row["split"]).fit(flat(items.items[parts.train]))
             u, v = (torch.from_numpy(hasher.transform(flat(x.items[x.positions]))) for x in (query, database))

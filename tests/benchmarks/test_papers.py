@@ -134,6 +134,7 @@ def test_a_part_of_a_grid_by_itself(tmp_path, capsys):
     assert trained == [("csq", 1), ("dch", 1)]
     assert "small: 2 of 4 cells are finished; no table before all are" in capsys.readouterr().out
     assert [row["seed"] for row in read(tmp_path / "small.csv")] == ["1", "1"]
+    assert not (tmp_path / "small.json").exists()
     rows, trained = rows_of(small_grid(tmp_path, only={"seed": ["0"]}))
     assert trained == [("csq", 0), ("dch", 0)]
     assert [(row["method"], row["seed"]) for row in rows] == [("csq", 0), ("csq", 1), ("dch", 0), ("dch", 1)]
@@ -150,10 +151,11 @@ def test_cells_of_one_folder_are_refused(tmp_path):
 
 
 def test_tables_without_a_grid_are_refused(tmp_path):
+    grid = small_grid(tmp_path, tables_only=True)
     with pytest.raises(click.ClickException, match=r"expected the rows of a grid in .*small\.csv, got no such file"):
-        small_grid(tmp_path, tables_only=True).run(None)
-    with pytest.raises(click.ClickException, match=r"expected the facts of a grid in .*small\.json, got no such file"):
-        small_grid(tmp_path, tables_only=True).facts()
+        grid.run(None)
+    with pytest.raises(click.ClickException, match=r"expected the facts of a finished grid in .*small\.json, got no"):
+        grid.facts()
 
 
 ROWS = [
