@@ -1,0 +1,209 @@
+"""The tables and pictures of IDR-AE's paper ("Image Hashing by Minimizing Independent Relaxed Wasserstein Distance").
+
+`python -m benchmarks.papers.unsupervised mnist fashion_mnist cifar10` (from the repository's root) has, for each data
+set, P@1000 (the paper's table 1) and mAP (table 2) of every method, length and split; precision and recall (figure 2),
+seconds an epoch by distance (figure 3) and distances during training (figure 4); and IDR-AE beside the others over all.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.papers.features import Features, flat, sizes, with_features
+from benchmarks.papers.grid import Cell, Grid
+from benchmarks.papers.options import command, name_of
+from benchmarks.papers.pictures import retrieval_and_training
+from benchmarks.papers.tables import Mean, Paper, means, rounded, table, write_markdown
+from fasthash.evaluate import precision_recall_curve
+from fasthash.hashers import ITQ, LSH, SpectralHashing
+from fasthash.ops.packing import pack_bits
+from fasthash.recipes.batches import Loaded
+from fasthash.recipes.evaluation import evaluate_codes, network_outputs
+from fasthash.recipes.networks import HashingNetwork
+from fasthash.recipes.protocols import PROTOCOLS, split
+from fasthash.recipes.settings import AutoencoderSettings, SGHSettings, SSDHSettings
+
+HASHERS = {
+    "LSH": lambda n_bits, seed: LSH(n_bits, seed=seed),
+    "SpecHash": lambda n_bits, seed: SpectralHashing(n_bits),
+    "ITQ": lambda n_bits, seed: ITQ(n_bits, seed=seed),
+}
+DISTANCES = {"AE": "none", "AE-JS": "js", "WGAN-AE": "wgan", "OT-AE": "ot", "SWD-AE": "swd", "IDR-AE": "idr"}
+METHODS = (*HASHERS, "SGH", "SSDH", *DISTANCES)
+SHARED = ("protocol", "features", "epochs", "batch_size", "learning_rate", "split", "method", "bits")  # by all rows
+METRICS = {"P@1000": "precision_at_1000", "mAP": "mAP"}
+
+# Of CIFAR-10, from fc7 features of VGG: P@1000 at 32, 64 and 128 bits, mAP at 64.
+PAPER_BITS = (32, 64, 128)
+PAPER = {
+    "LSH": (0.1721, 0.1731, 0.2165, 0.1477),
+    "SpecHash": (0.1995, 0.1982, 0.1930, 0.1265),
+    "ITQ": (0.2424, 0.2585, 0.2700, 0.1824),
+    "SGH": (0.1672, 0.1803, 0.1888, 0.1372),
+    "SSDH": (0.2218, 0.1766, 0.1766, 0.1664),
+    "WGAN-AE": (0.1948, 0.2170, 0.2284, 0.1775),
+    "OT-AE": (0.2370, 0.2406, 0.2396, 0.1777),
+    "IDR-AE": (0.2692, 0.2747, 0.2961, 0.2084),
+}
+
+
+def settings_of(method, encoder, **common):
+    """The settings of a method's recipe; None of a hasher. SGH has its own 40 epochs of batches of 500."""
+    if method in HASHERS:
+        return None
+    if method == "SGH":
+        return SGHSettings(**common)
+    if method == "SSDH":
+        return SSDHSettings(**common, **encoder)
+    return AutoencoderSettings(**common, **encoder, distance=DISTANCES[method])
+
+
+def cells_of(dataset, protocol, features, bits, splits, encoder):
+    """Every method, length and split; and trainings only to time an epoch, as the others may run beside other work."""
+    given = {"dataset": dataset, "protocol": protocol, "features": features, **encoder}
+    runs = [("result", *run) for run in itertools.product(range(splits), METHODS, bits)]
+    runs += [("timing", 0, method, min(bits)) for method in DISTANCES]
+    for row, number, method, n_bits in runs:
+        learning = encoder if row == "result" else {**encoder, "epochs": 3}
+        common = {"dataset": dataset, "protocol": protocol, "bits": n_bits, "seed": number, "split_seed": number}
+        key = {"row": row, "split": number, "method": method, "bits": n_bits}
+        yield Cell(key, settings_of(method, learning, **common), given)
+
+
+def worked_out(grid, dataset, protocol, features):
+    """The grid's rows: results, and of the first split's autoencoders epochs, radii and an epoch's seconds."""
+
+    @functools.cache
+    def data(number):
+        whole = grid.options.load(dataset)
+        parts = split(whole, protocol, number)
+        return with_features(whole, parts, features), parts
+
+    def work(cell):
+        items, parts = data(cell.key["split"])
+        query, database = (Loaded(items.items, items.labels, part) for part in (parts.query, parts.database))
+        row = {name: {**cell.given, **cell.key}[name] for name in SHARED}
+        if cell.settings is None:
+            hasher = HASHERS[row["method"]](row["bits"], row["split"]).fit(flat(items.items[parts.train]))
+            u, v = (torch.from_numpy(hasher.transform(flat(x.items[x.positions]))) for x in (query, database))
+            yield {"row": "result", **row, **rounded(evaluate_codes(u, query.labels, v, database.labels), 5)}
+            return
+        run = grid.train(cell, dataset=items, parts=parts)
+        if cell.key["row"] == "timing":
+            yield {"row": "timing", **row, "seconds": round(min(epoch["seconds"] for epoch in run.history), 6)}
+            return
+        yield {"row": "result", **row, **rounded(run.results, 5)}
+        if row["method"] in DISTANCES and row["split"] == 0:
+            yield from ({"row": "epoch", **row, **rounded(epoch, 6)} for epoch in run.history)
+            network = HashingNetwork.load(grid.folder(cell) / "network.safetensors")
+            yield from ({"row": "radius", **row, **radius} for radius in by_radius(network, query, database))
+
+    return grid.run(work, lambda: sizes(data(0)[1]))
+
+
+def by_radius(network, query, database):
+    codes = [pack_bits(network_outputs(network, x)) for x in (query, database)]
+    curve = precision_recall_curve(codes[0], query.labels, codes[1], database.labels)
+    for radius, (precision, recall) in enumerate(zip(*(x.tolist() for x in curve), strict=True)):
+        yield {"radius": radius, "precision": round(precision, 5), "recall": round(recall, 5)}
+
+
+def metric_table(rows, metric, dataset):
+    """A line a method, a column a length; CIFAR-10 beside the paper's."""
+    columns = {f"{n} bits": Mean(METRICS[metric], 4, {"bits": n}) for n in sorted({row["bits"] for row in rows})}
+    if dataset == "cifar10":
+        for place, n in enumerate(PAPER_BITS) if metric == "P@1000" else [(3, 64)]:
+            columns[f"paper, {n} bits"] = Paper({(method,): row[place] for method, row in PAPER.items()}, 4)
+    return table(rows, {metric: "method"}, columns)
+
+
+def orderings(rows, metric):
+    """Which of the paper's orderings by this metric hold: of IDR-AE over each method, and of all pairs of methods."""
+    mean = {method: value for (method,), value in means(rows, METRICS[metric], "method").items()}
+    paper = {method: row[3] if metric == "mAP" else np.mean(row[:3]) for method, row in PAPER.items()}
+    pairs = [(a, b) for a, b in itertools.permutations(PAPER, 2) if paper[a] > paper[b]]
+    kept = [(a, b) for a, b in pairs if mean[a] > mean[b]]
+    others = [method for method in METHODS if method != "IDR-AE"]
+    above = ", ".join(method for method in others if mean["IDR-AE"] > mean[method]) or "none"
+    not_above = ", ".join(method for method in others if mean["IDR-AE"] <= mean[method]) or "none"
+    return (
+        f"By {metric}, averaged over lengths, IDR-AE is above {above}; not above {not_above}. "
+        f"Of the {len(pairs)} orderings of two methods in the paper's CIFAR-10, {len(kept)} hold here."
+    )
+
+
+def report(rows, name, facts):
+    first, splits = rows[0], len({row["split"] for row in rows})
+    options = " ".join(f"--{option.replace('_', '-')} {first[option]}" for option in SHARED[:5])
+    lines = [
+        f"# Unsupervised hashing: {name}",
+        "",
+        f"Written by `python -m benchmarks.papers.unsupervised {name} {options}`.",
+        f"Protocol {first['protocol']}: {facts['train']} items to train, {facts['query']} queries, "
+        f"{facts['database']} in the database. Features: {first['features']}, for every method.",
+        f"Encoders learn for {first['epochs']} epochs in batches of {first['batch_size']}, Adam "
+        f"{first['learning_rate']} (SGH: 40, 500, 0.01); the last epoch is kept.",
+        f"Cells: mean ± deviation over {splits} splits, ties averaged over. Pictures: unsupervised-{name}.png.",
+    ]
+    if name == "cifar10":
+        lines += ["", "The paper's features are VGG's (fc7), not made of pixels: compare orders with it, not values."]
+    for metric in METRICS:
+        lines += ["", *metric_table(results_of(rows), metric, name), "", orderings(results_of(rows), metric)]
+    return lines
+
+
+def results_of(rows):
+    """In the order of the methods."""
+    return sorted((row for row in rows if row["row"] == "result"), key=lambda row: METHODS.index(row["method"]))
+
+
+def over_datasets(tables):
+    """How IDR-AE and each other method do on average over data sets and lengths."""
+    rows = [{"data": name, **row} for name, table_rows in tables.items() for row in results_of(table_rows)]
+    overall = {title: means(rows, metric, "method") for title, metric in METRICS.items()}
+    averages = [{"method": of, **{title: overall[title][of,] for title in METRICS}} for of in METHODS]
+    gain = overall["mAP"]["IDR-AE",] - overall["mAP"]["AE",]
+    verdict = "IDR-AE is above the plain AE" if gain > 0 else "IDR-AE is not above the plain AE"
+    each = means(rows, "mAP", "data", "split", "bits", "method")
+    higher = [mean > each[*key, "AE"] for (*key, method), mean in each.items() if method == "IDR-AE"]
+    return [
+        "# Unsupervised hashing over the data sets",
+        "",
+        f"Means over {', '.join(tables)} and the lengths; each data set's own table: unsupervised-<dataset>.md.",
+        "",
+        *table(averages, {"": "method"}, {title: Mean(title, 4) for title in METRICS}),
+        "",
+        f"{verdict}: its mean mAP less that of AE is {gain:+.4f}; in {sum(higher)} of {len(higher)} pairs of trainings "
+        "it is higher.",
+    ]
+
+
+@command(bits=PAPER_BITS, seeds=3, epochs=20)
+@click.argument("datasets", nargs=-1, required=True)
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="unsupervised-v1", show_default=True)
+@click.option("--features", type=Features(), default="pca128", show_default=True, help="pixels, or pca and a number.")
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Of the encoders.")
+@click.option("--learning-rate", type=float, default=1e-4, show_default=True, help="Of the encoders.")
+def main(datasets, protocol, features, bits, seeds, epochs, batch_size, learning_rate, options):
+    """Fill and print the tables of DATASETS; draw the pictures. A seed is a split's and its trainings'."""
+    encoder = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    tables = {}
+    for dataset in datasets:
+        name = name_of(dataset)
+        grid = Grid(f"unsupervised-{name}", list(cells_of(dataset, protocol, features, bits, seeds, encoder)), options)
+        rows = worked_out(grid, dataset, protocol, features)
+        if rows is not None:
+            tables[name] = rows
+            write_markdown(options.out / f"{grid.name}.md", report(rows, name, grid.facts()))
+            retrieval_and_training(rows, DISTANCES, name).savefig(options.out / f"{grid.name}.png", dpi=80)
+    if len(tables) == len(datasets):
+        write_markdown(options.out / "unsupervised.md", over_datasets(tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""The papers' tables: the grid they come from, their means, what is committed, and each script in small."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import dataclasses
+import importlib
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks.papers import tables
+from benchmarks.papers.grid import Cell, Grid
+from benchmarks.papers.options import Options
+from fasthash.data import load_dataset
+from fasthash.recipes.settings import SupervisedSettings
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+PAPERS = sorted((ROOT / "benchmarks" / "papers").glob("*.py"))
+SCRIPTS = [path for path in PAPERS if '__name__ == "__main__"' in path.read_text()]
+SHORT = SupervisedSettings(dataset="digits", protocol="digits-v1", network="mlp", bits=16, epochs=2)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(script, *arguments, exit_code=0):
+    if script in ("unsupervised", "domain_adaptation"):
+        pytest.importorskip("matplotlib")
+    result = CliRunner().invoke(importlib.import_module(f"benchmarks.papers.{script}").main, list(map(str, arguments)))
+    assert result.exit_code == exit_code, (result.output, result.exception)
+    return result.output
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_no_script_imports_another(path):
+    others = {f"benchmarks.papers.{script.stem}" for script in SCRIPTS}
+    assert len(others) == 5
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert not others & {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not others & {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+
+
+def small_grid(out, only=None, tables_only=False, given=None, **changes):
+    cells = [
+        Cell(
+            {"method": method, "seed": seed},
+            dataclasses.replace(SHORT, method=method, seed=seed, **changes),
+            {} if given is None else given,
+        )
+        for method in ("csq", "dch")
+        for seed in (0, 1)
+    ]
+    return Grid("small", cells, Options(out, None, "cpu", only or {}, tables_only))
+
+
+def rows_of(grid, interrupted_after=4):
+    """The rows of a grid, and of what keys something was trained."""
+    trained = []
+
+    def work(cell):
+        results = grid.train(cell).results
+        trained.append(tuple(cell.key.values()))
+        if len(trained) > interrupted_after:
+            raise KeyboardInterrupt
+        yield {**cell.key, "mAP": results["mAP"]}
+
+    if interrupted_after < 4:
+        with pytest.raises(KeyboardInterrupt):
+            grid.run(work)
+        return None, trained
+    return grid.run(work), trained
+
+
+def test_a_grid_that_is_killed_goes_on_where_it_was(tmp_path):
+    whole = small_grid(tmp_path / "whole")
+    rows, trained = rows_of(whole)
+    assert trained == [("csq", 0), ("csq", 1), ("dch", 0), ("dch", 1)]
+    assert [(row["method"], row["seed"]) for row in rows] == trained
+    assert len({row["mAP"] for row in rows}) == 4
+
+    grid = small_grid(tmp_path / "killed")
+    rows_of(grid, interrupted_after=1)
+    assert grid.csv.read_text().splitlines() == whole.csv.read_text().splitlines()[:2]
+    logs = [grid.folder(cell) / "log.csv" for cell in grid.cells[:2]]
+    before = [log.read_text() for log in logs]  # the seconds of every epoch
+    again, trained = rows_of(small_grid(tmp_path / "killed"))
+    assert trained == [("csq", 1), ("dch", 0), ("dch", 1)]
+    assert [log.read_text() for log in logs] == before
+    assert again == rows
+    assert grid.csv.read_bytes() == whole.csv.read_bytes()
+    assert rows_of(small_grid(tmp_path / "killed")) == (rows, [])
+    assert set(grid.facts()) == {"minutes", "threads", "level"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"epochs": 3}, "epochs: 2 there, 3 now"), ({"given": {"features": "pca8"}}, "features: None there, 'pca8' now")],
+)
+@pytest.mark.parametrize("interrupted_after", [0, 1])
+def test_a_cell_of_other_settings_is_refused(tmp_path, changes, message, interrupted_after):
+    """Whether it is finished or only begun, and before any other cell is trained."""
+    rows_of(small_grid(tmp_path), interrupted_after)
+    there = sorted(tmp_path.rglob("*"))
+    with pytest.raises(click.ClickException, match=f"expected the settings of the cell in .*csq-0, got .*{message}"):
+        rows_of(small_grid(tmp_path, **changes))
+    assert sorted(tmp_path.rglob("*")) == there
+
+
+def test_a_part_of_a_grid_by_itself(tmp_path, capsys):
+    rows, trained = rows_of(small_grid(tmp_path, only={"seed": ["1"], "method": ["csq", "dch"]}))
+    assert rows is None
+    assert trained == [("csq", 1), ("dch", 1)]
+    assert "small: 2 of 4 cells are finished; no table before all are" in capsys.readouterr().out
+    assert [row["seed"] for row in read(tmp_path / "small.csv")] == ["1", "1"]
+    assert not (tmp_path / "small.json").exists()
+    rows, trained = rows_of(small_grid(tmp_path, only={"seed": ["0"]}))
+    assert trained == [("csq", 0), ("dch", 0)]
+    assert [(row["method"], row["seed"]) for row in rows] == [("csq", 0), ("csq", 1), ("dch", 0), ("dch", 1)]
+    with pytest.raises(click.ClickException, match="expected --only with one of method, seed, got bits"):
+        small_grid(tmp_path, only={"bits": ["16"]})
+    with pytest.raises(click.ClickException, match="expected --only seed of 0, 1, got 1, 2"):
+        small_grid(tmp_path, only={"seed": ["1", "2"]})
+
+
+def test_cells_of_one_folder_are_refused(tmp_path):
+    cells = [Cell({"loss": "+ L_1"}), Cell({"loss": "+:L_1"})]
+    with pytest.raises(ValueError, match="Grid: expected cells of different keys in twice, got two of one folder"):
+        Grid("twice", cells, Options(tmp_path, None, "cpu", {}, False))
+
+
+def test_tables_without_a_grid_are_refused(tmp_path):
+    grid = small_grid(tmp_path, tables_only=True)
+    with pytest.raises(click.ClickException, match=r"expected the rows of a grid in .*small\.csv, got no such file"):
+        grid.run(None)
+    with pytest.raises(click.ClickException, match=r"expected the facts of a finished grid in .*small\.json, got no"):
+        grid.facts()
+
+
+ROWS = [
+    {"method": "a", "bits": 16, "seed": 0, "mAP": 0.1, "angle": 1.0},
+    {"method": "a", "bits": 16, "seed": 1, "mAP": 0.3, "angle": 2.0},
+    {"method": "b", "bits": 16, "seed": 0, "mAP": 0.25, "angle": 0.5},
+    {"method": "a", "bits": 32, "seed": 0, "mAP": 0.5, "angle": 1.0},
+    {"method": "a", "bits": 32, "seed": 1, "mAP": 0.6, "angle": 1.0},
+    {"method": "b", "bits": 32, "seed": 0, "mAP": 0.4, "angle": 0.25},
+]
+
+
+def test_means_and_deviations_by_hand():
+    columns = {
+        "seeds": tables.seeds_of,
+        "16 bits": tables.Mean("mAP", 2, where={"bits": 16}, beside=("angle",)),
+        "32 bits": tables.Mean("mAP", 3, where={"bits": 32}),
+        "64 bits": tables.Mean("mAP", where={"bits": 64}),
+        "time": tables.Mean("seconds"),
+        "paper": tables.Paper({("b",): 0.125}),
+    }
+    assert tables.table(ROWS, {"": "method"}, columns) == [
+        "| | seeds | 16 bits | 32 bits | 64 bits | time | paper |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| a | 4 | 0.20 ± 0.10 (1.50) | 0.550 ± 0.050 |  |  |  |",
+        "| b | 2 | 0.25 (0.50) | 0.400 |  |  | 0.125 |",
+    ]
+    assert tables.means(ROWS, "mAP", "method", "bits") == pytest.approx(
+        {("a", 16): 0.2, ("b", 16): 0.25, ("a", 32): 0.55, ("b", 32): 0.4}
+    )
+
+
+def test_comparisons_by_hand():
+    assert tables.against_first(ROWS, "mAP", "method", "bits") == [
+        "",
+        "mAP against a, of 2 pairs of means:",
+        "",
+        "- b: at least as high 1 times; difference -0.0500 in the mean, -0.1500 to +0.0500",
+    ]
+    assert tables.against_first(ROWS[:3], "mAP", "method", "bits") == []
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results")
+@pytest.mark.parametrize(
+    ("script", "arguments", "tables"),
+    [
+        ("supervised", ["cifar10"], ["supervised-cifar10"]),
+        ("supervised", ["fashion_mnist"], ["supervised-fashion_mnist"]),
+        (
+            "unsupervised",
+            ["mnist", "fashion_mnist", "cifar10"],
+            ["unsupervised", "unsupervised-mnist", "unsupervised-fashion_mnist", "unsupervised-cifar10"],
+        ),
+        ("rotations", ["digits", "fashion_mnist", "cifar10"], ["rotations"]),
+        ("domain_adaptation", [], ["domain_adaptation"]),
+        ("igan_weights", ["mnist", "usps"], ["igan_weights-mnist-usps"]),
+        ("igan_weights", ["usps", "mnist"], ["igan_weights-usps-mnist"]),
+    ],
+)
+def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path, script, arguments, tables):
+    for path in RESULTS.glob(f"{script}*"):
+        if path.suffix in (".csv", ".json"):
+            shutil.copy(path, tmp_path)
+    run(script, *arguments, "--tables-only", "--out", tmp_path)
+    for table in tables:
+        assert (tmp_path / f"{table}.md").read_text() == (RESULTS / f"{table}.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_supervised_papers(tmp_path):
+    options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", 16, "--seeds", 1]
+    run("supervised", "digits", *options, "--epochs", 4, "--network-epochs", 4, "--out", tmp_path)
+    rows = read(tmp_path / "supervised-digits.csv")
+    assert Counter(row["table"] for row in rows) == {"quantisation": 6 * 3, "rotation": 6 * 6, "end to end": 3}
+    maps = {(row["table"], row["method"], row["variant"]): float(row["mAP"]) for row in rows}
+    assert all(value > 0.4 for value in maps.values())
+    for method in ("cel", "dch", "hyp2"):
+        rotated = [value for (table, of, _), value in maps.items() if table == "rotation" and of == method]
+        assert max(rotated[1:]) > rotated[0] - 0.01
+    report = (tmp_path / "supervised-digits.md").read_text()
+    assert "| csq | 16 |" in report
+    assert "H2Q l2: at least as high" in report
+    assert "1000 items to train, 200 queries" in report
+
+
+@pytest.mark.slow
+def test_the_tables_of_hashing_without_labels(tmp_path):
+    options = ["--protocol", "digits-v1", "--features", "pca16", "--bits", 16, "--seeds", 1, "--batch-size", 25]
+    command = ["unsupervised", "digits", *options, "--learning-rate", 0.001, "--out", tmp_path, "--epochs"]
+    run(*command, 5)
+    path = tmp_path / "unsupervised-digits.csv"
+    text = path.read_text()
+    rows = [row for row in read(path) if row["row"] == "result"]
+    maps = {row["method"]: float(row["mAP"]) for row in rows}
+    assert len(rows) == len(maps) == 11
+    assert maps["ITQ"] > maps["LSH"] > 0.15
+    assert min(maps.values()) > 0.12  # 0.1 by chance
+    report = (tmp_path / "unsupervised-digits.md").read_text()
+    assert f"| ITQ | {maps['ITQ']:.4f} |" in report
+    assert "its mean mAP less that of AE is" in (tmp_path / "unsupervised.md").read_text()
+    assert path.with_suffix(".png").stat().st_size > 10_000
+
+    shutil.rmtree(tmp_path / "unsupervised-digits" / "result-0-SGH-16")
+    run(*command, 5)  # only SGH is trained again
+    changed = [row for row, before in zip(read(path), csv.DictReader(text.splitlines()), strict=True) if row != before]
+    assert {row["method"] for row in changed} <= {"SGH"}
+    assert {row["method"]: float(row["mAP"]) for row in read(path) if row["row"] == "result"} == maps
+    assert (tmp_path / "unsupervised-digits.md").read_text() == report
+    assert "epochs: 5 there, 3 now" in run(*command, 3, exit_code=1)
+
+
+@pytest.fixture
+def domains(tmp_path):
+    source = load_dataset("digits")
+    items, labels = source.items[:450], source.labels[:450]
+    noise = np.random.default_rng(0).integers(0, 40, items.shape)
+    shifted = np.roll(np.minimum(items + noise, 255).astype(np.uint8), 1, axis=2)
+    for name, images in (("digits", items), ("shifted", shifted)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
+    return [tmp_path / "digits.npz", tmp_path / "shifted.npz"]
+
+
+@pytest.mark.slow
+def test_the_table_of_igan(domains, tmp_path):
+    command = ["domain_adaptation", ":".join(map(str, domains)), "--seeds", 1, "--out", tmp_path, "--epochs"]
+    run(*command, 7)
+    path = tmp_path / "domain_adaptation-digits-shifted.csv"
+    rows = {row["method"]: row for row in read(path)}
+    assert list(rows) == ["source alone", "ITQ", "L_c", "+ L_s", "+ L_h", "+ L_a", "+ L_1", "HSWD"]
+    assert float(rows["source alone"]["source_accuracy"]) > 0.5
+    assert rows["source alone"]["mAP"] not in (rows["ITQ"]["mAP"], rows["+ L_1"]["mAP"])
+    report = (tmp_path / "domain_adaptation.md").read_text()
+    assert f"| source alone | 1 | {float(rows['source alone']['accuracy']):.3f} |" in report
+    assert path.with_suffix(".png").stat().st_size > 10_000
+    kept = path.with_suffix("")
+    settings = [json.loads((kept / f"{method}-0" / "settings.json").read_text()) for method in ("+-L_a", "+-L_1")]
+    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"chi"}
+
+    (kept / "+-L_s-0" / "rows.json").unlink()
+    run(*command, 7)  # from the training's folder
+    again = {row["method"]: row for row in read(path)}
+    assert again["+ L_s"]["mAP"] == rows["+ L_s"]["mAP"]
+    assert (tmp_path / "domain_adaptation.md").read_text() == report
+    assert "epochs: 7 there, 8 now" in run(*command, 8, exit_code=1)
+
+
+def test_igan_s_weights_change_one_at_a_time(domains, tmp_path):
+    only = ["--only", "change=none", "--only", "change=alpha=1.0"]
+    output = run("igan_weights", *domains, "--epochs", 1, *only, "--out", tmp_path)
+    assert "igan_weights-digits-shifted: 2 of 17 cells are finished" in output
+    default, changed = read(tmp_path / "igan_weights-digits-shifted.csv")
+    assert {name for name in list(default)[:8] if default[name] != changed[name]} == {"alpha"}
+    assert 0 < float(changed["source_accuracy"]) < 1
+    assert "expected NAME=VALUE, got 'alpha'" in run("igan_weights", *domains, "--only", "alpha", exit_code=2)
+
+
+def test_the_table_of_rotations(tmp_path):
+    run("rotations", "digits", "--bits", 16, "--seeds", 2, "--out", tmp_path)
+    rows = read(tmp_path / "rotations.csv")
+    assert len(rows) == 10 * 2
+    maps = {
+        name: np.mean([float(row["mAP"]) for row in rows if row["rotation"] == name]) for name in ("none", "LSH", "ITQ")
+    }
+    assert maps["ITQ"] > maps["LSH"] > maps["none"] > 0.2
+    report = (tmp_path / "rotations.md").read_text()
+    assert "seeds 0 to 1, 1 threads" in report
+    line = next(line for line in report.splitlines() if line.startswith("| ITQ |"))
+    assert f"{maps['ITQ']:.4f} ± " in line
+    assert next(line for line in report.splitlines() if line.startswith("| none |")).endswith("|  |")
