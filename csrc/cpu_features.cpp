@@ -7,26 +7,19 @@ namespace fasthash {
 
 namespace {
 
-bool processor_can_run(Isa isa) {
-#if defined(__x86_64__)
-    const bool v2 = __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("sse4.2");
-    const bool avx2 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    switch (isa) {
-        case Isa::baseline: return true;
-        case Isa::v2: return v2;
-        case Isa::avx2: return avx2;
-        case Isa::avx512: return avx512;
-        case Isa::avx512vpopcntdq: return avx512 && __builtin_cpu_supports("avx512vpopcntdq");
-        case Isa::neon: return false;
-    }
-    return false;
-#else
-    static_cast<void>(isa);  // every processor of the architecture has what the build uses
-    return true;
-#endif
-}
+struct Level {
+    Isa isa;
+    const char* name;
+    bool (*processor_can_run)();  // which can run the level before
+};
+
+constexpr Level kLevels[] = {
+#define HAS(feature) __builtin_cpu_supports(feature)
+#define LEVEL(name, requirement) {Isa::name, #name, [] { return static_cast<bool>(requirement); }},
+#include "processor_levels.def"
+#undef LEVEL
+#undef HAS
+};
 
 Isa isa_from_name(const std::string& source, const std::string& name) {
     std::string runnable;
@@ -45,36 +38,25 @@ Isa isa_from_name(const std::string& source, const std::string& name) {
 
 }  // namespace
 
-const char* isa_name(Isa isa) {
-    switch (isa) {
-        case Isa::baseline: return "baseline";
-        case Isa::v2: return "v2";
-        case Isa::avx2: return "avx2";
-        case Isa::avx512: return "avx512";
-        case Isa::avx512vpopcntdq: return "avx512vpopcntdq";
-        case Isa::neon: return "neon";
-    }
-    return "unknown";
-}
+const char* isa_name(Isa isa) { return kLevels[static_cast<size_t>(isa)].name; }
 
 const std::vector<Isa>& built_isas() {
-#if defined(__x86_64__)
-    static const std::vector<Isa> isas = {Isa::baseline, Isa::v2, Isa::avx2, Isa::avx512, Isa::avx512vpopcntdq};
-#elif defined(__aarch64__)
-    static const std::vector<Isa> isas = {Isa::baseline, Isa::neon};
-#else
-    static const std::vector<Isa> isas = {Isa::baseline};
-#endif
+    static const std::vector<Isa> isas = [] {
+        std::vector<Isa> built;
+        for (const Level& level : kLevels) built.push_back(level.isa);
+        return built;
+    }();
     return isas;
 }
 
 const std::vector<Isa>& runnable_isas() {
     static const std::vector<Isa> isas = [] {
-        std::vector<Isa> found;
-        for (Isa isa : built_isas()) {
-            if (processor_can_run(isa)) found.push_back(isa);
+        std::vector<Isa> runnable;
+        for (const Level& level : kLevels) {
+            if (!level.processor_can_run()) break;
+            runnable.push_back(level.isa);
         }
-        return found;
+        return runnable;
     }();
     return isas;
 }

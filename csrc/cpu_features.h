@@ -5,8 +5,12 @@
 
 namespace fasthash {
 
-// Processor levels in ascending order of preference on one architecture.
-enum class Isa { baseline, v2, avx2, avx512, avx512vpopcntdq, neon };
+// The processor levels of this architecture, ascending; one that can run a level can run those before it.
+enum class Isa {
+#define LEVEL(name, requirement) name,
+#include "processor_levels.def"
+#undef LEVEL
+};
 
 const char* isa_name(Isa isa);
 

@@ -6,19 +6,19 @@
 
 namespace fasthash {
 
-// A room's functions at one processor level.
-template <class Functions>
-struct Level {
+// A room's kernel at one processor level.
+template <class Kernel>
+struct KernelAtLevel {
     Isa isa;
-    Functions (*functions)();
+    Kernel (*kernel)();
 };
 
-// The functions of the highest level in a room's table, baseline first and ascending, that is at most `isa`.
-template <class Functions, size_t kLevels>
-Functions at_level(const Level<Functions> (&levels)[kLevels], Isa isa) {
+// The kernel of the highest level in a room's table, baseline first and ascending, that is at most `isa`.
+template <class Kernel, size_t kLevels>
+Kernel highest_kernel(const KernelAtLevel<Kernel> (&levels)[kLevels], Isa isa) {
     size_t highest = 0;
     while (highest + 1 < kLevels && levels[highest + 1].isa <= isa) ++highest;
-    return levels[highest].functions();
+    return levels[highest].kernel();
 }
 
 }  // namespace fasthash

@@ -23,14 +23,16 @@ struct Register;
 
 template <>
 struct Register<float> {
+    using Integer = int32_t;
     typedef float Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), aligned(4), may_alias));
-    typedef int32_t Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));  // also truths: -1 or 0
+    typedef Integer Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));  // also truths: -1 or 0
 };
 
 template <>
 struct Register<double> {
+    using Integer = int64_t;
     typedef double Values __attribute__((vector_size(FASTHASH_REGISTER_BYTES), aligned(8), may_alias));
-    typedef int64_t Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));
+    typedef Integer Integers __attribute__((vector_size(FASTHASH_REGISTER_BYTES)));
 };
 
 template <class T>

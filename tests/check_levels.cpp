@@ -5,13 +5,15 @@ using namespace fasthash;
 
 namespace {
 
-constexpr Level<int> kTwo[] = {{Isa::baseline, [] { return 0; }}, {Isa::avx2, [] { return 2; }}};
-constexpr Level<int> kOne[] = {{Isa::baseline, [] { return 0; }}};
+constexpr Isa level(int i) { return static_cast<Isa>(i); }
+
+constexpr KernelAtLevel<int> kTwo[] = {{level(0), [] { return 0; }}, {level(2), [] { return 2; }}};
+constexpr KernelAtLevel<int> kOne[] = {{level(0), [] { return 0; }}};
 
 }  // namespace
 
 int main() {
-    const bool below = at_level(kTwo, Isa::baseline) == 0 && at_level(kTwo, Isa::v2) == 0;
-    const bool above = at_level(kTwo, Isa::avx2) == 2 && at_level(kTwo, Isa::avx512vpopcntdq) == 2;
-    return below && above && at_level(kOne, Isa::avx512) == 0 ? 0 : 1;
+    const bool below = highest_kernel(kTwo, level(0)) == 0 && highest_kernel(kTwo, level(1)) == 0;
+    const bool above = highest_kernel(kTwo, level(2)) == 2 && highest_kernel(kTwo, level(4)) == 2;
+    return below && above && highest_kernel(kOne, level(3)) == 0 ? 0 : 1;
 }

@@ -5,6 +5,10 @@
 
 #include "../csrc/hamming/kernel.h"
 
+namespace fasthash {
+HammingKernel hamming_kernel_neon();
+}
+
 using namespace fasthash;
 
 namespace {
@@ -44,7 +48,7 @@ bool check(int words, int64_t count, bool rows) {
     for (int64_t j = 0; j < count; ++j) {
         const uint64_t expected = static_cast<uint64_t>(distance(&codes[static_cast<size_t>(j * words)], query.data(), words));
         if (expected >= limit) continue;
-        if (found >= list.size || items[static_cast<size_t>(found++)] != (expected << kRankBits | static_cast<uint64_t>(1000 + j))) return false;
+        if (found >= list.size || items[static_cast<size_t>(found++)] != make_item(expected, static_cast<uint64_t>(1000 + j))) return false;
     }
     if (found != list.size) return false;
     if (rows) return true;

@@ -145,7 +145,8 @@ def test_newer_instructions_only_in_functions_that_cannot_be_shared():
         if head and re.search(r"%[yz]mm\d|\t(v[a-z]\w*|popcnt) ", function):
             beyond_baseline.add(head[1])
     assert any("anonymous" in name for name in beyond_baseline)
-    own = re.compile(r"fasthash::(\(anonymous namespace\)::|\w+_kernel_(v2|avx2|avx512\w*)\(\))")
+    levels = "|".join(_core.built_isas()[1:])
+    own = re.compile(rf"fasthash::(\(anonymous namespace\)::|\w+_kernel_({levels})\(\))")
     assert not {name for name in beyond_baseline if not own.search(name)}
 
 
@@ -172,19 +173,41 @@ def test_the_highest_level_that_fits_is_taken(tmp_path):
     subprocess.run([tmp_path / "check"], check=True)
 
 
-@pytest.mark.parametrize("room", sorted(path.parent.name for path in (ROOT / "csrc").glob("*/levels.cpp")))
-def test_a_room_lists_every_level_that_it_has(room):
-    folder = ROOT / "csrc" / room
-    files = {path.stem.removeprefix("kernel_") for path in folder.glob("kernel_*.cpp")}
-    listed = re.findall(rf"{{Isa::(\w+), {room}_kernel_(\w+)}}", (folder / "levels.cpp").read_text())
-    assert all(level == function for level, function in listed)
-    assert {level for level, _ in listed} == files
-    order = (
-        re.search(r"enum class Isa {(.*?)}", (ROOT / "csrc" / "cpu_features.h").read_text())[1]
-        .replace(" ", "")
-        .split(",")
-    )
-    assert [level for level, _ in listed] == sorted(files, key=order.index)
+def processor_levels():
+    """The levels of each architecture, ascending, as csrc/processor_levels.def has them."""
+    levels, architectures = {"x86_64": [], "aarch64": []}, ["x86_64", "aarch64"]
+    for line in (ROOT / "csrc" / "processor_levels.def").read_text().splitlines():
+        if line.startswith("#"):
+            architectures = re.findall(r"__(\w+)__", line)
+        for name in re.findall(r"^LEVEL\((\w+),", line):
+            for architecture in architectures:
+                levels[architecture].append(name)
+    return levels
+
+
+def level_options():
+    """The compiler's options for each level, as CMakeLists.txt has them; an option of a level is one of all above it."""
+    options = {}
+    for name, more in re.findall(r"^ *add_level\((\w+)(.*)\)$", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE):
+        options[name] = more.split()
+    return options
+
+
+def test_processor_levels_have_compiler_options():
+    levels = processor_levels()
+    assert levels["x86_64"][0] == levels["aarch64"][0] == "baseline"
+    assert list(level_options()) == list(dict.fromkeys(levels["x86_64"] + levels["aarch64"]))
+    assert _core.built_isas() in levels.values()
+
+
+@pytest.mark.parametrize(
+    "source", sorted((ROOT / "csrc").rglob("kernel_*.cpp")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_kernel_is_of_a_known_level_and_named_for_it(source):
+    level = source.stem.removeprefix("kernel_")
+    assert level in level_options()
+    assert f"Kernel {source.parent.name}_kernel_{level}() {{" in source.read_text()
+    assert (source.parent / "kernel_baseline.cpp").exists()
 
 
 @pytest.mark.parametrize("room", ["hamming", "householder", "packing", "wasserstein"])
@@ -200,11 +223,17 @@ def test_kernels_that_this_processor_can_run_are_not_skipped(room):
 def test_the_core_compiles_for_aarch64(tmp_path):
     """All but the bindings, whose headers are the interpreter's."""
     flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Wno-psabi"]
-    sources = [path for path in sorted((ROOT / "csrc").rglob("*.cpp")) if "bind" not in path.name]
-    sources = [path for path in sources if not re.match(r"kernel_(v2|avx)", path.name)]
-    assert len(sources) > 25
-    command = ["aarch64-linux-gnu-g++", *flags, "-Wno-maybe-uninitialized", "-Werror", "-c", *map(str, sources)]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    compile_ = ["aarch64-linux-gnu-g++", *flags, "-Wno-maybe-uninitialized", "-Werror", "-c"]
+    kernels = set((ROOT / "csrc").rglob("kernel_*.cpp"))
+    rest = [path for path in sorted(set((ROOT / "csrc").rglob("*.cpp")) - kernels) if "bind" not in str(path)]
+    assert len(rest) > 20
+    subprocess.run([*compile_, *map(str, rest)], cwd=tmp_path, check=True)
+    options = []
+    for level in processor_levels()["aarch64"]:
+        options += level_options()[level]
+        of_level = [str(path) for path in kernels if path.stem == f"kernel_{level}"]
+        assert of_level
+        subprocess.run([*compile_, *options, *of_level], cwd=tmp_path, check=True)
 
 
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")

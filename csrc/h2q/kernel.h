@@ -49,10 +49,6 @@ struct H2QKernel {
     double (*objective)(const float* x, int64_t n, float* z, BitLoss loss, const H2QState& state);
 };
 
-H2QKernel h2q_kernel(Isa isa);
-
-H2QKernel h2q_kernel_baseline();
-H2QKernel h2q_kernel_avx2();
-H2QKernel h2q_kernel_avx512();
+H2QKernel h2q_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "../aligned_array.h"
+#include "../rounding.h"
 #include "../thread_pool.h"
 
 namespace fasthash {
@@ -59,11 +60,11 @@ public:
     const float* best() const { return best_.data(); }
 
 private:
-    int64_t matrix_size() const { return (k_ * k_ + 15) / 16 * 16; }
+    int64_t matrix_size() const { return round_up(k_ * k_, 16); }
 
     double step(int64_t rows) {
         const H2QSettings& settings = trainer_.settings_;
-        const int64_t batches = (trainer_.n_ + settings.batch_size - 1) / settings.batch_size;
+        const int64_t batches = ceil_div(trainer_.n_, settings.batch_size);
         const double done = static_cast<double>(steps_) / static_cast<double>(batches * settings.epochs);
         double rate = settings.cosine ? settings.rate * (1 + std::cos(kPi * done)) / 2 : settings.rate;
         const double t = static_cast<double>(++steps_);

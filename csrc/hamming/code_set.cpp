@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../popcount.h"
+#include "../rounding.h"
+
 namespace fasthash {
 
 namespace {
@@ -20,16 +23,16 @@ int64_t overreadable(const CodeSet& set) {
     return first_of_last < 0 ? 0 : first_of_last / set.n_bytes + 1;
 }
 
-int popcount(uint64_t x) { return __builtin_popcountll(x); }
+int64_t count(uint64_t bits) { return static_cast<int64_t>(popcount(bits)); }
 
 }  // namespace
 
 Mask::Mask(const uint8_t* bits, int64_t n_codes) : bits_(bits), n_codes_(n_codes) {
-    const int64_t n_blocks = (n_codes + kBlock - 1) / kBlock;
+    const int64_t n_blocks = ceil_div(n_codes, kBlock);
     eligible_before_.assign(static_cast<size_t>(n_blocks) + 1, 0);
     for (int64_t block = 0; block < n_blocks; ++block) {
         int64_t eligible = 0;
-        for (int64_t i = 0; i < kBlock / 64 && block * kBlock + i * 64 < n_codes; ++i) eligible += popcount(word(block * kBlock / 64 + i));
+        for (int64_t i = 0; i < kBlock / 64 && block * kBlock + i * 64 < n_codes; ++i) eligible += count(word(block * kBlock / 64 + i));
         eligible_before_[static_cast<size_t>(block) + 1] = eligible_before_[static_cast<size_t>(block)] + eligible;
     }
 }
@@ -37,7 +40,7 @@ Mask::Mask(const uint8_t* bits, int64_t n_codes) : bits_(bits), n_codes_(n_codes
 uint64_t Mask::word(int64_t i) const {
     const int64_t codes_left = n_codes_ - i * 64;
     uint64_t bits = 0;
-    std::memcpy(&bits, bits_ + i * 8, static_cast<size_t>(std::min<int64_t>(8, (codes_left + 7) / 8)));
+    std::memcpy(&bits, bits_ + i * 8, static_cast<size_t>(std::min<int64_t>(8, ceil_div(codes_left, 8))));
     return codes_left >= 64 ? bits : bits & ((uint64_t{1} << codes_left) - 1);
 }
 
@@ -47,7 +50,7 @@ int64_t Mask::id(int64_t rank) const {
     int64_t left = rank - eligible_before_[static_cast<size_t>(block)];
     int64_t i = block * kBlock / 64;
     uint64_t bits = word(i);
-    for (; left >= popcount(bits); bits = word(++i)) left -= popcount(bits);
+    for (; left >= count(bits); bits = word(++i)) left -= count(bits);
     for (; left > 0; --left) bits &= bits - 1;
     return i * 64 + __builtin_ctzll(bits);
 }

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "kernel.h"
 
 namespace fasthash {
+
+constexpr int kMaxBits = 4096;  // of a code
 
 // A bitmap over the codes (bit i % 8 of byte i / 8), able to turn the rank of an eligible code into its id.
 class Mask {
@@ -35,8 +36,8 @@ struct CodeSet {
     const Mask* mask;  // null: every code is eligible
 
     int n_words() const { return (n_bytes + 7) / 8; }
+    int64_t n_bits() const { return int64_t{8} * n_bytes; }
     int64_t n_eligible() const { return mask ? mask->n_eligible() : n_codes; }
-    int64_t id(int64_t rank) const { return mask ? mask->id(rank) : rank; }
 };
 
 // Copies one code into words a `stride` apart, the rest of the last word zero.

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "item.h"
+
 namespace fasthash {
 
 enum class Isa;
@@ -22,7 +24,7 @@ struct CodeTile {
 
 constexpr int64_t kTileGroup = 32;
 
-// What one query has found so far, in ascending order of rank. An item is distance << 48 | rank.
+// What one query has found so far, in ascending order of rank.
 struct CandidateList {
     uint64_t* items;
     int64_t size;
@@ -32,8 +34,6 @@ struct CandidateList {
     void (*full)(CandidateList&);  // called when fewer than kTileGroup places are left
 };
 
-constexpr int kRankBits = 48;
-
 struct HammingKernel {
     // Appends to `list` the codes of the tile whose distance to the query is below the list's limit.
     void (*scan)(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list);
@@ -41,15 +41,9 @@ struct HammingKernel {
     void (*distances)(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out);
     // For how many queries at most it is faster to read rows than to make planes first; 0 where only planes are read.
     int64_t (*rows_up_to)(int n_words);
+    double comparison_cost;  // of 64 bits, in nanoseconds, when the codes are in the cache; see fasthash/index/README.md
 };
 
-HammingKernel hamming_kernel(Isa isa);
-
-HammingKernel hamming_kernel_baseline();
-HammingKernel hamming_kernel_v2();
-HammingKernel hamming_kernel_avx2();
-HammingKernel hamming_kernel_avx512();
-HammingKernel hamming_kernel_avx512vpopcntdq();
-HammingKernel hamming_kernel_neon();
+HammingKernel hamming_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

@@ -63,6 +63,6 @@ struct Lanes {
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to}; }
+HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, 0.23}; }
 
 }  // namespace fasthash

@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx512vpopcntdq() { return {scan, distances, rows_up_to}; }
+HammingKernel hamming_kernel_avx512vpopcntdq() { return {scan, distances, rows_up_to, 0.08}; }
 
 }  // namespace fasthash

@@ -49,6 +49,6 @@ struct Lanes {
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to}; }
+HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to, 0.3}; }
 
 }  // namespace fasthash

@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_v2() { return {scan, distances, rows_up_to}; }
+HammingKernel hamming_kernel_v2() { return {scan, distances, rows_up_to, 0.45}; }
 
 }  // namespace fasthash

@@ -1,4 +1,6 @@
 // Eight codes at a time; how a register is counted depends on VPOPCNTDQ.
+#pragma once
+
 #include <immintrin.h>
 
 #include <cstdint>

@@ -1,4 +1,6 @@
 // One code at a time, for the levels without vector popcounts.
+#pragma once
+
 #include "../popcount.h"
 #include "kernel.h"
 
@@ -30,7 +32,7 @@ struct Lanes {
     static void store32(Counts a, int32_t* out) { *out = static_cast<int32_t>(a); }
     static int64_t take(Counts a, Counts limit, int64_t rank, int64_t left, uint64_t* item) {
         if (a >= limit || left <= 0) return 0;
-        *item = a << kRankBits | static_cast<uint64_t>(rank);
+        *item = make_item(a, static_cast<uint64_t>(rank));
         return 1;
     }
 

@@ -6,6 +6,8 @@
 //   pairwise (sums of neighbouring lanes of one register, then of another), minimum, limit(uint64_t),
 //   any_below(counts, limit), store32(int32_t*), take (see there)
 // Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
+#pragma once
+
 #include "kernel.h"
 
 namespace fasthash {

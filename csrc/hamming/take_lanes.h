@@ -11,7 +11,7 @@ inline int64_t take_lanes(uint32_t lanes, const uint64_t* distances, int64_t ran
     for (; lanes != 0; lanes &= lanes - 1) {
         const int lane = __builtin_ctz(lanes);
         if (lane >= left) break;
-        items[taken++] = distances[lane] << kRankBits | static_cast<uint64_t>(rank + lane);
+        items[taken++] = make_item(distances[lane], static_cast<uint64_t>(rank + lane));
     }
     return taken;
 }

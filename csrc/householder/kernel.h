@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../both_precisions.h"
+
 namespace fasthash {
 
 enum class Isa;
@@ -18,15 +20,8 @@ struct HouseholderFunctions {
     void (*invert_triangle)(const T* s, int n, int64_t stride, T* inverse);
 };
 
-struct HouseholderKernel {
-    HouseholderFunctions<float> single_precision;
-    HouseholderFunctions<double> double_precision;
-};
+using HouseholderKernel = BothPrecisions<HouseholderFunctions>;
 
-HouseholderKernel householder_kernel(Isa isa);
-
-HouseholderKernel householder_kernel_baseline();
-HouseholderKernel householder_kernel_avx2();
-HouseholderKernel householder_kernel_avx512();
+HouseholderKernel householder_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

@@ -1,5 +1,7 @@
 // Each level's file includes this one; everything is in an anonymous namespace, so that no level's code can stand in for
 // another's at link time.
+#pragma once
+
 #include "../registers.h"
 #include "kernel.h"
 

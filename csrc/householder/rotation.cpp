@@ -1,10 +1,12 @@
 #include "rotation.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "../aligned_array.h"
+#include "../rounding.h"
 #include "../thread_pool.h"
+#include "gram_triangle.h"
+#include "row_blocks.h"
 
 namespace fasthash {
 
@@ -16,30 +18,30 @@ constexpr int64_t kRowsPerSum = 4096;        // of x, that a task adds to a grad
 constexpr int64_t kMaxSums = 16;
 constexpr int64_t kProductsPerThread = 1 << 22;  // multiplications worth another thread
 
-template <class T>
-const HouseholderFunctions<T>& functions(const RotationKernels& kernels) {
-    if constexpr (sizeof(T) == sizeof(float)) return kernels.reflections.single_precision;
-    else return kernels.reflections.double_precision;
-}
-
 // What one call shares: its sizes, threads, and the reflections' vectors divided by their lengths.
 template <class T>
-class Call {
+class RotationCall {
 public:
-    Call(const Rotation<T>& rotation, const RotationKernels& kernels, int threads, const std::function<bool()>& interrupted)
-        : rotation_(rotation), n_(rotation.n), k_(rotation.k), l_(rotation.l), kernels_(kernels), interrupted_(interrupted),
-          threads_(static_cast<int>(std::clamp<int64_t>(l_ * k_ * (n_ + l_) / kProductsPerThread, 1, threads))),
-          w_(l_ * k_), lengths_(l_) {
-        functions<T>(kernels).unit_rows(rotation.v, l_, k_, w_.get(), lengths_.get());
+    RotationCall(const Rotation<T>& rotation, const RotationKernels& kernels, int threads, const std::function<bool()>& interrupted)
+        : rotation_(rotation),
+          n_(rotation.n),
+          k_(rotation.k),
+          l_(rotation.l),
+          kernels_(kernels),
+          multiply_(kernels.products.of<T>()),
+          blocks_{static_cast<int>(std::clamp<int64_t>(l_ * k_ * (n_ + l_) / kProductsPerThread, 1, threads)), l_ * k_ / 16, interrupted},
+          w_(l_ * k_),
+          lengths_(l_) {
+        kernels.reflections.of<T>().unit_rows(rotation.v, l_, k_, w_.get(), lengths_.get());
     }
 
     void apply(T* y, T* q, T* s_inverse) {
-        invert_gram(s_inverse);
+        invert_gram_triangle(w_.get(), l_, k_, kernels_, blocks_, s_inverse);
         const T* x = rotation_.x;
-        for_blocks(n_, kRowsPerTask, [&](int64_t first, int64_t rows) {
+        blocks_.for_each(n_, kRowsPerTask, [&](int64_t first, int64_t rows) {
             AlignedArray<T> p(rows * l_);
             if (x) {
-                multiply({rows, l_, k_, x + first * k_, k_, 1, w_.get(), 1, k_, 1, nullptr, 0, p.get(), l_});
+                multiply_({rows, l_, k_, x + first * k_, k_, 1, w_.get(), 1, k_, 1, nullptr, 0, p.get(), l_});
             } else {
                 for (int64_t j = 0; j < l_; ++j) {
                     for (int64_t i = 0; i < rows; ++i) p.get()[i * l_ + j] = w_.get()[j * k_ + first + i];
@@ -51,37 +53,37 @@ public:
                 std::fill_n(to, rows * k_, T{0});
                 for (int64_t i = 0; i < rows; ++i) to[i * k_ + first + i] = 1;
             }
-            multiply({rows, k_, l_, q + first * l_, l_, 1, w_.get(), k_, 1, -1, x ? x + first * k_ : to, k_, to, k_});
+            multiply_({rows, k_, l_, q + first * l_, l_, 1, w_.get(), k_, 1, -1, x ? x + first * k_ : to, k_, to, k_});
         });
     }
 
     void backward(const T* dy, const T* q, const T* s_inverse, T* dx, T* dv) {
         AlignedArray<T> z(n_ * l_);
-        for_blocks(n_, kRowsPerTask, [&](int64_t first, int64_t rows) {
+        blocks_.for_each(n_, kRowsPerTask, [&](int64_t first, int64_t rows) {
             AlignedArray<T> p(rows * l_);
-            multiply({rows, l_, k_, dy + first * k_, k_, 1, w_.get(), 1, k_, 1, nullptr, 0, p.get(), l_});
+            multiply_({rows, l_, k_, dy + first * k_, k_, 1, w_.get(), 1, k_, 1, nullptr, 0, p.get(), l_});
             times_triangle(rows, p.get(), s_inverse, rotation_.transpose, -1, z.get() + first * l_);
-            if (dx) multiply({rows, k_, l_, z.get() + first * l_, l_, 1, w_.get(), k_, 1, 1, dy + first * k_, k_, dx + first * k_, k_});
+            if (dx) multiply_({rows, k_, l_, z.get() + first * l_, l_, 1, w_.get(), k_, 1, 1, dy + first * k_, k_, dx + first * k_, k_});
         });
 
         const int64_t sums = std::clamp<int64_t>(n_ / kRowsPerSum, 1, kMaxSums);
         AlignedArray<T> a(sums * l_ * l_), spare((sums - 1) * l_ * k_);
-        const int64_t blocks = (l_ + kBlock - 1) / kBlock;
-        parallel_for(sums * blocks, threads_, [&](Job& job, int64_t task) {
+        const int64_t blocks = ceil_div(l_, kBlock);
+        parallel_for(sums * blocks, blocks_.threads, [&](Job& job, int64_t task) {
             const int64_t sum = task / blocks, row = sum * n_ / sums, n = (sum + 1) * n_ / sums - row;
             const Block block = {task % blocks * kBlock, std::min(kBlock, l_ - task % blocks * kBlock)};
             T* const part = sum == 0 ? dv : spare.get() + (sum - 1) * l_ * k_;
             add_rows(block, row, n, dy, q, z.get(), part);
             add_triangle(block, row, n, q, z.get(), a.get() + sum * l_ * l_);
             job.checkpoint(n * block.rows * k_ / 16);
-        }, interrupted_);
-        for_blocks(l_, kBlock, [&](int64_t first, int64_t rows) {
+        }, blocks_.interrupted);
+        blocks_.for_each(l_, kBlock, [&](int64_t first, int64_t rows) {
             for (int64_t sum = 1; sum < sums; ++sum) {
                 add(spare.get() + (sum - 1) * l_ * k_ + first * k_, rows * k_, dv + first * k_);
                 add(a.get() + sum * l_ * l_ + first * l_, rows * l_, a.get() + first * l_);
             }
         });
-        for_blocks(l_, kBlock, [&](int64_t first, int64_t rows) { finish({first, rows}, a.get(), dv); });
+        blocks_.for_each(l_, kBlock, [&](int64_t first, int64_t rows) { finish({first, rows}, a.get(), dv); });
     }
 
 private:
@@ -89,58 +91,14 @@ private:
         int64_t first, rows;
     };
 
-    // Each block of `whole` rows, on several threads.
-    template <class F>
-    void for_blocks(int64_t whole, int64_t block, const F& work) {
-        parallel_for((whole + block - 1) / block, threads_, [&](Job& job, int64_t task) {
-            const int64_t rows = std::min(block, whole - task * block);
-            work(task * block, rows);
-            job.checkpoint(rows * l_ * k_ / 16);
-        }, interrupted_);
-    }
-
-    void multiply(const Product<T>& product) const { kernels_.products.multiply<T>()(product); }
-
-    // S differs from half of W W^T only by its triangle: what rounding adds to their sum is missing from the rotation's
-    // orthogonality, and nearly parallel vectors make it count. So this one product and the inverse are in double precision.
-    void invert_gram(T* s_inverse) {
-        AlignedArray<double> wide(l_ * k_), s(l_ * l_), inverse(l_ * l_), spare(l_ * l_ / 4);
-        std::copy_n(w_.get(), l_ * k_, wide.get());
-        for_blocks(l_, kBlock, [&](int64_t first, int64_t rows) {
-            const double* from = wide.get() + first * k_;
-            kernels_.products.double_precision({rows, l_ - first, k_, from, k_, 1, from, 1, k_, 1, nullptr, 0, s.get() + first * l_ + first, l_});
-            for (int64_t i = first; i < first + rows; ++i) s.get()[i * l_ + i] /= 2;
-        });
-        std::fill_n(inverse.get(), l_ * l_, 0.0);
-        invert(l_, s.get(), inverse.get(), spare.get());
-        std::transform(inverse.get(), inverse.get() + l_ * l_, s_inverse, [](double x) { return static_cast<T>(x); });
-    }
-
-    // The inverse of an upper triangle, of row stride l, by halves.
-    void invert(int64_t n, const double* s, double* inverse, double* spare) {
-        if (n <= kTriangle) return kernels_.reflections.double_precision.invert_triangle(s, static_cast<int>(n), l_, inverse);
-        const int64_t half = (n / 2 + kTriangle - 1) / kTriangle * kTriangle, rest = n - half;
-        invert(half, s, inverse, spare);
-        invert(rest, s + half * l_ + half, inverse + half * l_ + half, spare);
-        for_blocks(half, kBlock, [&](int64_t first, int64_t rows) {
-            kernels_.products.double_precision({rows, rest, rest, s + first * l_ + half, l_, 1, inverse + half * l_ + half, l_, 1, 1, nullptr, 0,
-                                                spare + first * rest, rest});
-        });
-        for_blocks(half, kBlock, [&](int64_t first, int64_t rows) {
-            const int64_t depth = half - first;  // left of the diagonal are zeros
-            kernels_.products.double_precision({rows, rest, depth, inverse + first * l_ + first, l_, 1, spare + first * rest, rest, 1, -1, nullptr, 0,
-                                                inverse + first * l_ + half, l_});
-        });
-    }
-
     // q = alpha p triangle, or of its transpose, for an upper triangle.
     void times_triangle(int64_t rows, const T* p, const T* triangle, bool transposed, T alpha, T* q) const {
         for (int64_t first = 0; first < l_; first += kBlock) {
             const int64_t columns = std::min(kBlock, l_ - first);
             if (transposed) {
-                multiply({rows, columns, l_ - first, p + first, l_, 1, triangle + first * l_ + first, 1, l_, alpha, nullptr, 0, q + first, l_});
+                multiply_({rows, columns, l_ - first, p + first, l_, 1, triangle + first * l_ + first, 1, l_, alpha, nullptr, 0, q + first, l_});
             } else {
-                multiply({rows, columns, first + columns, p, l_, 1, triangle + first, l_, 1, alpha, nullptr, 0, q + first, l_});
+                multiply_({rows, columns, first + columns, p, l_, 1, triangle + first, l_, 1, alpha, nullptr, 0, q + first, l_});
             }
         }
     }
@@ -149,20 +107,20 @@ private:
     void add_rows(Block block, int64_t row, int64_t n, const T* dy, const T* q, const T* z, T* dw) const {
         T* const to = dw + block.first * k_;
         if (rotation_.x) {
-            multiply({block.rows, k_, n, z + row * l_ + block.first, 1, l_, rotation_.x + row * k_, k_, 1, 1, nullptr, 0, to, k_});
+            multiply_({block.rows, k_, n, z + row * l_ + block.first, 1, l_, rotation_.x + row * k_, k_, 1, 1, nullptr, 0, to, k_});
         } else {
             std::fill_n(to, block.rows * k_, T{0});
             for (int64_t i = 0; i < block.rows; ++i) {
                 for (int64_t j = row; j < row + n; ++j) to[i * k_ + j] = z[j * l_ + block.first + i];
             }
         }
-        multiply({block.rows, k_, n, q + row * l_ + block.first, 1, l_, dy + row * k_, k_, 1, -1, to, k_, to, k_});
+        multiply_({block.rows, k_, n, q + row * l_ + block.first, 1, l_, dy + row * k_, k_, 1, -1, to, k_, to, k_});
     }
 
     // A block's rows of -z^T q, upper triangle, or of its transpose.
     void add_triangle(Block block, int64_t row, int64_t n, const T* q, const T* z, T* a) const {
         const T *left = rotation_.transpose ? q : z, *right = rotation_.transpose ? z : q;
-        multiply({block.rows, l_ - block.first, n, left + row * l_ + block.first, 1, l_, right + row * l_ + block.first, l_, 1, -1,
+        multiply_({block.rows, l_ - block.first, n, left + row * l_ + block.first, 1, l_, right + row * l_ + block.first, l_, 1, -1,
                   nullptr, 0, a + block.first * l_ + block.first, l_});
     }
 
@@ -175,9 +133,9 @@ private:
             for (int64_t j = i; j < rows; ++j) square[i * rows + j] = square[j * rows + i] = a[(first + i) * l_ + first + j];
         }
         T* const to = dv + first * k_;
-        multiply({rows, k_, rows, square, rows, 1, w_.get() + first * k_, k_, 1, 1, to, k_, to, k_});
-        if (after < l_) multiply({rows, k_, l_ - after, a + first * l_ + after, l_, 1, w_.get() + after * k_, k_, 1, 1, to, k_, to, k_});
-        if (first > 0) multiply({rows, k_, first, a + first, 1, l_, w_.get(), k_, 1, 1, to, k_, to, k_});
+        multiply_({rows, k_, rows, square, rows, 1, w_.get() + first * k_, k_, 1, 1, to, k_, to, k_});
+        if (after < l_) multiply_({rows, k_, l_ - after, a + first * l_ + after, l_, 1, w_.get() + after * k_, k_, 1, 1, to, k_, to, k_});
+        if (first > 0) multiply_({rows, k_, first, a + first, 1, l_, w_.get(), k_, 1, 1, to, k_, to, k_});
         for (int64_t i = 0; i < rows; ++i) {
             const T inverse = 1 / lengths_.get()[first + i];
             for (int64_t j = 0; j < k_; ++j) to[i * k_ + j] *= inverse;
@@ -191,8 +149,8 @@ private:
     const Rotation<T>& rotation_;
     const int64_t n_, k_, l_;
     const RotationKernels& kernels_;
-    const std::function<bool()>& interrupted_;
-    const int threads_;
+    const Multiply<T> multiply_;
+    const RowBlocks blocks_;
     AlignedArray<T> w_, lengths_;
 };
 
@@ -201,13 +159,13 @@ private:
 template <class T>
 void householder_apply(const Rotation<T>& rotation, T* y, T* q, T* s_inverse, const RotationKernels& kernels, int threads,
                        const std::function<bool()>& interrupted) {
-    Call<T>(rotation, kernels, threads, interrupted).apply(y, q, s_inverse);
+    RotationCall<T>(rotation, kernels, threads, interrupted).apply(y, q, s_inverse);
 }
 
 template <class T>
 void householder_backward(const Rotation<T>& rotation, const T* dy, const T* q, const T* s_inverse, T* dx, T* dv,
                           const RotationKernels& kernels, int threads, const std::function<bool()>& interrupted) {
-    Call<T>(rotation, kernels, threads, interrupted).backward(dy, q, s_inverse, dx, dv);
+    RotationCall<T>(rotation, kernels, threads, interrupted).backward(dy, q, s_inverse, dx, dv);
 }
 
 template void householder_apply(const Rotation<float>&, float*, float*, float*, const RotationKernels&, int, const std::function<bool()>&);

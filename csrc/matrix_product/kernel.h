@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../both_precisions.h"
+
 namespace fasthash {
 
 enum class Isa;
@@ -28,21 +30,8 @@ struct Product {
 template <class T>
 using Multiply = void (*)(const Product<T>& product);
 
-struct MatrixProductKernel {
-    Multiply<float> single_precision;
-    Multiply<double> double_precision;
+using MatrixProductKernel = BothPrecisions<Multiply>;
 
-    template <class T>
-    Multiply<T> multiply() const {
-        if constexpr (sizeof(T) == sizeof(float)) return single_precision;
-        else return double_precision;
-    }
-};
-
-MatrixProductKernel matrix_product_kernel(Isa isa);
-
-MatrixProductKernel matrix_product_kernel_baseline();
-MatrixProductKernel matrix_product_kernel_avx2();
-MatrixProductKernel matrix_product_kernel_avx512();
+MatrixProductKernel matrix_product_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

@@ -4,22 +4,12 @@
 #pragma once
 
 #include "../registers.h"
+#include "../rounding.h"
 #include "kernel.h"
+#include "transpose.h"
 
 namespace fasthash {
 namespace {
-
-// The numbers from 0 to n - 1 as template arguments.
-template <int... kNumbers>
-struct Numbers {};
-
-template <int n, int... kNumbers>
-struct NumbersTo : NumbersTo<n - 1, n - 1, kNumbers...> {};
-
-template <int... kNumbers>
-struct NumbersTo<0, kNumbers...> {
-    using type = Numbers<kNumbers...>;
-};
 
 template <class T>
 class SmallGemm {
@@ -89,31 +79,12 @@ private:
         for (; i + kLanes <= p.depth; i += kLanes) {
             Values square[kLanes];
             for (int j = 0; j < kLanes; ++j) square[j] = j < columns ? load(b + j * p.b_column + i) : Values{};
-            transpose(square);
+            transpose<T>(square);
             for (int j = 0; j < kLanes; ++j) store(packed + (i + j) * kPanel, square[j]);
         }
         for (; i < p.depth; ++i) {
             for (int j = 0; j < kLanes; ++j) packed[i * kPanel + j] = j < columns ? b[j * p.b_column + i] : T{0};
         }
-    }
-
-    // Exchanges the off-diagonal quarters of ever larger squares.
-    template <int kSize = 1>
-    static void transpose(Values (&square)[kLanes]) {
-        if constexpr (kSize < kLanes) {
-#pragma GCC unroll 16
-            for (int i = 0; i < kLanes; ++i) {
-                if (!(i & kSize)) exchange<kSize>(square[i], square[i + kSize], typename NumbersTo<kLanes>::type{});
-            }
-            transpose<2 * kSize>(square);
-        }
-    }
-
-    template <int kSize, int... kLane>
-    static void exchange(Values& upper, Values& lower, Numbers<kLane...>) {
-        const Values above = upper, below = lower;
-        upper = FASTHASH_SHUFFLE(typename Register<T>::Integers, above, below, (kLane & kSize ? kLanes + kLane - kSize : kLane)...);
-        lower = FASTHASH_SHUFFLE(typename Register<T>::Integers, above, below, (kLane & kSize ? kLanes + kLane : kLane + kSize)...);
     }
 
     // What a tile is made from and where it goes.
@@ -136,7 +107,7 @@ private:
         Tile tile = {p.a, p.a_row, p.a_column, b, b_row, p.depth, p.alpha, p.start ? p.start + first : nullptr, p.start_row,
                      p.c + first, p.c_row, width - (kVectors - 1) * kLanes};
         int64_t rows = p.rows;
-        for (int64_t n_blocks = (p.rows + kMaxRows - 1) / kMaxRows; n_blocks > 0; --n_blocks) {
+        for (int64_t n_blocks = ceil_div(p.rows, kMaxRows); n_blocks > 0; --n_blocks) {
             const int64_t height = rows / n_blocks;
             tiles<kVectors, kMaxRows>(static_cast<int>(height), tile);
             rows -= height;

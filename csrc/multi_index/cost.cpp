@@ -3,22 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "../rounding.h"
+
 namespace fasthash {
 
 namespace {
-
-// A comparison of 64 bits by the scan's kernel, when the codes are in the cache.
-double comparison_cost(Isa isa) {
-    switch (isa) {
-        case Isa::baseline: return 1.3;
-        case Isa::v2: return 0.45;
-        case Isa::neon: return 0.3;
-        case Isa::avx2: return 0.23;
-        case Isa::avx512: return 0.17;
-        case Isa::avx512vpopcntdq: return 0.08;
-    }
-    return 1.3;
-}
 
 constexpr double kCache = 2 << 20;    // in bytes
 constexpr double kReadCost = 0.6;     // of 64 bits that are not in the cache
@@ -26,22 +15,20 @@ constexpr double kGatherCost = 2.0;   // of 64 bits of an eligible code, once fo
 constexpr int64_t kQueryBlock = 256;  // of the scan
 constexpr double kEntryCost = 40;     // of placing an entry in a table
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
-ProbeCost::ProbeCost(const Tables& tables, Isa isa) {
+ProbeCost::ProbeCost(const Tables& tables, const MultiIndexKernel& kernel) {
     // Every doubling of what does not fit the second-level cache makes a look-up wait longer.
     const double doublings = std::clamp(std::log2(static_cast<double>(tables.memory()) / kCache), 0.0, 10.0);
     const bool words = tables[0].words.get() != nullptr;
     probe = 4 + (words ? 2.7 : 1.5) * doublings;
-    candidate = (words ? 1.3 : 5 + 1.2 * doublings) + (isa == Isa::baseline ? 1.5 : 0);
+    candidate = (words ? 1.3 : 5 + 1.2 * doublings) + kernel.popcount_cost;
 }
 
-double scan_cost(const CodeSet& set, int64_t n_queries, int threads, Isa isa) {
+double scan_cost(const CodeSet& set, int64_t n_queries, int threads, const HammingKernel& kernel) {
     const double words = static_cast<double>(set.n_eligible() * set.n_words());
     const double once = set.mask ? kGatherCost * static_cast<double>(ceil_div(n_queries, kQueryBlock)) : kReadCost;
-    return words * std::max(once, comparison_cost(isa) * static_cast<double>(n_queries)) / threads;
+    return words * std::max(once, kernel.comparison_cost * static_cast<double>(n_queries)) / threads;
 }
 
 double build_cost(int64_t n_codes, int64_t n_tables, int threads) {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "../cpu_features.h"
 #include "../hamming/code_set.h"
+#include "kernel.h"
 #include "tables.h"
 
 namespace fasthash {
@@ -13,11 +13,11 @@ struct ProbeCost {
     double probe;        // to look up a bucket
     double candidate;    // to compare with an entry
 
-    ProbeCost(const Tables& tables, Isa isa);
+    ProbeCost(const Tables& tables, const MultiIndexKernel& kernel);
 };
 
 // The time that a scan of the set takes for all the queries.
-double scan_cost(const CodeSet& set, int64_t n_queries, int threads, Isa isa);
+double scan_cost(const CodeSet& set, int64_t n_queries, int threads, const HammingKernel& kernel);
 
 // The time that building takes.
 double build_cost(int64_t n_codes, int64_t n_tables, int threads);

@@ -1,9 +1,10 @@
 #pragma once
 
-// Included by files compiled for one processor level each: no standard library but these two headers,
-// and nothing inline that another level could share.
+// Included by files compiled for one processor level each: see csrc/hamming/kernel.h.
 #include <cstddef>
 #include <cstdint>
+
+#include "../hamming/item.h"
 
 namespace fasthash {
 
@@ -42,14 +43,11 @@ constexpr int64_t kSelectSlack = 8;
 struct MultiIndexKernel {
     // Writes the entries of the buckets that may be wanted and returns how many; kSelectSlack more places may be written.
     int64_t (*select)(const Probe& probe, const Bucket* buckets, int64_t n_buckets, uint32_t* entries);
-    // Writes the wanted codes among the entries, distance << 48 | id, but those that an earlier step has found. Overwrites the entries.
+    // Writes the wanted codes among the entries, as items with ids, but those that an earlier step has found. Overwrites the entries.
     int64_t (*verify)(const Probe& probe, uint32_t* entries, int64_t n_entries, uint64_t* items);
+    double popcount_cost;  // of a candidate, in nanoseconds, where there is no instruction for it
 };
 
-MultiIndexKernel multi_index_kernel(Isa isa);
-
-MultiIndexKernel multi_index_kernel_baseline();
-MultiIndexKernel multi_index_kernel_v2();
-MultiIndexKernel multi_index_kernel_avx512vpopcntdq();
+MultiIndexKernel multi_index_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

@@ -30,6 +30,6 @@ int64_t select(const Probe& probe, const Bucket* buckets, int64_t n_buckets, uin
 
 }  // namespace
 
-MultiIndexKernel multi_index_kernel_avx512vpopcntdq() { return {select, verify}; }
+MultiIndexKernel multi_index_kernel_avx512vpopcntdq() { return {select, verify, kPopcountCost}; }
 
 }  // namespace fasthash

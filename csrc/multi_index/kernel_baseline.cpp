@@ -2,6 +2,6 @@
 
 namespace fasthash {
 
-MultiIndexKernel multi_index_kernel_baseline() { return {select, verify}; }
+MultiIndexKernel multi_index_kernel_baseline() { return {select, verify, kPopcountCost}; }
 
 }  // namespace fasthash

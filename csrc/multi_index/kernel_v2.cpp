@@ -2,6 +2,6 @@
 
 namespace fasthash {
 
-MultiIndexKernel multi_index_kernel_v2() { return {select, verify}; }
+MultiIndexKernel multi_index_kernel_v2() { return {select, verify, kPopcountCost}; }
 
 }  // namespace fasthash

@@ -1,4 +1,6 @@
 // Selection at the levels without vector popcounts; everything is in an anonymous namespace.
+#pragma once
+
 #include "verify.h"
 
 namespace fasthash {

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
-#include "../thread_pool.h"
+#include "word.h"
 
 namespace fasthash {
 
@@ -19,7 +18,6 @@ constexpr double kLeastOffsetBytes = 0.5;
 // A word tells little of a long code, whose hits are far: its entries are ids alone in both layouts.
 bool has_words(Layout layout, int n_bytes) { return layout == Layout::fast && n_bytes <= 16; }
 double entry_bytes(Layout layout, int n_bytes) { return has_words(layout, n_bytes) ? 12 : 4; }
-
 
 // Where the word lies that stands beside an id: all of a short code, else the end that shares the less with the key.
 int64_t word_byte(int n_bytes, int start, int width) {
@@ -43,15 +41,7 @@ Substring substring(int n_bytes, int start, int width) {
 
 }  // namespace
 
-uint64_t Tables::word(const uint8_t* code, int64_t byte) const {
-    uint64_t bits = 0;
-    if (n_bytes_ >= 8) {
-        std::memcpy(&bits, code + byte, 8);
-    } else {
-        for (int i = 0; i < n_bytes_; ++i) bits |= uint64_t{code[i]} << 8 * i;
-    }
-    return bits;
-}
+uint64_t Tables::word(const uint8_t* code, int64_t byte) const { return load_word(code, n_bytes_, byte); }
 
 uint32_t Tables::key(const uint8_t* code, int64_t t) const {
     const Substring& s = substrings_[static_cast<size_t>(t)];
@@ -93,37 +83,39 @@ Tables::Tables(const uint8_t* codes, int64_t n_codes, int n_bytes, int n_bits, i
     choose_keys(n_bits, n_tables > 0 ? n_tables : choose_size(n_codes, n_bytes, n_bits, layout), layout);
     count_probes();
     estimate_shares_found();
-    parallel_for(size(), threads, [&](Job& job, int64_t t) {
-        Table& table = tables_[static_cast<size_t>(t)];
-        const int64_t n_keys = int64_t{1} << table.width;
-        table.offsets = HugeArray<uint32_t>(n_keys + 1);
-        table.ids = HugeArray<uint32_t>(n_codes_);
-        if (has_words(layout, n_bytes_)) table.words = HugeArray<uint64_t>(n_codes_);
-        // First how many codes have a key, then where the next of them goes; once all are placed, that is where the next key begins.
-        uint32_t* const offsets = table.offsets.get();
-        std::fill(offsets, offsets + n_keys + 1, 0);
-        const auto each_code = [&](const auto& visit) {
-            for (int64_t first = 0; first < n_codes_; first += kBlock) {
-                const int64_t last = std::min(first + kBlock, n_codes_);
-                for (int64_t id = first; id < last; ++id) visit(id, codes + id * n_bytes_);
-                job.checkpoint(kBlock * 16);
-            }
-        };
-        each_code([&](int64_t, const uint8_t* code) { ++offsets[key(code, t)]; });
-        uint32_t before = 0;
-        for (int64_t x = 0; x <= n_keys; ++x) {
-            const uint32_t here = offsets[x];
-            offsets[x] = before;
-            before += here;
+    parallel_for(size(), threads, [&](Job& job, int64_t t) { fill(t, codes, has_words(layout, n_bytes), job); }, interrupted);
+}
+
+void Tables::fill(int64_t t, const uint8_t* codes, bool with_words, Job& job) {
+    Table& table = tables_[static_cast<size_t>(t)];
+    const int64_t n_keys = int64_t{1} << table.width;
+    table.offsets = HugeArray<uint32_t>(n_keys + 1);
+    table.ids = HugeArray<uint32_t>(n_codes_);
+    if (with_words) table.words = HugeArray<uint64_t>(n_codes_);
+    // First how many codes have a key, then where the next of them goes; once all are placed, that is where the next key begins.
+    uint32_t* const offsets = table.offsets.get();
+    std::fill(offsets, offsets + n_keys + 1, 0);
+    const auto each_code = [&](const auto& visit) {
+        for (int64_t first = 0; first < n_codes_; first += kBlock) {
+            const int64_t last = std::min(first + kBlock, n_codes_);
+            for (int64_t id = first; id < last; ++id) visit(id, codes + id * n_bytes_);
+            job.checkpoint(kBlock * 16);
         }
-        each_code([&](int64_t id, const uint8_t* code) {
-            const uint32_t entry = offsets[key(code, t)]++;
-            table.ids.get()[entry] = static_cast<uint32_t>(id);
-            if (table.words.get()) table.words.get()[entry] = word(code, table.word_byte);
-        });
-        std::copy_backward(offsets, offsets + n_keys, offsets + n_keys + 1);
-        offsets[0] = 0;
-    }, interrupted);
+    };
+    each_code([&](int64_t, const uint8_t* code) { ++offsets[key(code, t)]; });
+    uint32_t before = 0;
+    for (int64_t x = 0; x <= n_keys; ++x) {
+        const uint32_t here = offsets[x];
+        offsets[x] = before;
+        before += here;
+    }
+    each_code([&](int64_t id, const uint8_t* code) {
+        const uint32_t entry = offsets[key(code, t)]++;
+        table.ids.get()[entry] = static_cast<uint32_t>(id);
+        if (table.words.get()) table.words.get()[entry] = word(code, table.word_byte);
+    });
+    std::copy_backward(offsets, offsets + n_keys, offsets + n_keys + 1);
+    offsets[0] = 0;
 }
 
 // Step m r + t probes table t at radius r; after every radius of one table nothing is left to find.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../huge_array.h"
+#include "../thread_pool.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -59,6 +60,7 @@ public:
     uint32_t key(const uint8_t* code, int64_t t) const;
 
 private:
+    void fill(int64_t t, const uint8_t* codes, bool with_words, Job& job);
     void choose_keys(int n_bits, int n_tables, Layout layout);
     void count_probes();
     void estimate_shares_found();

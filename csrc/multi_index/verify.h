@@ -1,23 +1,15 @@
 // Verification, written once over the popcount of the level whose file includes it; everything is in an anonymous namespace.
+#pragma once
+
 #include "../popcount.h"
 #include "kernel.h"
+#include "word.h"
 
 namespace fasthash {
 namespace {
 
 constexpr int64_t kBatch = 128;  // entries whose memory is asked for before the first of them is read
-
-inline uint64_t load(const uint8_t* bytes) {
-    uint64_t word;
-    __builtin_memcpy(&word, bytes, sizeof word);
-    return word;
-}
-
-inline uint64_t load_short(const uint8_t* code, int64_t n_bytes) {
-    uint64_t word = 0;
-    for (int64_t i = 0; i < n_bytes; ++i) word |= uint64_t{code[i]} << 8 * i;
-    return word;
-}
+constexpr double kPopcountCost = kHasPopcount ? 0 : 1.5;
 
 int64_t select_all(const Bucket* buckets, int64_t n_buckets, uint32_t* entries) {
     int64_t selected = 0;
@@ -46,7 +38,7 @@ int64_t verify_words(const Probe& probe, uint32_t* entries, int64_t n_entries, u
         const uint64_t code = probe.words[entries[i]];
         const uint64_t distance = popcount(code ^ probe.query_word);
         if (distance > probe.limit || found_before(probe, [code](int64_t) { return code; })) continue;
-        items[found] = distance << 48;
+        items[found] = make_item(distance, 0);
         entries[found++] = entries[i];
         __builtin_prefetch(probe.ids + entries[i]);
     }
@@ -60,9 +52,9 @@ inline uint64_t distance(const Probe& probe, const uint8_t* code) {
     if (n_bytes < 8) return popcount(load_short(code, n_bytes) ^ load_short(query, n_bytes));
     uint64_t sum = 0;
     int64_t byte = 0;
-    for (; byte + 8 <= n_bytes; byte += 8) sum += popcount(load(code + byte) ^ load(query + byte));
+    for (; byte + 8 <= n_bytes; byte += 8) sum += popcount(load_word(code + byte) ^ load_word(query + byte));
     // The last bytes as the end of a word that begins before them.
-    if (byte < n_bytes) sum += popcount((load(code + n_bytes - 8) ^ load(query + n_bytes - 8)) >> 8 * (byte + 8 - n_bytes));
+    if (byte < n_bytes) sum += popcount((load_word(code + n_bytes - 8) ^ load_word(query + n_bytes - 8)) >> 8 * (byte + 8 - n_bytes));
     return sum;
 }
 
@@ -84,8 +76,8 @@ int64_t verify_rows(const Probe& probe, const uint32_t* entries, int64_t n_entri
             const uint8_t* const code = probe.codes + ids[i] * probe.n_bytes;
             const uint64_t apart = distance(probe, code);
             if (apart > probe.limit) continue;
-            const auto word = [&](int64_t byte) { return probe.n_bytes < 8 ? load_short(code, probe.n_bytes) : load(code + byte); };
-            if (!found_before(probe, word)) items[found++] = apart << 48 | ids[i];
+            const auto word = [&](int64_t byte) { return load_word(code, probe.n_bytes, byte); };
+            if (!found_before(probe, word)) items[found++] = make_item(apart, ids[i]);
         }
     }
     return found;

@@ -1,10 +1,10 @@
 #include <pybind11/stl.h>
 
-#include <optional>
 #include <string>
 
-#include "../array_arguments.h"
+#include "../bindings/array_arguments.h"
 #include "../cpu_features.h"
+#include "../rounding.h"
 #include "pack_bits.h"
 #include "pack_projections.h"
 
@@ -27,41 +27,46 @@ Element element_from_name(const std::string& name) {
 
 // x [n, n_bits] in memory of any element type, named apart because NumPy has no bfloat16.
 bool packed(const py::array& x, const std::string& element, Array<uint8_t> out, int threads, const std::string& isa) {
-    const Elements elements{static_cast<const uint8_t*>(x.data()), element_from_name(element), x.itemsize(), x.shape(0), x.shape(1)};
-    uint8_t* const codes = out.mutable_data();
+    const int64_t n = x.shape(0), n_bits = x.shape(1);
+    const Elements elements{static_cast<const uint8_t*>(x.data()), element_from_name(element), x.itemsize(), n, n_bits};
+    const PackingKernel kernel = packing_kernel(select_isa(isa));
+    uint8_t* const codes = output("pack_bits", "out", out, {n, ceil_div(n_bits, 8)});
     bool nan = false;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        nan = pack_bits(elements, codes, packing_kernel(select_isa(isa)), thread_count(threads), interrupted);
+        nan = pack_bits(elements, codes, kernel, thread_count(threads), interrupted);
     });
     return nan;
 }
 
 template <class T>
-int64_t projected(const py::array_t<T>& x, const Array<T>& projection, const std::optional<Array<T>>& offset, Array<uint8_t> out, int threads,
+int64_t projected(const py::array_t<T>& x, const Array<T>& projection, const OptionalArray<T>& offset, Array<uint8_t> out, int threads,
                   const std::string& isa) {
-    const int64_t bytes = x.itemsize();
-    const Projections<T> projections{x.data(), x.shape(0), x.shape(1), x.strides(0) / bytes, x.strides(1) / bytes, projection.data(),
-                                     projection.shape(1), offset ? offset->data() : nullptr};
+    constexpr const char* name = "pack_projections";
+    const int64_t n = x.shape(0), d = x.shape(1), n_bits = projection.shape(1);
+    check_shape(name, "projection", projection, {d, n_bits});
+    if (offset) check_shape(name, "offset", *offset, {n_bits});
+    const Projections<T> projections{x.data(), n, d, stride(x, 0), stride(x, 1), projection.data(), n_bits, data_or_null(offset)};
     const Isa level = select_isa(isa);
-    uint8_t* const codes = out.mutable_data();
+    const PackingKernel packing = packing_kernel(level);
+    const Multiply<T> multiply = matrix_product_kernel(level).of<T>();
+    uint8_t* const codes = output(name, "out", out, {n, ceil_div(n_bits, 8)});
     int64_t nan = -1;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        nan = pack_projections<T>(projections, codes, matrix_product_kernel(level).multiply<T>(), packing_kernel(level), thread_count(threads),
-                                  interrupted);
+        nan = pack_projections<T>(projections, codes, multiply, packing, thread_count(threads), interrupted);
     });
     return nan;
 }
 
 template <class T>
 void define_projections(py::module_& m) {
-    m.def("pack_projections", &projected<T>, py::arg("x").noconvert(), py::arg("projection").noconvert(), py::arg("offset").noconvert(),
-          py::arg("out").noconvert(), py::arg("threads"), py::arg("isa"));
+    m.def("pack_projections", &projected<T>, exact("x"), exact("projection"), exact("offset"),
+          exact("out"), py::arg("threads"), py::arg("isa"));
 }
 
 }  // namespace
 
 void register_packing(py::module_& m) {
-    m.def("pack_bits", &packed, py::arg("x").noconvert(), py::arg("element"), py::arg("out").noconvert(), py::arg("threads"), py::arg("isa"));
+    m.def("pack_bits", &packed, exact("x"), py::arg("element"), exact("out"), py::arg("threads"), py::arg("isa"));
     define_projections<float>(m);
     define_projections<double>(m);
 }

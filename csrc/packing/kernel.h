@@ -17,10 +17,6 @@ struct PackingKernel {
     bool (*pack)(const void* x, Element element, int64_t rows, int64_t n, uint8_t* out, int64_t out_row);
 };
 
-PackingKernel packing_kernel(Isa isa);
-
-PackingKernel packing_kernel_baseline();
-PackingKernel packing_kernel_avx2();
-PackingKernel packing_kernel_avx512();
+PackingKernel packing_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

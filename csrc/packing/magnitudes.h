@@ -1,4 +1,6 @@
 // What the AVX levels keep of the magnitude bits they have seen; a level's file adds int64_t's.
+#pragma once
+
 #include <immintrin.h>
 
 #include <cstdint>

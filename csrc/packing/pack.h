@@ -3,6 +3,8 @@
 //   Magnitudes<Word>                          what has been seen of the words' magnitude bits, at first nothing
 //   positive_byte(const Word*, Magnitudes&)   the signs of eight words as a byte
 //   exceed(Magnitudes, Word largest)          whether a word's magnitude bits exceeded `largest`, as a NaN's do
+#pragma once
+
 #include "kernel.h"
 
 namespace fasthash {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../aligned_array.h"
+#include "../rounding.h"
 #include "../thread_pool.h"
 
 namespace fasthash {
@@ -22,14 +23,14 @@ template <class T>
 int64_t pack_projections(const Projections<T>& projections, uint8_t* codes, Multiply<T> multiply, const PackingKernel& kernel, int threads,
                          const std::function<bool()>& interrupted) {
     const auto& p = projections;
-    const int64_t n = p.n, d = p.d, n_bits = p.n_bits, n_bytes = (n_bits + 7) / 8;
+    const int64_t n = p.n, d = p.d, n_bits = p.n_bits, n_bytes = ceil_div(n_bits, 8);
     const Element element = sizeof(T) == sizeof(float) ? Element::float32 : Element::float64;
     std::vector<T> start(static_cast<size_t>(n_bits));
     if (p.offset) std::transform(p.offset, p.offset + n_bits, start.begin(), [](T value) { return -value; });
 
     const int64_t products_per_block = kBlockRows * std::min(n_bits, kBlockBits) * std::max<int64_t>(1, d);
     const int64_t rows_per_task = kBlockRows * std::max<int64_t>(1, kProductsPerTask / products_per_block);
-    const int64_t bit_blocks = (n_bits + kBlockBits - 1) / kBlockBits, row_blocks = (n + rows_per_task - 1) / rows_per_task;
+    const int64_t bit_blocks = ceil_div(n_bits, kBlockBits), row_blocks = ceil_div(n, rows_per_task);
     constexpr int64_t none = std::numeric_limits<int64_t>::max();
     std::atomic<int64_t> first_nan{none};
     parallel_for(row_blocks * bit_blocks, threads, [&](Job& job, int64_t task) {

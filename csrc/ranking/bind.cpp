@@ -1,8 +1,6 @@
-#include <stdexcept>
 #include <string>
 
-#include "../array_arguments.h"
-#include "../cpu_features.h"
+#include "../bindings/search_arguments.h"
 #include "counts.h"
 
 namespace py = pybind11;
@@ -11,28 +9,27 @@ namespace fasthash {
 
 namespace {
 
-void counts(const Array<uint8_t>& query_codes, const Array<uint8_t>& codes, const Array<int32_t>& query_labels, const Array<int32_t>& labels,
+void counts(const Array<uint8_t>& queries, const Array<uint8_t>& codes, const Array<int32_t>& query_labels, const Array<int32_t>& labels,
             bool shared, Array<int64_t> totals, Array<int64_t> relevants, int threads, const std::string& isa) {
-    if (codes.shape(1) != query_codes.shape(1)) throw std::invalid_argument("ranking: queries and codes differ in width");
-    const CodeSet set{codes.data(), codes.shape(0), static_cast<int>(codes.shape(1)), nullptr};
-    const QuerySet queries{query_codes.data(), query_codes.shape(0)};
-    const Labels both{query_labels.data(), labels.data(), labels.shape(1), labels.shape(0), shared};
+    constexpr const char* name = "distance_counts";
     const Isa level = select_isa(isa);
-    const RankingKernel kernel = ranking_kernel(level);
-    SearchOptions options{hamming_kernel(level), thread_count(threads), {}};
-    int64_t *const items = totals.mutable_data(), *const hits = relevants.mutable_data();
-    run_interruptible([&](const std::function<bool()>& interrupted) {
-        options.interrupted = interrupted;
-        distance_counts(set, queries, both, kernel, options, items, hits);
+    SearchArguments search(name, queries, codes, std::nullopt, threads, level);
+    const int64_t n_queries = search.queries.n_queries, n_words = labels.shape(0), n_distances = search.set.n_bits() + 1;
+    check_shape(name, "labels", labels, {n_words, search.set.n_codes});
+    check_shape(name, "query_labels", query_labels, {n_queries, n_words});
+    const Labels both{query_labels.data(), labels.data(), search.set.n_codes, n_words, shared};
+    int64_t* const out_totals = output(name, "totals", totals, {n_queries, n_distances});
+    int64_t* const out_relevants = output(name, "relevants", relevants, {n_queries, n_distances});
+    search.run([&] {
+        distance_counts(search.set, search.queries, both, ranking_kernel(level), search.options, out_totals, out_relevants);
     });
 }
 
 }  // namespace
 
 void register_ranking(py::module_& m) {
-    m.def("distance_counts", &counts, py::arg("queries").noconvert(), py::arg("codes").noconvert(), py::arg("query_labels").noconvert(),
-          py::arg("labels").noconvert(), py::arg("shared"), py::arg("totals").noconvert(), py::arg("relevants").noconvert(), py::arg("threads"),
-          py::arg("isa"));
+    m.def("distance_counts", &counts, exact("queries"), exact("codes"), exact("query_labels"), exact("labels"), py::arg("shared"),
+          exact("totals"), exact("relevants"), py::arg("threads"), py::arg("isa"));
 }
 
 }  // namespace fasthash

@@ -1,5 +1,7 @@
 // Each level's file includes this one. Everything is in an anonymous namespace, so that no level's code can stand in for another's at
 // link time.
+#pragma once
+
 #include "../hamming/lanes_avx512.h"
 #include "kernel.h"
 

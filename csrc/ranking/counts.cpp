@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "../rounding.h"
 #include "../thread_pool.h"
 
 namespace fasthash {
@@ -94,49 +95,80 @@ private:
     std::vector<uint32_t> counts_;
 };
 
+// The counts of queries [first, last).
+class CountTask {
+public:
+    CountTask(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel, const HammingKernel& distances,
+              int64_t first, int64_t last)
+        : set_(set),
+          labels_(labels),
+          kernel_(kernel),
+          distances_kernel_(distances),
+          first_(first),
+          n_(last - first),
+          in_bits_(kernel.count != nullptr && set.n_words() == 1),
+          words_(queries, set.n_bytes, first, last),
+          counts_(static_cast<size_t>(n_), Counts(set.n_bits() + 1)) {}
+
+    void run(Job& job) {
+        TileReader reader(set_, 0, set_.n_codes, set_.n_words() == 1 ? kTileBytes : 0);
+        for (CodeTile tile; reader.next(tile);) {
+            distances_.resize(static_cast<size_t>(tile.count));
+            common_.resize(static_cast<size_t>(tile.count));
+            for (int64_t i = 0; i < n_; ++i) count(tile, i);
+            job.checkpoint(n_ * tile.count);
+        }
+    }
+
+    void write(int64_t* totals, int64_t* relevants) {
+        const int64_t bins = set_.n_bits() + 1;
+        for (int64_t i = 0; i < n_; ++i) {
+            int64_t *const all = totals + (first_ + i) * bins, *const relevant = relevants + (first_ + i) * bins;
+            Counts& own = counts_[static_cast<size_t>(i)];
+            if (in_bits_) kernel_.finish(own.bits);
+            own.write(all, relevant);
+            if (in_bits_ && bins > 64) {
+                all[64] = set_.n_codes - std::accumulate(all, all + 64, int64_t{0});
+                if (all[64] > 0) relevant[64] = count_relevant(labels_, first_ + i) - std::accumulate(relevant, relevant + 64, int64_t{0});
+            }
+        }
+    }
+
+private:
+    void count(const CodeTile& tile, int64_t i) {
+        Counts& own = counts_[static_cast<size_t>(i)];
+        Relevance relevance = relevance_of(labels_, first_ + i, tile.base, tile.count, common_.data());
+        CodeTile rest = tile;
+        if (in_bits_) {
+            const int64_t counted = kernel_.count(tile, *words_[i], relevance, own.bits);
+            relevance.labels += counted;
+            rest.words += counted;
+            rest.count -= counted;
+        }
+        distances_kernel_.distances(rest, set_.n_words(), words_[i], distances_.data());
+        own.add(distances_.data(), relevance, rest.count);
+    }
+
+    const CodeSet& set_;
+    const Labels& labels_;
+    const RankingKernel& kernel_;
+    const HammingKernel& distances_kernel_;
+    const int64_t first_, n_;
+    const bool in_bits_;  // whether most codes are counted by the ranking kernel
+    const QueryWords words_;
+    std::vector<Counts> counts_;
+    std::vector<int32_t> distances_, common_;  // of a tile
+};
+
 }  // namespace
 
 void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
                      const SearchOptions& options, int64_t* totals, int64_t* relevants) {
-    const int64_t bins = 8 * int64_t{set.n_bytes} + 1;
-    const int n_words = set.n_words();
-    const bool in_bits = kernel.count != nullptr && n_words == 1;
-    parallel_for((queries.n_queries + kQueriesPerTask - 1) / kQueriesPerTask, options.threads, [&](Job& job, int64_t task) {
-        const int64_t first = task * kQueriesPerTask, n = std::min(kQueriesPerTask, queries.n_queries - first);
-        std::vector<uint64_t> words(static_cast<size_t>(n * n_words));
-        for (int64_t i = 0; i < n; ++i) code_to_words(queries.codes + (first + i) * set.n_bytes, set.n_bytes, words.data() + i * n_words, 1);
-        std::vector<Counts> counts(static_cast<size_t>(n), Counts(bins));
-        std::vector<int32_t> distances, common;
-        TileReader reader(set, 0, set.n_codes, n_words == 1 ? kTileBytes : 0);
-        for (CodeTile tile; reader.next(tile);) {
-            distances.resize(static_cast<size_t>(tile.count));
-            common.resize(static_cast<size_t>(tile.count));
-            for (int64_t i = 0; i < n; ++i) {
-                const uint64_t* const query = words.data() + i * n_words;
-                Counts& own = counts[static_cast<size_t>(i)];
-                Relevance relevance = relevance_of(labels, first + i, tile.base, tile.count, common.data());
-                CodeTile rest = tile;
-                if (in_bits) {
-                    const int64_t counted = kernel.count(tile, *query, relevance, own.bits);
-                    relevance.labels += counted;
-                    rest.words += counted;
-                    rest.count -= counted;
-                }
-                options.kernel.distances(rest, n_words, query, distances.data());
-                own.add(distances.data(), relevance, rest.count);
-            }
-            job.checkpoint(n * tile.count);
-        }
-        for (int64_t i = 0; i < n; ++i) {
-            int64_t *const all = totals + (first + i) * bins, *const relevant = relevants + (first + i) * bins;
-            Counts& own = counts[static_cast<size_t>(i)];
-            if (in_bits) kernel.finish(own.bits);
-            own.write(all, relevant);
-            if (in_bits && bins > 64) {
-                all[64] = set.n_codes - std::accumulate(all, all + 64, int64_t{0});
-                if (all[64] > 0) relevant[64] = count_relevant(labels, first + i) - std::accumulate(relevant, relevant + 64, int64_t{0});
-            }
-        }
+    parallel_for(ceil_div(queries.n_queries, kQueriesPerTask), options.threads, [&](Job& job, int64_t task) {
+        const int64_t first = task * kQueriesPerTask, last = std::min(first + kQueriesPerTask, queries.n_queries);
+        CountTask counts(set, queries, labels, kernel, options.kernel, first, last);
+        counts.run(job);
+        counts.write(totals, relevants);
     }, options.interrupted);
 }
 

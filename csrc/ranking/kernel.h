@@ -31,9 +31,6 @@ struct RankingKernel {
     void (*finish)(BitCounts& counts);
 };
 
-RankingKernel ranking_kernel(Isa isa);
-
-RankingKernel ranking_kernel_avx512();
-RankingKernel ranking_kernel_avx512vpopcntdq();
+RankingKernel ranking_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

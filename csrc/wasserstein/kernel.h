@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../both_precisions.h"
+
 namespace fasthash {
 
 enum class Isa;
@@ -27,10 +29,9 @@ struct TwoPointBlock {
     T scale;
 };
 
-// Where a block's columns are parted, and how far `rows` has come: registers, as they lie in memory.
+// Where a block's columns are parted, and how far `rows` has come: the level's registers, as they lie in memory.
 struct alignas(kMaxRowBytes) TwoPointSplit {
-    unsigned char threshold[kMaxRowBytes], n_ties[kMaxRowBytes], next[kMaxRowBytes], next_place[kMaxRowBytes];
-    unsigned char seen[kMaxRowBytes], seen_next[kMaxRowBytes];
+    unsigned char registers[6 * kMaxRowBytes];
 };
 
 template <class T>
@@ -42,14 +43,9 @@ struct TwoPointFunctions {
 
 struct WassersteinKernel {
     int row_bytes;  // of a register: lanes times the size of an element
-    TwoPointFunctions<float> single_precision;
-    TwoPointFunctions<double> double_precision;
+    BothPrecisions<TwoPointFunctions> two_point;
 };
 
-WassersteinKernel wasserstein_kernel(Isa isa);
-
-WassersteinKernel wasserstein_kernel_baseline();
-WassersteinKernel wasserstein_kernel_avx2();
-WassersteinKernel wasserstein_kernel_avx512();
+WassersteinKernel wasserstein_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

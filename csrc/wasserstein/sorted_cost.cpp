@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <vector>
 
+#include "../rounding.h"
 #include "../thread_pool.h"
 #include "scalar.h"
 
@@ -54,6 +56,7 @@ public:
         return items_.data();
     }
 
+    int64_t n() const { return sample_.n; }
     T* column(int64_t j) { return values_.data() + j * sample_.n; }
 
     void store_gradient(int64_t m) {
@@ -91,47 +94,51 @@ private:
     std::vector<Item<T>> items_, spare_;
 };
 
+// Sorts column j of both and returns the integral over [0, 1] of the loss of the difference of their quantile functions. The columns become
+// its gradients times `scale`.
+template <class T>
+double transport_cost(ColumnBlock<T>& x, ColumnBlock<T>& y, int64_t j, const Loss& loss, double scale) {
+    const Item<T>*const a = x.sort(j), *const b = y.sort(j);
+    T* const gradient_x = x.column(j);
+    T* const gradient_y = y.column(j);
+    const double whole = static_cast<double>(x.n()) * static_cast<double>(y.n());
+    // In units of 1 / whole of the mass, an element of x has y.n() and an element of y has x.n().
+    int64_t left_of_a = y.n(), left_of_b = x.n();
+    double sum = 0;
+    for (int64_t i = 0, k = 0; i < x.n() && k < y.n();) {
+        const int64_t mass = std::min(left_of_a, left_of_b);
+        const double share = static_cast<double>(mass) / whole;
+        const T d = value_of<T>(a[i].key) - value_of<T>(b[k].key);
+        sum += share * loss.cost(d);
+        const T slope = static_cast<T>(share * scale * loss.slope(d));
+        gradient_x[a[i].row] += slope;
+        gradient_y[b[k].row] -= slope;
+        left_of_a -= mass;
+        left_of_b -= mass;
+        if (left_of_a == 0) ++i, left_of_a = y.n();
+        if (left_of_b == 0) ++k, left_of_b = x.n();
+    }
+    return sum;
+}
+
 }  // namespace
 
 template <class T>
 double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t m, double p, double scale, int threads,
                    const std::function<bool()>& interrupted) {
-    const Loss loss{p};
-    const double whole = static_cast<double>(x.n) * static_cast<double>(y.n);
     std::vector<double> costs(static_cast<size_t>(m));
     threads = static_cast<int>(std::clamp<int64_t>((x.n + y.n) * m / kElementsPerThread, 1, threads));
-    parallel_for((m + kColumnsPerTask - 1) / kColumnsPerTask, threads, [&](Job& job, int64_t task) {
+    parallel_for(ceil_div(m, kColumnsPerTask), threads, [&](Job& job, int64_t task) {
         const int64_t first = task * kColumnsPerTask, width = std::min(kColumnsPerTask, m - first);
         ColumnBlock<T> block_x(x, first, width), block_y(y, first, width);
-        for (int64_t column = 0; column < width; ++column) {
-            const Item<T>*const a = block_x.sort(column), *const b = block_y.sort(column);
-            T* const gradient_x = block_x.column(column);
-            T* const gradient_y = block_y.column(column);
-            // In units of 1 / (x.n y.n) of the mass, an element of x has y.n and an element of y has x.n.
-            int64_t left_of_a = y.n, left_of_b = x.n;
-            double sum = 0;
-            for (int64_t i = 0, j = 0; i < x.n && j < y.n;) {
-                const int64_t mass = std::min(left_of_a, left_of_b);
-                const double share = static_cast<double>(mass) / whole;
-                const T d = value_of<T>(a[i].key) - value_of<T>(b[j].key);
-                sum += share * loss.cost(d);
-                const T slope = static_cast<T>(share * scale * loss.slope(d));
-                gradient_x[a[i].row] += slope;
-                gradient_y[b[j].row] -= slope;
-                left_of_a -= mass;
-                left_of_b -= mass;
-                if (left_of_a == 0) ++i, left_of_a = y.n;
-                if (left_of_b == 0) ++j, left_of_b = x.n;
-            }
-            costs[static_cast<size_t>(first + column)] = sum;
+        for (int64_t j = 0; j < width; ++j) {
+            costs[static_cast<size_t>(first + j)] = transport_cost(block_x, block_y, j, Loss{p}, scale);
             job.checkpoint((x.n + y.n) * 16);
         }
         block_x.store_gradient(m);
         block_y.store_gradient(m);
     }, interrupted);
-    double sum = 0;
-    for (double cost : costs) sum += cost;
-    return sum;
+    return std::accumulate(costs.begin(), costs.end(), 0.0);
 }
 
 template double sorted_cost(const SampleColumns<float>&, const SampleColumns<float>&, int64_t, double, double, int, const std::function<bool()>&);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../aligned_array.h"
+#include "../rounding.h"
 #include "../thread_pool.h"
 #include "scalar.h"
 
@@ -56,7 +57,7 @@ template <class T>
 class ColumnGroup {
 public:
     ColumnGroup(const TwoPointColumns<T>& columns, int64_t first, int64_t end, int64_t lanes)
-        : columns_(columns), first_(first), lanes_(lanes), n_blocks_((end - first + lanes - 1) / lanes), partial_((end - first) % lanes),
+        : columns_(columns), first_(first), lanes_(lanes), n_blocks_(ceil_div(end - first, lanes)), partial_((end - first) % lanes),
           x_(columns.n * n_blocks_ * lanes), n_low_(static_cast<size_t>(n_blocks_ * lanes)), splits_(n_blocks_),
           partial_gradient_(columns.gradient && partial_ > 0 ? columns.n * lanes : 0) {
         std::copy_n(columns.n_low + first, end - first, n_low_.begin());
@@ -109,16 +110,13 @@ private:
 template <class T>
 double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel& kernel, int threads,
                       const std::function<bool()>& interrupted) {
-    const int64_t lanes = kernel.row_bytes / static_cast<int64_t>(sizeof(T)), n = columns.n, m = columns.m, n_blocks = (m + lanes - 1) / lanes;
-    const TwoPointFunctions<T>& two_point = [&]() -> const TwoPointFunctions<T>& {
-        if constexpr (sizeof(T) == sizeof(float)) return kernel.single_precision;
-        else return kernel.double_precision;
-    }();
+    const int64_t lanes = kernel.row_bytes / static_cast<int64_t>(sizeof(T)), n = columns.n, m = columns.m, n_blocks = ceil_div(m, lanes);
+    const TwoPointFunctions<T>& two_point = kernel.two_point.of<T>();
     std::vector<double> costs(static_cast<size_t>(n_blocks * lanes));
     threads = static_cast<int>(std::clamp<int64_t>(n * m / kElementsPerThread, 1, threads));
     const int64_t room = std::max<int64_t>(1, kGroupBytes / (n * kernel.row_bytes));
-    const int64_t group = std::min({kBlocksPerGroup, room, (n_blocks + threads - 1) / threads});
-    parallel_for((n_blocks + group - 1) / group, threads, [&](Job& job, int64_t task) {
+    const int64_t group = std::min({kBlocksPerGroup, room, ceil_div(n_blocks, threads)});
+    parallel_for(ceil_div(n_blocks, group), threads, [&](Job& job, int64_t task) {
         const int64_t first = task * group * lanes, end = std::min(m, first + group * lanes), left_over = (end - first) % lanes;
         const bool alone = n >= kLongColumn && left_over > 0 && left_over <= kNarrow && 2 * left_over <= lanes;
         const int64_t end_of_blocks = alone ? end - left_over : end;

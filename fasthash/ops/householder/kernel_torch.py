@@ -13,7 +13,7 @@ def householder_apply(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the rotated rows [n, k], and for the backward pass Q [n, l] and the inverse of S [l, l]."""
     w, _ = _unit(v)
-    gram = w.double() @ w.double().T  # in float64, as in csrc/householder/rotation.cpp
+    gram = w.double() @ w.double().T  # in float64, as in csrc/householder/gram_triangle.cpp
     s = gram.triu(1) + torch.diag(gram.diagonal() / 2)
     identity = torch.eye(len(s), dtype=s.dtype, device=s.device)
     s_inverse = torch.linalg.solve_triangular(s, identity, upper=True).to(w.dtype)

@@ -1,4 +1,4 @@
-#include "topk.h"
+#include "nearest_items.h"
 
 #include <algorithm>
 
@@ -67,10 +67,10 @@ void keep_nearest(CandidateList& list) {
     list.limit = last;
 }
 
-void write_nearest(uint64_t* items, int64_t size, int64_t k, const CodeSet& set, int32_t* distances, int64_t* ids) {
+void write_nearest(uint64_t* items, int64_t size, int64_t k, int64_t n_bits, const Mask* mask, int32_t* distances, int64_t* ids) {
     const int64_t n_hits = std::min(k, size);
     if (n_hits > 0) {
-        DistanceCounts counts(items, size, set.n_bytes * 8);
+        DistanceCounts counts(items, size, n_bits);
         if (size > k) {
             int64_t ties;
             const uint64_t last = counts.kth(k, ties);
@@ -79,13 +79,17 @@ void write_nearest(uint64_t* items, int64_t size, int64_t k, const CodeSet& set,
         int64_t* next = counts.positions();
         for (int64_t i = 0; i < n_hits; ++i) {
             const uint64_t distance = item_distance(items[i]);
-            const int64_t at = next[distance]++;
+            const int64_t rank = item_rank(items[i]), at = next[distance]++;
             distances[at] = static_cast<int32_t>(distance);
-            ids[at] = set.id(item_rank(items[i]));
+            ids[at] = mask ? mask->id(rank) : rank;
         }
     }
-    std::fill(distances + n_hits, distances + k, kNoDistance);
-    std::fill(ids + n_hits, ids + k, int64_t{-1});
+    fill_without_hits(k - n_hits, distances + n_hits, ids + n_hits);
+}
+
+void fill_without_hits(int64_t n, int32_t* distances, int64_t* ids) {
+    std::fill_n(distances, n, INT32_MAX);
+    std::fill_n(ids, n, int64_t{-1});
 }
 
 }  // namespace fasthash

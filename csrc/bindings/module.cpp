@@ -1,9 +1,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "array_arguments.h"
-#include "cpu_features.h"
-#include "thread_pool.h"
+#include "../cpu_features.h"
+#include "../thread_pool.h"
 
 namespace py = pybind11;
 
@@ -25,20 +24,6 @@ std::vector<std::string> names(const std::vector<Isa>& isas) {
 }
 
 }  // namespace
-
-void run_interruptible(const std::function<void(const std::function<bool()>&)>& work) {
-    try {
-        py::gil_scoped_release release;
-        work([] {
-            py::gil_scoped_acquire acquire;
-            return PyErr_CheckSignals() != 0;
-        });
-    } catch (const Interrupted&) {
-        throw py::error_already_set();
-    }
-}
-
-int thread_count(int threads) { return threads > 0 ? threads : default_threads(); }
 
 }  // namespace fasthash
 

@@ -1,0 +1,67 @@
+#include "search_arguments.h"
+
+#include <stdexcept>
+#include <string>
+
+#include "../rounding.h"
+
+namespace py = pybind11;
+
+namespace fasthash {
+
+namespace {
+
+CodeSet checked_set(const char* function, const Array<uint8_t>& queries, const Array<uint8_t>& codes, const Mask* mask) {
+    const int64_t n_codes = codes.shape(0), n_bytes = codes.shape(1);
+    check_shape(function, "queries", queries, {queries.shape(0), n_bytes});
+    if (n_bytes < 1 || 8 * n_bytes > kMaxBits) {
+        throw std::invalid_argument(std::string(function) + ": expected codes of 1 to " + std::to_string(kMaxBits / 8) + " bytes, got " +
+                                    std::to_string(n_bytes));
+    }
+    return {codes.data(), n_codes, static_cast<int>(n_bytes), mask};
+}
+
+std::unique_ptr<const Mask> checked_mask(const char* function, const OptionalArray<uint8_t>& mask, int64_t n_codes) {
+    if (!mask) return nullptr;
+    check_shape(function, "mask", *mask, {ceil_div(n_codes, 8)});
+    return std::make_unique<const Mask>(mask->data(), n_codes);
+}
+
+}  // namespace
+
+SearchArguments::SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
+                                 const OptionalArray<uint8_t>& mask, int threads, Isa isa)
+    : mask_(checked_mask(function, mask, codes.shape(0))),
+      set(checked_set(function, query_codes, codes, mask_.get())),
+      queries{query_codes.data(), query_codes.shape(0)},
+      options{hamming_kernel(isa), thread_count(threads), {}} {}
+
+void SearchArguments::run(const std::function<void()>& search) {
+    run_interruptible([&](const std::function<bool()>& interrupted) {
+        options.interrupted = interrupted;
+        search();
+    });
+}
+
+py::tuple SearchArguments::run_radius(const std::function<HitLists()>& search) {
+    Array<int64_t> offsets(queries.n_queries + 1);
+    int64_t* const out_offsets = offsets.mutable_data();
+    HitLists hits;
+    run([&] {
+        hits = search();
+        write_offsets(hits, out_offsets);
+    });
+    const int64_t n_hits = out_offsets[queries.n_queries];
+    Array<int32_t> distances(n_hits);
+    Array<int64_t> ids(n_hits);
+    int32_t* const out_distances = distances.mutable_data();
+    int64_t* const out_ids = ids.mutable_data();
+    {
+        py::gil_scoped_release release;
+        write_hits(hits, set.n_bits(), out_distances, out_ids);
+        HitLists().swap(hits);
+    }
+    return py::make_tuple(offsets, distances, ids);
+}
+
+}  // namespace fasthash

@@ -1,0 +1,7 @@
+#include "kernel.h"
+
+namespace fasthash {
+
+RankingKernel ranking_kernel_baseline() { return {nullptr, nullptr}; }
+
+}  // namespace fasthash
