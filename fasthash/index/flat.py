@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from fasthash.index.base import Index
-from fasthash.ops.hamming import hamming_radius, hamming_topk
-from fasthash.ops.registry import default_kernel
+from fasthash.ops.hamming import KERNELS, hamming_radius, hamming_topk
+from fasthash.ops.registry import default_level
 
 
 class FlatIndex(Index):
@@ -21,7 +21,7 @@ class FlatIndex(Index):
     """
 
     def __repr__(self) -> str:
-        kernel = default_kernel(self.device)
+        kernel = default_level(KERNELS, self.device)
         return f"FlatIndex(n_bits={self.n_bits}, device={str(self.device)!r}): {len(self)} codes, kernel {kernel!r}"
 
     def _nearest(

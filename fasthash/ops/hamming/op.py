@@ -17,8 +17,9 @@ from fasthash.errors import (
     dtype_name,
 )
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.packing import pack_bits
-from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
+from fasthash.ops.declaration import declare
+from fasthash.ops.packing.op import pack_bits_op
+from fasthash.ops.registry import Kernel, cpu_kernels
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.hamming.reference", ("cpu", "cuda")),
@@ -74,8 +75,7 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
     """
     where = "hamming_distance"
     q, c, n_threads = check_search(where, queries, codes, threads)
-    distances = dispatch(KERNELS, where, c, kernel)(q, c, n_threads)
-    return as_given(distances, queries)
+    return as_given(distance_op(q, c, n_threads, kernel=kernel), queries)
 
 
 def hamming_topk(
@@ -120,7 +120,7 @@ def hamming_topk(
         distances, ids = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
     else:
         q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=kernel in (None, "triton"))
-        distances, ids = dispatch(KERNELS, where, q, kernel)(q, c, k, mask_bits(where, mask, c), n_threads)
+        distances, ids = topk_op(q, c, k, mask_bits(where, mask, c), n_threads, kernel=kernel)
     return Hits(as_given(distances, queries), as_given(ids, queries))
 
 
@@ -195,7 +195,7 @@ def hamming_radius(
     where = "hamming_radius"
     radius = check_integer(where, "radius", radius, 0)
     q, c, n_threads = check_search(where, queries, codes, threads)
-    found = dispatch(KERNELS, where, c, kernel)(q, c, radius, mask_bits(where, mask, c), n_threads)
+    found = radius_op(q, c, radius, mask_bits(where, mask, c), n_threads, kernel=kernel)
     return RadiusHits(*(as_given(part, queries) for part in found))
 
 
@@ -223,7 +223,7 @@ def mask_bits(where: str, mask: Array | None, codes: torch.Tensor) -> torch.Tens
     check_device(where, "mask", m, codes.device)
     if m.dtype == torch.uint8:
         return m
-    packed: torch.Tensor = pack_bits(m[None])[0]
+    packed: torch.Tensor = pack_bits_op(m[None])[0]
     return packed
 
 
@@ -267,13 +267,13 @@ def _radius_fake(
     )
 
 
-register("hamming_distance(Tensor queries, Tensor codes, int threads) -> Tensor", KERNELS, _distance_fake)
-register(
+distance_op = declare("hamming_distance(Tensor queries, Tensor codes, int threads) -> Tensor", KERNELS, _distance_fake)
+topk_op = declare(
     "hamming_topk(Tensor queries, Tensor codes, SymInt k, Tensor? mask, int threads) -> (Tensor, Tensor)",
     KERNELS,
     _topk_fake,
 )
-register(
+radius_op = declare(
     "hamming_radius(Tensor queries, Tensor codes, int radius, Tensor? mask, int threads) -> (Tensor, Tensor, Tensor)",
     KERNELS,
     _radius_fake,

@@ -6,7 +6,8 @@ import torch
 
 from fasthash.errors import MAX_BITS, check_codes, check_device, check_integer, check_matrix, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
+from fasthash.ops.declaration import declare
+from fasthash.ops.registry import Kernel, cpu_kernels
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.packing.reference", ("cpu", "cuda")),
@@ -41,7 +42,7 @@ def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         raise TypeError(f"pack_bits: expected x of dtype {names}, got {dtype_name(tensor)}")
     check_matrix("pack_bits", "x", tensor, "b")
-    return as_given(dispatch(KERNELS, "pack_bits", tensor, kernel)(tensor), x)
+    return as_given(pack_bits_op(tensor, kernel=kernel), x)
 
 
 def pack_projections(x: Array, projection: Array, offset: Array | None = None, *, kernel: str | None = None) -> Array:
@@ -86,8 +87,7 @@ def pack_projections(x: Array, projection: Array, offset: Array | None = None, *
             )
         check_device("pack_projections", "offset", thresholds, tensor.device)
         thresholds = thresholds.to(product)
-    function = dispatch(KERNELS, "pack_projections", tensor, kernel)
-    return as_given(function(tensor, hyperplanes.to(product), thresholds), x)
+    return as_given(pack_projections_op(tensor, hyperplanes.to(product), thresholds, kernel=kernel), x)
 
 
 def _floating(name: str, x: Array) -> torch.Tensor:
@@ -132,5 +132,7 @@ def _pack_projections_fake(x: torch.Tensor, projection: torch.Tensor, offset: to
     return x.new_empty((x.shape[0], (projection.shape[1] + 7) // 8), dtype=torch.uint8)
 
 
-register("pack_bits(Tensor x) -> Tensor", KERNELS, _pack_bits_fake)
-register("pack_projections(Tensor x, Tensor projection, Tensor? offset) -> Tensor", KERNELS, _pack_projections_fake)
+pack_bits_op = declare("pack_bits(Tensor x) -> Tensor", KERNELS, _pack_bits_fake)
+pack_projections_op = declare(
+    "pack_projections(Tensor x, Tensor projection, Tensor? offset) -> Tensor", KERNELS, _pack_projections_fake
+)
