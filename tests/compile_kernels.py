@@ -160,7 +160,7 @@ def h2q_cases():
         yield h2q.h2q_kernel, types, constants, h2q.options(columns)
 
 
-# For each room, by the name of its function: (kernel, types of its run-time arguments, constants, warps or all options).
+# For each room that has a function here: (kernel, types of its run-time arguments, constants, warps or all options).
 CASES = {name.removesuffix("_cases"): cases for name, cases in list(globals().items()) if name.endswith("_cases")}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.index.base import Index
-from fasthash.ops.hamming import KERNELS, hamming_radius, hamming_topk
+from fasthash.ops.hamming.op import KERNELS, radius_op, topk_op
 from fasthash.ops.registry import default_level
 
 
@@ -25,11 +25,15 @@ class FlatIndex(Index):
         return f"FlatIndex(n_bits={self.n_bits}, device={str(self.device)!r}): {len(self)} codes, kernel {kernel!r}"
 
     def _nearest(
-        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return hamming_topk(queries, self.codes, k, mask=mask, threads=threads)
+        found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, self._codes.rows, k, mask, threads, where=where)
+        return found
 
     def _within(
-        self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return hamming_radius(queries, self.codes, radius, mask=mask, threads=threads)
+        found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
+            queries, self._codes.rows, radius, mask, threads, where=where
+        )
+        return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fasthash.ops.registry import Kernel, choose, default_kernel, is_traced
+from fasthash.ops.registry import Kernel, default_kernel, function_for
 
 LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
 
@@ -63,10 +63,7 @@ class Op:
         `where`, the function that the user called, or else with the op.
         """
         where = where or self.name
-        x = inputs[self.leading]
-        chosen = choose(self.kernels, x.device, kernel, where)
-        traced = kernel is None and is_traced(x)
-        function = getattr(torch.ops.fasthash, self.name) if traced else chosen.function(self.name)
+        function, traced = function_for(self.kernels, self.name, inputs[self.leading], kernel, where)
         wanted = self.gradient is not None and not traced and torch.is_grad_enabled()
         try:
             if wanted and self._is_differentiated(inputs):

@@ -124,3 +124,16 @@ def choose(kernels: Mapping[str, Kernel], device: torch.device, kernel: str | No
             )
         raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
     return chosen
+
+
+def function_for(
+    kernels: Mapping[str, Kernel], op: str, x: torch.Tensor, kernel: str | None, where: str
+) -> tuple[Callable[..., Any], bool]:
+    """Return the function for `op` of the kernel that `choose` does, and False; or what torch registers, and True.
+
+    That is while torch traces, or for a subclass of tensors, where no kernel is named.
+    """
+    chosen = choose(kernels, x.device, kernel, where)
+    if kernel is None and is_traced(x):
+        return getattr(torch.ops.fasthash, op), True
+    return chosen.function(op), False

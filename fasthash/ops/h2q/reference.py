@@ -68,7 +68,8 @@ class H2QTrainer:
 
     def best(self, run: int) -> NDArray[np.float32]:
         """Return v [k, k] after the epoch of the least objective on the held-out rows."""
-        return self._best[run][2].float().cpu().numpy()
+        best: NDArray[np.float32] = self._best[run][2].float().cpu().numpy()
+        return best
 
     def _is_finished(self, run: int) -> bool:
         done = len(self._histories[run])
@@ -76,7 +77,8 @@ class H2QTrainer:
 
     def _train_epoch(self, run: int) -> None:
         v, optimizer, n = self._v[run], self._optimizers[run], len(self._x)
-        batches = torch.randperm(n, generator=self._generators[run]).to(self._x.device).split(self._batch_size)
+        order = torch.randperm(n, generator=self._generators[run]).to(self._x.device)
+        batches = torch.split(order, self._batch_size)
         paid = 0.0
         for step, batch in enumerate(batches, start=len(batches) * len(self._histories[run])):
             if self._cosine:

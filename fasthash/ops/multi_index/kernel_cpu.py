@@ -14,44 +14,30 @@ class CompiledTables:
 
     def __init__(self, tables: _core.MultiIndexTables, isa: str) -> None:
         self._tables, self._isa = tables, isa
-
-    @property
-    def n_codes(self) -> int:
-        """How many codes are in the tables."""
-        return self._tables.n_codes
-
-    @property
-    def memory(self) -> int:
-        """The bytes of the tables."""
-        return self._tables.memory
-
-    @property
-    def keys(self) -> list[tuple[int, int]]:
-        """For each table the first bit of its key and how many bits the key has."""
-        return self._tables.keys
+        self.n_codes, self.memory, self.keys = tables.n_codes, tables.memory, tables.keys
 
     def probes(self, radius: int) -> float:
         """Return how many buckets a search looks up before it has every code within a radius."""
         return self._tables.probes(radius)
 
     def topk(
+        self, queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return int32 and int64 [q, k]."""
+        return self._topk(queries, codes, k, mask, threads, 0, None)
+
+    def topk_bounded(
         self,
         queries: torch.Tensor,
         codes: torch.Tensor,
         k: int,
         mask: torch.Tensor | None,
         threads: int,
-        max_candidates: int = 0,
+        max_candidates: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return int32 and int64 [q, k], and bool [q], which rows are exact."""
-        distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
-        positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
         complete = torch.ones(queries.shape[0], dtype=torch.bool)
-        self._tables.topk(
-            queries.contiguous().numpy(), codes.numpy(), k, _bits(mask), max_candidates,
-            distances.numpy(), positions.numpy(), complete.numpy(), threads, self._isa,
-        )  # fmt: skip
-        return distances, positions, complete
+        return *self._topk(queries, codes, k, mask, threads, max_candidates, complete), complete
 
     def radius(
         self, queries: torch.Tensor, codes: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
@@ -61,6 +47,24 @@ class CompiledTables:
             queries.contiguous().numpy(), codes.numpy(), radius, _bits(mask), threads, self._isa
         )
         return torch.from_numpy(offsets), torch.from_numpy(distances), torch.from_numpy(positions)
+
+    def _topk(
+        self,
+        queries: torch.Tensor,
+        codes: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        max_candidates: int,
+        complete: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
+        positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
+        self._tables.topk(
+            queries.contiguous().numpy(), codes.numpy(), k, _bits(mask), max_candidates, distances.numpy(),
+            positions.numpy(), None if complete is None else complete.numpy(), threads, self._isa,
+        )  # fmt: skip
+        return distances, positions
 
 
 def build_tables(

@@ -38,18 +38,20 @@ class Tables(Protocol):
         """Return how many buckets a search looks up before it has every code within a radius."""
 
     def topk(
+        self, queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and positions as `fasthash.hamming_topk` does."""
+
+    def topk_bounded(
         self,
         queries: torch.Tensor,
         codes: torch.Tensor,
         k: int,
         mask: torch.Tensor | None,
         threads: int,
-        max_candidates: int = 0,
+        max_candidates: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return distances and positions as `fasthash.hamming_topk` does, and bool [q], which rows are exact.
-
-        All are, unless `max_candidates` above 0 bounds how many buckets and entries a query may look at.
-        """
+        """Return the same from that many buckets and entries a query at most, and bool [q]: which rows are exact."""
 
     def radius(
         self, queries: torch.Tensor, codes: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int

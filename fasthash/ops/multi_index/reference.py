@@ -20,13 +20,19 @@ class ExhaustiveTables:
         return 0.0
 
     def topk(
+        self, queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the hits of the exhaustive search."""
+        return hamming_topk(queries, codes, k, mask, threads)
+
+    def topk_bounded(
         self,
         queries: torch.Tensor,
         codes: torch.Tensor,
         k: int,
         mask: torch.Tensor | None,
         threads: int,
-        max_candidates: int = 0,
+        max_candidates: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the hits of the exhaustive search, all exact."""
         complete = torch.ones(queries.shape[0], dtype=torch.bool)
