@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import fasthash
-from fasthash import _core
+from fasthash import _core, cli
 from fasthash.ops import ROOMS, packing, registry
 from fasthash.ops.declaration import Op
 
@@ -145,6 +146,12 @@ def test_a_room_has_everything(room):
     example = importlib.import_module(f"fasthash.ops.{room}.example")
     assert callable(example.example)
     assert 0 <= example.TOLERANCE <= 1e-4
+
+
+def test_info_lists_every_room():
+    lines = CliRunner().invoke(cli.main, ["info"]).output.splitlines()
+    assert [line.split()[0] for line in lines[-len(ROOMS) :]] == list(ROOMS)
+    assert all(f"cpu: cpu-{_core.active_isa()}" in line for line in lines[-len(ROOMS) :])
 
 
 @pytest.mark.parametrize("room", ROOMS)

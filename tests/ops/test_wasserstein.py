@@ -575,6 +575,17 @@ def test_sliced_distance_is_that_of_projections(monkeypatch):
     assert abs(half - fh.sliced_wasserstein(x, y, 2000)) < 0.03
 
 
+def test_autocast_does_not_lower_the_precision_of_the_sliced_distance():
+    x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
+    results = []
+    for enabled in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = fh.sliced_wasserstein(x, y, 20)
+            results.append((loss, *torch.autograd.grad(loss, (x, y))))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
 def test_sliced_distance_compiles():
     x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
     torch.compiler.reset()
