@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import check_choice, check_integer
-from fasthash.ops.householder import householder_apply, householder_product
+from fasthash.errors import check_choice, check_device, check_floating, check_integer
+from fasthash.ops.householder.op import rotated
 
 
 class HouseholderRotation(torch.nn.Module):
@@ -59,19 +59,24 @@ class HouseholderRotation(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the rotated rows of `x` [..., k], in its dtype; see `fasthash.householder_apply`."""
-        rows = x.reshape(-1, x.shape[-1])
+        return self._rotated("HouseholderRotation", x)
+
+    def _rotated(self, where: str, x: torch.Tensor) -> torch.Tensor:
+        check_floating(where, "x", x)
+        k = self.v.shape[1]
+        if x.ndim == 0 or x.shape[-1] != k:
+            raise ValueError(f"{where}: expected x of shape [..., {k}], got {list(x.shape)}")
+        check_device(where, "x", x, self.v.device)
         v = self.v if x.dtype.itemsize == 2 and self.v.dtype == torch.float32 else self.v.to(x.dtype)
-        y: torch.Tensor = householder_apply(rows, v)
-        return y.reshape(x.shape)
+        return rotated(where, x.reshape(-1, k), v).reshape(x.shape)
 
     def matrix(self) -> torch.Tensor:
         """Return U [k, k], differentiable in the parameter."""
-        u: torch.Tensor = householder_product(self.v)
-        return u
+        return rotated("HouseholderRotation.matrix", None, self.v, transpose=True)
 
     def as_linear(self) -> torch.nn.Linear:
         """Return the layer as it is now, as a matrix that any exporter knows: a `Linear` without a bias."""
-        u = self.matrix().detach()
+        u = rotated("HouseholderRotation.as_linear", None, self.v.detach(), transpose=True)
         linear = torch.nn.Linear(len(u), len(u), bias=False, device="meta")
         linear.weight = torch.nn.Parameter(u)
         return linear
@@ -82,16 +87,14 @@ class HouseholderRotation(torch.nn.Module):
         Raises:
             ValueError: if `linear` does not give k columns.
         """
-        k = self.v.shape[1]
+        where, k = "HouseholderRotation.fold_into", self.v.shape[1]
         if linear.out_features != k:
-            raise ValueError(
-                f"HouseholderRotation.fold_into: expected a Linear with {k} outputs, got {linear.out_features}"
-            )
+            raise ValueError(f"{where}: expected a Linear with {k} outputs, got {linear.out_features}")
         folded = torch.nn.Linear(linear.in_features, k, bias=linear.bias is not None, device="meta")
         with torch.no_grad():
-            folded.weight = torch.nn.Parameter(self(linear.weight.T).T.contiguous())
+            folded.weight = torch.nn.Parameter(self._rotated(where, linear.weight.T).T.contiguous())
             if linear.bias is not None:
-                folded.bias = torch.nn.Parameter(self(linear.bias))
+                folded.bias = torch.nn.Parameter(self._rotated(where, linear.bias))
         return folded
 
     def extra_repr(self) -> str:

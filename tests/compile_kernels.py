@@ -24,7 +24,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler.compiler import make_backend
 
-from fasthash.hashers import h2q_triton as h2q
+from fasthash.ops.h2q import kernel_triton as h2q
 from fasthash.ops.hamming import kernel_triton as hamming
 from fasthash.ops.hamming import kernel_triton_count as counting
 from fasthash.ops.householder import kernel_triton as householder
@@ -160,14 +160,8 @@ def h2q_cases():
         yield h2q.h2q_kernel, types, constants, h2q.options(columns)
 
 
-# For each room, (kernel, types of its run-time arguments, constants, warps or all options).
-CASES = {
-    "h2q": h2q_cases,
-    "hamming": hamming_cases,
-    "householder": householder_cases,
-    "packing": packing_cases,
-    "wasserstein": wasserstein_cases,
-}
+# For each room that has a function here: (kernel, types of its run-time arguments, constants, warps or all options).
+CASES = {name.removesuffix("_cases"): cases for name, cases in list(globals().items()) if name.endswith("_cases")}
 
 
 def specialized(cases):

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import fasthash
-from fasthash import _core
-from fasthash.ops import packing, registry
+from fasthash import _core, cli
+from fasthash.ops import ROOMS, packing, registry
+from fasthash.ops.declaration import Op
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fasthash"
@@ -126,13 +128,48 @@ def test_version_is_the_changelogs():
     assert newest[1] == fasthash.__version__
 
 
-@pytest.mark.parametrize("room", sorted(path.name for path in (PACKAGE / "ops").iterdir() if (path / "op.py").exists()))
+def kernels_of(room):
+    return importlib.import_module(f"fasthash.ops.{room}").KERNELS
+
+
+def test_every_compiled_room_is_a_room_of_ops():
+    assert {path.parent.name for path in (ROOT / "csrc").glob("*/bind.cpp")} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_room_has_everything(room):
-    for name in ("README.md", "op.py", "reference.py", "kernel_cpu.py", "kernel_numba.py", "kernel_triton.py"):
-        assert (PACKAGE / "ops" / room / name).exists()
+    folder = PACKAGE / "ops" / room
+    for name in ("README.md", "op.py", "reference.py", "kernel_cpu.py", "example.py"):
+        assert (folder / name).exists()
     assert (ROOT / "csrc" / room / "kernel.h").exists()
     assert (ROOT / "tests" / "ops" / f"test_{room}.py").exists()
     assert (ROOT / "benchmarks" / f"bench_{room}.py").exists()
+    example = importlib.import_module(f"fasthash.ops.{room}.example")
+    assert callable(example.example)
+    assert 0 <= example.TOLERANCE <= 1e-4
+
+
+def test_info_lists_every_room():
+    lines = CliRunner().invoke(cli.main, ["info"]).output.splitlines()
+    assert [line.split()[0] for line in lines[-len(ROOMS) :]] == list(ROOMS)
+    assert all(f"cpu: cpu-{_core.active_isa()}" in line for line in lines[-len(ROOMS) :])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_kernel_of_a_room_is_in_its_table(room):
+    listed = {kernel.module.removeprefix(f"fasthash.ops.{room}.") for kernel in kernels_of(room).values()}
+    files = {path.stem for path in (PACKAGE / "ops" / room).glob("kernel_*.py")}
+    helpers = {file for file in files if any(file.startswith(f"{kernel}_") for kernel in listed)}
+    assert listed == {"reference"} | files - helpers
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_kernel_of_a_room_has_every_op(room):
+    declared = vars(importlib.import_module(f"fasthash.ops.{room}.op")).values()
+    names = [op.name for op in declared if isinstance(op, Op) and op.kernels is kernels_of(room)]
+    for kernel in kernels_of(room).values():
+        if not kernel.missing():
+            assert all(callable(kernel.function(name)) for name in names)
 
 
 @pytest.mark.skipif(len(_core.built_isas()) < 3 or shutil.which("objdump") is None, reason="needs objdump on x86-64")
@@ -210,9 +247,9 @@ def test_a_kernel_is_of_a_known_level_and_named_for_it(source):
     assert (source.parent / "kernel_baseline.cpp").exists()
 
 
-@pytest.mark.parametrize("room", ["hamming", "householder", "packing", "wasserstein"])
+@pytest.mark.parametrize("room", ROOMS)
 def test_kernels_that_this_processor_can_run_are_not_skipped(room):
-    kernels = importlib.import_module(f"fasthash.ops.{room}").KERNELS
+    kernels = kernels_of(room)
     levels = {f"cpu-{isa}" for isa in _core.runnable_isas()}
     assert {"baseline"} <= set(_core.runnable_isas())
     assert all(kernels[name].missing() is None for name in ("reference", "cpu", *levels))
@@ -247,11 +284,9 @@ def test_the_neon_level_agrees_with_counting(tmp_path):
 
 
 TRITON_ROOMS = {
-    "h2q": ["hashers/h2q_triton.py"],
-    **{
-        room: [str(path.relative_to(PACKAGE)) for path in (PACKAGE / "ops" / room).glob("*triton*.py")]
-        for room in ("hamming", "householder", "packing", "wasserstein")
-    },
+    room: files
+    for room in ROOMS
+    if (files := [str(path.relative_to(PACKAGE)) for path in (PACKAGE / "ops" / room).glob("*triton*.py")])
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata, util
+from importlib import import_module, metadata, util
 
 import click
 
@@ -19,15 +19,9 @@ def info() -> None:
     import torch
 
     from fasthash import _core
-    from fasthash.ops import hamming, householder, packing, wasserstein
-    from fasthash.ops.registry import default_kernel
+    from fasthash.ops import ROOMS
+    from fasthash.ops.registry import default_level
 
-    rooms = {
-        "packing": packing.KERNELS,
-        "hamming": hamming.KERNELS,
-        "wasserstein": wasserstein.KERNELS,
-        "householder": householder.KERNELS,
-    }
     click.echo(f"fasthash     {_core.__version__}")
     click.echo(f"python       {platform.python_version()} on {platform.system()} {platform.machine()}")
     click.echo(f"numpy        {np.__version__}")
@@ -41,8 +35,10 @@ def info() -> None:
     click.echo(f"processor    {_core.active_isa()}{forced} of {', '.join(_core.runnable_isas())}")
     click.echo(f"threads      {_core.default_threads()}")
     devices = [torch.device(name) for name in ("cpu", "cuda") if name == "cpu" or torch.cuda.is_available()]
-    for room, kernels in rooms.items():
-        chosen = ", ".join(f"{device.type}: {default_kernel(device)}" for device in devices)
+    for room in ROOMS:
+        kernels = import_module(f"fasthash.ops.{room}").KERNELS
+        defaults = ((device.type, default_level(kernels, device)) for device in devices)
+        chosen = ", ".join(f"{kind}: {name}" for kind, name in defaults if name is not None)
         absent = "".join(f"; no {name}: {reason}" for name, kernel in kernels.items() if (reason := kernel.missing()))
         click.echo(f"{room:<12} {chosen}{absent}")
 

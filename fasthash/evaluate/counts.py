@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from fasthash import _core
 from fasthash.errors import check_codes, check_device, check_same_width, dtype_name
 from fasthash.ops.arrays import Array, to_tensor
-from fasthash.ops.hamming import hamming_distance
-from fasthash.ops.packing import pack_bits
+from fasthash.ops.hamming.op import distance_op
+from fasthash.ops.ranking import counts_op
+from fasthash.ops.ranking.reference import relevance
 
 _DISTANCES_AT_ONCE = 1 << 24
 
@@ -41,56 +39,23 @@ class Retrieval:
             raise ValueError(
                 f"{where}: expected query_labels and labels alike, got {list(ql.shape)} and {list(cl.shape)}"
             )
+        self._where = where
         self.query_codes, self.codes, self.query_labels, self.labels = q, c, ql, cl
 
     def counts(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return int64 [q, n_bits + 1], on the CPU: the items at each distance from each query, and the relevant."""
-        bins = self.codes.shape[1] * 8 + 1
-        totals = torch.empty((len(self.query_codes), bins), dtype=torch.int64)
-        relevants = torch.empty_like(totals)
-        if self.codes.device.type == "cpu":
-            query_codes, codes = (x.contiguous().numpy() for x in (self.query_codes, self.codes))
-            query_words, words = self._words()
-            outs = totals.numpy(), relevants.numpy()
-            _core.distance_counts(query_codes, codes, query_words, words, self.labels.ndim == 2, *outs, 0, "")
-            return totals, relevants
-        for part, distances, relevant in self.parts():
-            n = len(distances)
-            bin_of = distances + torch.arange(n, device=distances.device)[:, None] * bins
-            totals[part] = torch.bincount(bin_of.flatten(), minlength=n * bins).view(n, bins).cpu()
-            weights = relevant.flatten().double()  # exact: a count is below 2^53
-            relevants[part] = torch.bincount(bin_of.flatten(), weights, n * bins).view(n, bins).long().cpu()
-        return totals, relevants
-
-    def _words(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the labels as int32 [q, n_words] and [n_words, n]: a number a class, or a bit a label."""
-        pair = self.query_labels, self.labels
-        if self.labels.ndim == 2:
-            return _packed(pair[0]), np.ascontiguousarray(_packed(pair[1]).T)
-        words = [x.numpy().astype(np.int32) for x in pair]
-        if any((narrow != x.numpy()).any() for narrow, x in zip(words, pair, strict=True)):
-            numbers = np.unique(torch.cat(pair).numpy(), return_inverse=True)[1].astype(np.int32)
-            words = np.split(numbers, [len(pair[0])])
-        return words[0][:, None], words[1][None]
+        totals, relevants = counts_op(
+            self.query_codes, self.codes, self.query_labels, self.labels, 0, where=self._where
+        )
+        return totals.cpu(), relevants.cpu()
 
     def parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Yield a part of the queries, their distances int32 [part, n], and which items are relevant, bool."""
         step = max(1, _DISTANCES_AT_ONCE // len(self.codes))
         for first in range(0, len(self.query_codes), step):
             part = slice(first, min(first + step, len(self.query_codes)))
-            wanted = self.query_labels[part]
-            relevant = (
-                wanted[:, None] == self.labels if wanted.ndim == 1 else wanted.float() @ self.labels.float().T > 0
-            )
-            yield part, hamming_distance(self.query_codes[part], self.codes), relevant
-
-
-def _packed(labels: torch.Tensor) -> NDArray[np.int32]:
-    """Return bool [n, c] as the bits of int32 [n, n_words], at least one word."""
-    bits = pack_bits(labels).numpy()
-    words = np.zeros((len(bits), max(1, -(-bits.shape[1] // 4))), dtype=np.int32)
-    words.view(np.uint8)[:, : bits.shape[1]] = bits
-    return words
+            distances = distance_op(self.query_codes[part], self.codes, 0, where=self._where)
+            yield part, distances, relevance(self.query_labels[part], self.labels)
 
 
 def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.hashers.base import Hasher
-from fasthash.ops.packing import pack_projections
+from fasthash.ops.packing.op import FLOATING, sides
 
 
 class AffineHasher(Hasher):
@@ -36,7 +36,6 @@ class AffineHasher(Hasher):
     def _project(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean_.to(x.device)) @ self.projection_.to(x.device)
 
-    def _encode(self, x: torch.Tensor) -> torch.Tensor:
-        return pack_projections(  # type: ignore[no-any-return]
-            x, self.projection_.to(x.device), self.offset_.to(x.device)
-        )
+    def _encode(self, where: str, x: torch.Tensor) -> torch.Tensor:
+        x = x if x.dtype in FLOATING else x.float()
+        return sides(where, x, self.projection_.to(x.device), self.offset_.to(x.device))

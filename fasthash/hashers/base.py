@@ -17,7 +17,7 @@ from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matri
 from fasthash.files import replacing
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.packing import pack_bits
+from fasthash.ops.packing.op import pack_bits_op
 
 _FORMAT = "fasthash hasher 1"
 
@@ -70,9 +70,10 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """Return float32 [n, n_bits], whose signs are the bits, for float32 `x` [n, d]."""
         raise NotImplementedError
 
-    def _encode(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the packed codes of floating-point `x` [n, d]."""
-        return pack_bits(self._project(x.to(torch.float32)))  # type: ignore[no-any-return]
+    def _encode(self, where: str, x: torch.Tensor) -> torch.Tensor:
+        """Return the packed codes of floating-point `x` [n, d]; errors begin with `where`."""
+        codes: torch.Tensor = pack_bits_op(self._project(x.to(torch.float32)), where=where)
+        return codes
 
     def transform(self, X: Array) -> Array:
         """Return the projections whose signs are the bits.
@@ -88,7 +89,8 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             TypeError: if `X` is not floating-point.
             ValueError: if `X` is not as wide as the embeddings that were fitted.
         """
-        return as_given(self._project(self._as_fitted("transform", X).to(torch.float32)), X)
+        x = self._as_fitted(f"{type(self).__name__}.transform", X)
+        return as_given(self._project(x.to(torch.float32)), X)
 
     def encode(self, X: Array) -> Array:
         """Return the packed codes of embeddings.
@@ -104,11 +106,11 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             TypeError: if `X` is not floating-point.
             ValueError: if `X` is not as wide as the embeddings that were fitted, or a projection is NaN.
         """
-        return as_given(self._encode(self._as_fitted("encode", X)), X)
+        where = f"{type(self).__name__}.encode"
+        return as_given(self._encode(where, self._as_fitted(where, X)), X)
 
-    def _as_fitted(self, method: str, X: Array) -> torch.Tensor:
+    def _as_fitted(self, where: str, X: Array) -> torch.Tensor:
         check_is_fitted(self)
-        where = f"{type(self).__name__}.{method}"
         x = _embeddings(where, X)
         if x.shape[1] != self.n_features_in_:
             raise ValueError(f"{where}: expected X with {self.n_features_in_} columns, as fitted, got {x.shape[1]}")

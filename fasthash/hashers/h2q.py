@@ -9,19 +9,13 @@ from fasthash.errors import check_choice, check_integer, check_number
 from fasthash.hashers.affine import AffineHasher
 from fasthash.hashers.base import principal_axes
 from fasthash.hashers.itq import procrustes_rotation
-from fasthash.ops.householder import householder_product
-from fasthash.ops.registry import Kernel, dispatch
+from fasthash.ops.h2q import LOSSES, MAX_BITS_ON_GPU, trainer
+from fasthash.ops.householder.op import rotated
 
-TRAINERS = {
-    "cpu": Kernel("fasthash._core", ("cpu",), isa=""),
-    "triton": Kernel("fasthash.hashers.h2q_triton", ("cuda",), package="triton"),
-}
-LOSSES = ("l2", "l1", "min_entry", "bit_var")
 _STEPS = 8000  # of training by default
 _LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
 _ITQ_ITERATIONS = 50
 _CALLS = 50  # of the trainer, after each of which the progress bar moves
-_GPU_BITS = 128  # up to which there is a kernel
 
 
 class H2Q(AffineHasher):
@@ -115,7 +109,7 @@ class H2Q(AffineHasher):
             rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, self.seed)
             axes, rows = axes @ rotation, rows @ rotation
         v = self._train(where, rows)
-        return mean, axes @ householder_product(v.double()).T.to(axes)
+        return mean, axes @ rotated(where, None, v.double()).to(axes)
 
     def _check_parameters(self, where: str, n_columns: int) -> None:
         check_integer(where, f"n_bits for X of {n_columns} columns", self.n_bits, 1, n_columns)
@@ -135,8 +129,7 @@ class H2Q(AffineHasher):
 
     def _train(self, where: str, rows: torch.Tensor) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
-        kernel = _trainer_for(rows)
-        rows = rows.cpu() if kernel == "cpu" else rows
+        rows = rows if rows.shape[1] <= MAX_BITS_ON_GPU else rows.cpu()
         rng = np.random.default_rng(self.seed)
         order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
         n_held_out = int(self.validation_fraction * len(rows))
@@ -146,31 +139,28 @@ class H2Q(AffineHasher):
         start[0] = np.eye(self.n_bits)  # the product of its reflections is -I
         batches = -(-len(training) // self.batch_size)
         epochs = self.epochs or max(1, round(_STEPS / batches))
-        trainer = dispatch(TRAINERS, "H2QTrainer", rows, kernel, where)(
-            training.numpy() if kernel == "cpu" else training,
-            held_out.numpy() if kernel == "cpu" else held_out,
+        runs = trainer(
+            training,
+            held_out,
             start,
-            self.loss,
-            self.optimizer,
-            self.learning_rate or _LEARNING_RATES[self.optimizer],
-            self.schedule == "cosine",
-            self.schedule == "cosine",
-            epochs,
-            self.batch_size,
-            self.patience or 0,
-            self.seed,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            rate=self.learning_rate or _LEARNING_RATES[self.optimizer],
+            cosine=self.schedule == "cosine",
+            renormalize=self.schedule == "cosine",
+            epochs=epochs,
+            batch_size=self.batch_size,
+            patience=self.patience or 0,
+            seed=self.seed,
+            where=where,
         )
         with tqdm(total=epochs, unit="epoch", disable=not self.progress, desc=f"H2Q {self.n_bits} bits") as bar:
-            while not trainer.finished:
-                trainer.train(-(-epochs // _CALLS))
-                histories = [trainer.history(run) for run in range(self.restarts)]
+            while not runs.finished:
+                runs.train(-(-epochs // _CALLS))
+                histories = [runs.history(run) for run in range(self.restarts)]
                 bar.update(max(map(len, histories)) - bar.n)
                 bar.set_postfix(objective=f"{min(history[-1, 1] for history in histories):.4f}")
         best = int(np.argmin([np.nanmin(history[:, 1], initial=np.inf) for history in histories]))
         self.history_ = dict(zip(("objective", "held_out", "orthogonality_error"), histories[best].T, strict=True))
         self.objective_ = float(histories[best][:, 1].min())
-        return torch.from_numpy(trainer.best(best))
-
-
-def _trainer_for(rows: torch.Tensor) -> str:
-    return "triton" if rows.is_cuda and rows.shape[1] <= _GPU_BITS else "cpu"
+        return torch.from_numpy(runs.best(best))

@@ -15,8 +15,9 @@ from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
 from fasthash.index import storage
 from fasthash.index.rerank import by_function, by_vectors, nearest_candidates
 from fasthash.lazy import load_all
-from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
+from fasthash.ops.hamming.op import mask_bits, thread_count
 
 
 def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -31,34 +32,34 @@ def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
 
 
 class Rows:
-    """Rows that are appended in place, their memory doubling as it fills."""
+    """Rows that are appended in place, their memory doubling as it fills.
+
+    Attributes:
+        rows: the rows so far, a view.
+    """
 
     def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
         self._memory = _memory((0, *row_shape), dtype, device)
-        self._n = 0
+        self.rows = self._memory
 
     @classmethod
     def of(cls, rows: torch.Tensor) -> Rows:
         """Return rows that lie in the memory of a tensor until they are added to, and are never written there."""
         instance = cls.__new__(cls)
-        instance._memory, instance._n = rows, len(rows)
+        instance._memory = instance.rows = rows
         return instance
-
-    @property
-    def rows(self) -> torch.Tensor:
-        """The rows so far, a view."""
-        return self._memory[: self._n]
 
     def append(self, rows: torch.Tensor) -> None:
         """Copy rows to the end."""
-        n = self._n + len(rows)
+        n_before = len(self.rows)
+        n = n_before + len(rows)
         if n > len(self._memory):
             capacity = max(n, 2 * len(self._memory))
             larger = _memory((capacity, *rows.shape[1:]), rows.dtype, self._memory.device)
-            larger[: self._n] = self.rows
+            larger[:n_before] = self.rows
             self._memory = larger
-        self._memory[self._n : n] = rows
-        self._n = n
+        self._memory[n_before:n] = rows
+        self.rows = self._memory[:n]
 
 
 class Index(ABC):
@@ -81,7 +82,7 @@ class Index(ABC):
         self.reset()
 
     def __len__(self) -> int:
-        return len(self._codes.rows)
+        return self._codes.rows.shape[0]
 
     @property
     def codes(self) -> torch.Tensor:
@@ -111,7 +112,9 @@ class Index(ABC):
             TypeError: if `codes` is not uint8, or `ids` not int64.
             ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
         """
-        where = f"{type(self).__name__}.add"
+        self._add(f"{type(self).__name__}.add", codes, ids)
+
+    def _add(self, where: str, codes: Array, ids: Array | None) -> None:
         c = self._check_codes(where, "codes", codes).to(self.device)
         if ids is None:
             if self._next_id is None:
@@ -202,20 +205,22 @@ class Index(ABC):
         """
         where = f"{type(self).__name__}.search"
         q = self._check_codes(where, "queries", queries).to(self.device)
+        k = check_integer(where, "k", k, 1)
+        bits = None if mask is None else self._mask_bits(where, mask)
+        n_threads = thread_count(where, threads)
         if (rerank is None or callable(rerank)) and rerank_queries is not None:
             raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
         if rerank is None:
-            distances, positions = self._nearest(q, k, self._mask(mask), threads)
+            distances, positions = self._nearest(where, q, k, bits, n_threads)
         else:
             if callable(rerank):
                 second_distance = by_function(where, rerank, lambda at: as_given(self._ids_at(at), queries))
             else:
                 second_distance = by_vectors(where, rerank, rerank_queries, metric, self.codes, self.n_bits, len(q))
-            k = check_integer(where, "k", k, 1)
             n_candidates = max(k, min(k * check_integer(where, "factor", factor, 1), len(self)))
-            _, positions = self._nearest(q, n_candidates, self._mask(mask), threads)
+            _, positions = self._nearest(where, q, n_candidates, bits, n_threads)
             distances, positions = nearest_candidates(second_distance, positions, k)
-        return Hits(as_given(distances, queries), as_given(self._ids_at(positions), queries))
+        return Hits(*all_as_given((distances, self._ids_at(positions)), queries))
 
     def radius_search(
         self, queries: Array, radius: int, *, mask: Array | None = None, threads: int | None = None
@@ -235,9 +240,12 @@ class Index(ABC):
             TypeError: if an argument has the wrong dtype.
             ValueError: if shapes, widths or the radius do not fit.
         """
-        q = self._check_codes(f"{type(self).__name__}.radius_search", "queries", queries).to(self.device)
-        offsets, distances, positions = self._within(q, radius, self._mask(mask), threads)
-        return RadiusHits(*(as_given(part, queries) for part in (offsets, distances, self._ids_at(positions))))
+        where = f"{type(self).__name__}.radius_search"
+        q = self._check_codes(where, "queries", queries).to(self.device)
+        radius = check_integer(where, "radius", radius, 0)
+        bits = None if mask is None else self._mask_bits(where, mask)
+        offsets, distances, positions = self._within(where, q, radius, bits, thread_count(where, threads))
+        return RadiusHits(*all_as_given((offsets, distances, self._ids_at(positions)), queries))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file, which `fasthash.load_index` reads.
@@ -276,20 +284,23 @@ class Index(ABC):
 
     @abstractmethod
     def _nearest(
-        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest codes, as `fasthash.hamming_topk` has them."""
+        """Return distances and positions of the k nearest codes, as `fasthash.hamming_topk` has them.
+
+        All is checked and on the index's device, the mask as bits; what errors there still are begin with `where`.
+        """
 
     @abstractmethod
     def _within(
-        self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return offsets, distances and positions of the hits, as `fasthash.hamming_radius` has them."""
+        """Return offsets, distances and positions of the hits, as `hamming_radius` has them; see `_nearest`."""
 
     def _check_codes(self, where: str, name: str, codes: Array) -> torch.Tensor:
         c = to_tensor(where, name, codes)
-        check_codes(where, name, c)
-        if c.shape[1] != self._width:
+        if c.dtype != torch.uint8 or c.ndim != 2 or c.shape[1] != self._width:
+            check_codes(where, name, c)
             raise ValueError(
                 f"{where}: expected {name} of {self._width} bytes a row ({self.n_bits} bits), got {c.shape[1]}"
             )
@@ -303,8 +314,8 @@ class Index(ABC):
             raise ValueError(f"{where}: expected ids of shape [n], got {list(i.shape)}")
         return i.to(self.device)
 
-    def _mask(self, mask: Array | None) -> torch.Tensor | None:
-        return None if mask is None else to_tensor(f"{type(self).__name__}.search", "mask", mask).to(self.device)
+    def _mask_bits(self, where: str, mask: Array) -> torch.Tensor:
+        return mask_bits(where, to_tensor(where, "mask", mask).to(self.device), self.codes)
 
     def _ids_at(self, positions: torch.Tensor) -> torch.Tensor:
         if self._ids is None or len(self) == 0:

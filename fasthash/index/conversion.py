@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fasthash.errors import MissingDependencyError
+from fasthash.errors import MAX_BITS, MissingDependencyError, check_integer
 from fasthash.index.base import Index
 from fasthash.index.flat import FlatIndex
 
@@ -20,17 +20,18 @@ def from_faiss(index: Any) -> FlatIndex:
     Raises:
         MissingDependencyError: if FAISS is not installed.
         TypeError: if `index` is anything else.
-        ValueError: if it is wider than 4,096 bits, or `FlatIndex.add` would refuse its ids.
+        ValueError: if it is wider than 4,096 bits, or its ids are none that `FlatIndex.add` takes.
     """
-    faiss = _faiss("from_faiss")
+    where = "from_faiss"
+    faiss = _faiss(where)
     mapped = isinstance(index, faiss.IndexBinaryIDMap)
     flat = faiss.downcast_IndexBinary(index.index) if mapped else index
     if not isinstance(flat, faiss.IndexBinaryFlat):
         name = f"{type(index).__name__} of {type(flat).__name__}" if mapped else type(index).__name__
-        raise TypeError(f"from_faiss: expected an IndexBinaryFlat or an IndexBinaryIDMap of one, got {name}")
-    result = FlatIndex(flat.d)
+        raise TypeError(f"{where}: expected an IndexBinaryFlat or an IndexBinaryIDMap of one, got {name}")
+    result = FlatIndex(check_integer(where, "n_bits", flat.d, 1, MAX_BITS))
     codes = faiss.rev_swig_ptr(flat.xb.data(), flat.ntotal * flat.code_size) if flat.ntotal else np.empty(0, np.uint8)
-    result.add(codes.reshape(-1, flat.code_size), faiss.vector_to_array(index.id_map) if mapped else None)
+    result._add(where, codes.reshape(-1, flat.code_size), faiss.vector_to_array(index.id_map) if mapped else None)
     return result
 
 

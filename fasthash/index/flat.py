@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from fasthash.index.base import Index
-from fasthash.ops.hamming import hamming_radius, hamming_topk
-from fasthash.ops.registry import default_kernel
+from fasthash.ops.hamming.op import KERNELS, radius_op, topk_op
+from fasthash.ops.registry import default_level
 
 
 class FlatIndex(Index):
@@ -21,15 +21,19 @@ class FlatIndex(Index):
     """
 
     def __repr__(self) -> str:
-        kernel = default_kernel(self.device)
+        kernel = default_level(KERNELS, self.device)
         return f"FlatIndex(n_bits={self.n_bits}, device={str(self.device)!r}): {len(self)} codes, kernel {kernel!r}"
 
     def _nearest(
-        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return hamming_topk(queries, self.codes, k, mask=mask, threads=threads)
+        found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, self._codes.rows, k, mask, threads, where=where)
+        return found
 
     def _within(
-        self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return hamming_radius(queries, self.codes, radius, mask=mask, threads=threads)
+        found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
+            queries, self._codes.rows, radius, mask, threads, where=where
+        )
+        return found

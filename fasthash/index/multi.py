@@ -8,14 +8,11 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 
-from fasthash import _core
 from fasthash.errors import check_choice, check_integer
 from fasthash.index.base import Index
-from fasthash.ops.arrays import Array, as_given
-from fasthash.ops.hamming import hamming_radius, hamming_topk
-from fasthash.ops.hamming.op import check_search, mask_bits
-
-MAX_INDEXED = _core.MultiIndexTables.max_codes
+from fasthash.ops.arrays import Array, all_as_given
+from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
+from fasthash.ops.multi_index import MAX_CODES, Tables, build_tables, cost_of_build, cost_of_scan
 
 
 class BoundedHits(NamedTuple):
@@ -76,7 +73,7 @@ class MultiIndex(Index):
 
     SETTINGS = ("n_bits", "n_tables", "layout")
 
-    _tables: _core.MultiIndexTables | None
+    _tables: Tables | None
     _scanned: float  # the nanoseconds that scans of codes outside the tables have cost
 
     def __init__(self, n_bits: int, n_tables: SupportsIndex | str = "auto", *, layout: str = "fast") -> None:
@@ -124,9 +121,9 @@ class MultiIndex(Index):
         Raises:
             ValueError: if `threads` does not fit, or there are 2^32 codes or more.
         """
-        n_threads = 0 if threads is None else check_integer("MultiIndex.build", "threads", threads, 1, 4096)
-        if len(self) > MAX_INDEXED:
-            raise ValueError(f"MultiIndex.build: expected at most {MAX_INDEXED} codes, got {len(self)}")
+        n_threads = thread_count("MultiIndex.build", threads)
+        if len(self) > MAX_CODES:
+            raise ValueError(f"MultiIndex.build: expected at most {MAX_CODES} codes, got {len(self)}")
         with self._lock:
             if self._tables is None or self._tables.n_codes < len(self):
                 self._build(n_threads)
@@ -169,90 +166,55 @@ class MultiIndex(Index):
         where = "MultiIndex.search_bounded"
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         q = self._check_codes(where, "queries", queries)
-        complete = torch.ones(len(q), dtype=torch.bool)
-        distances, positions = self._topk(where, q, k, self._mask(mask), threads, bound, complete)
-        return BoundedHits(*(as_given(part, queries) for part in (distances, self._ids_at(positions), complete)))
+        k = check_integer(where, "k", k, 1)
+        bits = None if mask is None else self._mask_bits(where, mask)
+        n_threads = thread_count(where, threads)
+        codes, tables = self.codes, self._tables_for(q.shape[0], n_threads, wanted=True)
+        if tables is None:
+            distances, positions = topk_op(q, codes, k, bits, n_threads, where=where)
+            complete = torch.ones(q.shape[0], dtype=torch.bool)
+        else:
+            distances, positions, complete = tables.topk_bounded(q, codes, k, bits, n_threads, bound)
+        return BoundedHits(*all_as_given((distances, self._ids_at(positions), complete), queries))
 
     def _nearest(
-        self, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._topk("MultiIndex.search", queries, k, mask, threads, 0, None)
-
-    def _topk(
-        self,
-        where: str,
-        queries: torch.Tensor,
-        k: int,
-        mask: torch.Tensor | None,
-        threads: int | None,
-        max_candidates: int,
-        complete: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions; where there is a bound, not 0, set what is not `complete`."""
-        k = check_integer(where, "k", k, 1)
-        q, codes, n_threads = check_search(where, queries, self.codes, threads)
-        bits = mask_bits(where, mask, codes)
-        tables = self._tables_for(len(q), n_threads, wanted=max_candidates > 0)
-        if tables is None:
-            return hamming_topk(q, codes, k, mask=bits, threads=threads)
-        distances = torch.empty((len(q), k), dtype=torch.int32)
-        positions = torch.empty((len(q), k), dtype=torch.int64)
-        tables.topk(
-            q.contiguous().numpy(),
-            codes.numpy(),
-            k,
-            None if bits is None else bits.contiguous().numpy(),
-            max_candidates,
-            distances.numpy(),
-            positions.numpy(),
-            None if complete is None else complete.numpy(),
-            n_threads,
-            "",
-        )
-        return distances, positions
+        codes, tables = self._codes.rows, self._tables_for(queries.shape[0], threads)
+        if tables is not None:
+            return tables.topk(queries, codes, k, mask, threads)
+        found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, codes, k, mask, threads, where=where)
+        return found
 
     def _within(
-        self, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int | None
+        self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        where = "MultiIndex.radius_search"
-        radius = check_integer(where, "radius", radius, 0)
-        q, codes, n_threads = check_search(where, queries, self.codes, threads)
-        bits = mask_bits(where, mask, codes)
-        tables = self._tables_for(len(q), n_threads)
-        if tables is None:
-            return hamming_radius(q, codes, radius, mask=bits, threads=threads)
-        found = tables.radius(
-            q.contiguous().numpy(),
-            codes.numpy(),
-            radius,
-            None if bits is None else bits.contiguous().numpy(),
-            n_threads,
-            "",
+        codes, tables = self._codes.rows, self._tables_for(queries.shape[0], threads)
+        if tables is not None:
+            return tables.radius(queries, codes, radius, mask, threads)
+        found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
+            queries, codes, radius, mask, threads, where=where
         )
-        offsets, distances, positions = map(torch.from_numpy, found)
-        return offsets, distances, positions
+        return found
 
-    def _tables_for(self, n_queries: int, threads: int, wanted: bool = False) -> _core.MultiIndexTables | None:
+    def _tables_for(self, n_queries: int, threads: int, wanted: bool = False) -> Tables | None:
         """Return the tables for a search, built before it if the scans for want of them have cost as much as that."""
-        n = len(self)
+        n = self._codes.rows.shape[0]
         if (tables := self._tables) is not None and tables.n_codes == n:
             return tables
         with self._lock:
             n_waiting = n - (self._tables.n_codes if self._tables is not None else 0)
-            if n_waiting == 0 or n > MAX_INDEXED:
+            if n_waiting == 0 or n > MAX_CODES:
                 return self._tables
-            self._scanned += _core.MultiIndexTables.cost_of_scan(n_waiting, self._width, n_queries, threads)
-            worth = self._scanned > _core.MultiIndexTables.cost_of_build(
-                n, self._width, self.n_bits, self._n_tables, self.layout == "fast", threads
-            )
+            self._scanned += cost_of_scan(n_waiting, self._width, n_queries, threads)
+            fast = self.layout == "fast"
+            worth = self._scanned > cost_of_build(n, self._width, self.n_bits, self._n_tables, fast, threads)
             if worth or (wanted and self._tables is None):
                 self._build(threads)
             return self._tables
 
     def _build(self, threads: int) -> None:
-        self._tables = _core.MultiIndexTables(
-            self.codes.numpy(), self.n_bits, self._n_tables, self.layout == "fast", threads
-        )
+        self._tables = build_tables(self.codes, self.n_bits, self._n_tables, self.layout == "fast", threads)
         self._scanned = 0.0
 
     def _drop_tables(self) -> None:

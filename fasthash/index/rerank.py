@@ -8,7 +8,7 @@ import torch
 
 from fasthash.errors import check_choice, check_floating, check_matrix
 from fasthash.ops.arrays import Array, to_tensor
-from fasthash.ops.packing import unpack_bits
+from fasthash.ops.packing.op import unpacked
 
 _BLOCK = 2**22  # how many numbers of candidates are gathered at a time
 
@@ -63,7 +63,7 @@ def by_vectors(
     q = q.to(codes.device, torch.promote_types(dtype, torch.float32))
 
     def vectors_at(positions: torch.Tensor) -> torch.Tensor:
-        at = unpack_bits(codes[positions], n_bits) if isinstance(vectors, str) else v[positions.to(v.device)]
+        at = unpacked(codes[positions], n_bits) if isinstance(vectors, str) else v[positions.to(v.device)]
         return at.to(q)
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,13 @@
 """Stateless functions of tensors, one room an op; see the README in each.
 
-Importing this package registers all of them with torch, which an exported program needs before it is loaded.
+Every package in this folder is a room. Importing this one imports them all, which registers their ops with torch: an
+exported program needs that before it is loaded.
 """
 
-from fasthash.ops import hamming, householder, packing, wasserstein
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["hamming", "householder", "packing", "wasserstein"]
+ROOMS = tuple(sorted(found.name for found in iter_modules(__path__) if found.ispkg))
+
+for _room in ROOMS:
+    import_module(f"{__name__}.{_room}")

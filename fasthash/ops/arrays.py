@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,8 @@ def to_tensor(where: str, name: str, x: Array) -> torch.Tensor:
 def as_given(result: torch.Tensor, given: Array) -> Array:
     """Return `result` as the caller writes arrays: a tensor if they passed one as `given`, else a NumPy array."""
     return result if isinstance(given, torch.Tensor) else result.detach().cpu().numpy()
+
+
+def all_as_given(results: Iterable[torch.Tensor], given: Array) -> Iterable[Array]:
+    """Return `results` as the caller writes arrays, as `as_given` does."""
+    return results if isinstance(given, torch.Tensor) else [as_given(result, given) for result in results]

@@ -17,7 +17,7 @@ def without_autocast(kernel: Callable[Arguments, Result]) -> Callable[Arguments,
 
     @wraps(kernel)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        device = next(argument.device.type for argument in args if isinstance(argument, torch.Tensor))
+        device = next(x for x in args if isinstance(x, torch.Tensor)).device.type
         if not torch.is_autocast_enabled(device):
             return kernel(*args, **kwargs)
         with torch.autocast(device, enabled=False):

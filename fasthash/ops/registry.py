@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial, wraps
 from importlib import import_module, metadata, util
 from typing import Any
@@ -16,10 +16,12 @@ from fasthash.errors import MissingDependencyError, check_choice
 
 _OLDEST = {"triton": "3.6"}  # as pyproject.toml says; CUDA builds of torch bring what they are pinned to
 
-LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
+_DEFAULTS = {"cpu": ("cpu",), "cuda": ("triton", "torch")}  # of which the first that a room has answers
+_DEVICES = {"cpu": "a CPU", "cuda": "a CUDA device"}
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """One implementation of a room's functions: a module, imported on first use, that has a function for each.
 
@@ -34,6 +36,7 @@ class Kernel:
     devices: tuple[str, ...]
     package: str | None = None
     isa: str | None = None
+    _functions: dict[str, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False)
 
     def missing(self) -> str | None:
         """Return why this machine cannot run the kernel, or None if it can."""
@@ -45,7 +48,12 @@ class Kernel:
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return the function `name` of the kernel's module."""
-        return _function(self, name)
+        if name not in self._functions:
+            function: Callable[..., Any] = getattr(import_module(self.module), name)
+            if self.package == "triton":
+                function = _on_the_tensors_device(function)
+            self._functions[name] = partial(function, isa=self.isa) if self.isa else function
+        return self._functions[name]
 
 
 @cache
@@ -56,14 +64,6 @@ def _unusable(package: str) -> str | None:
     if oldest is not None and Version(metadata.version(package)) < Version(oldest):
         return f"{package} {metadata.version(package)} is installed, older than {oldest}"
     return None
-
-
-@cache
-def _function(kernel: Kernel, name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(import_module(kernel.module), name)
-    if kernel.package == "triton":
-        return _on_the_tensors_device(function)
-    return function if kernel.isa is None else partial(function, isa=kernel.isa)
 
 
 def _on_the_tensors_device(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,59 +84,56 @@ def cpu_kernels(module: str) -> dict[str, Kernel]:
     return {"cpu": Kernel(module, ("cpu",), isa=""), **levels}
 
 
-_DEFAULTS = {"cpu": "cpu", "cuda": "triton"}
-_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
+def default_kernel(kernels: Mapping[str, Kernel], device: torch.device) -> str | None:
+    """Return the name of a room's kernel that answers for a device when none is named, or None if none does."""
+    for name in _DEFAULTS.get(device.type, ()):
+        if name in kernels:
+            return name
+    return None
 
 
-def default_kernel(device: torch.device) -> str:
-    """Return the name of the kernel that answers for a device when none is named, the processor level spelt out."""
-    name = _DEFAULTS[device.type]
+def default_level(kernels: Mapping[str, Kernel], device: torch.device) -> str | None:
+    """Return `default_kernel`, the processor level spelt out."""
+    name = default_kernel(kernels, device)
     return f"cpu-{_core.active_isa()}" if name == "cpu" else name
 
 
 def is_traced(x: torch.Tensor) -> bool:
     """Return whether torch traces a call on `x`, or `x` is a subclass of tensors, so that its values cannot be read."""
-    return torch.compiler.is_compiling() or type(x) not in _PLAIN_TENSORS
+    return type(x) not in _PLAIN_TENSORS or torch.compiler.is_compiling()
 
 
-def dispatch(
-    kernels: Mapping[str, Kernel], op: str, x: torch.Tensor, kernel: str | None, where: str = ""
-) -> Callable[..., Any]:
-    """Return the function for `op` that answers a call on `x`: the named kernel's, or the device's default one.
-
-    While torch traces, or for a subclass of tensors, that is the registered op. Otherwise it is the kernel itself,
-    which the op would come to by a way through Python that takes longer than a small kernel. Errors begin with
-    `where`, or else with the op.
+def choose(kernels: Mapping[str, Kernel], device: torch.device, kernel: str | None, where: str) -> Kernel:
+    """Return the kernel of that name, or the one that answers for tensors on a device. Errors begin with `where`.
 
     Raises:
         ValueError: for an unknown kernel, or one that does not run on the device or this machine.
         MissingDependencyError: for a kernel whose package is not installed.
     """
-    device, where = x.device, where or op
-    if kernel is None:
-        if device.type not in _DEFAULTS:
-            raise ValueError(f"{where}: expected tensors on a CPU or a CUDA device, got {device}")
-        chosen = kernels[_DEFAULTS[device.type]]
-    else:
-        chosen = kernels[check_choice(where, "kernel", kernel, kernels)]
-        if device.type not in chosen.devices:
-            raise ValueError(f"{where}: kernel {kernel!r} takes tensors on {' or '.join(chosen.devices)}, got {device}")
+    name = default_kernel(kernels, device) if kernel is None else check_choice(where, "kernel", kernel, kernels)
+    if name is None:
+        there = [words for kind, words in _DEVICES.items() if default_kernel(kernels, torch.device(kind))]
+        raise ValueError(f"{where}: expected tensors on {' or '.join(there)}, got {device}")
+    chosen = kernels[name]
+    if kernel is not None and device.type not in chosen.devices:
+        raise ValueError(f"{where}: kernel {kernel!r} takes tensors on {' or '.join(chosen.devices)}, got {device}")
     if reason := chosen.missing():
         if chosen.package is not None:
             raise MissingDependencyError(
                 f"{where} on {device.type} tensors with this kernel", chosen.package, chosen.package, reason
             )
         raise ValueError(f"{where}: kernel {kernel!r} cannot run: {reason}")
+    return chosen
+
+
+def function_for(
+    kernels: Mapping[str, Kernel], op: str, x: torch.Tensor, kernel: str | None, where: str
+) -> tuple[Callable[..., Any], bool]:
+    """Return the function for `op` of the kernel that `choose` does, and False; or what torch registers, and True.
+
+    That is while torch traces, or for a subclass of tensors, where no kernel is named.
+    """
+    chosen = choose(kernels, x.device, kernel, where)
     if kernel is None and is_traced(x):
-        operator: Callable[..., Any] = getattr(torch.ops.fasthash, op)
-        return operator
-    return chosen.function(op)
-
-
-def register(schema: str, kernels: Mapping[str, Kernel], fake: Callable[..., Any]) -> None:
-    """Register an op with torch: its schema, its shapes, the compiled core on a CPU and Triton on CUDA."""
-    name = schema.partition("(")[0]
-    LIBRARY.define(schema, tags=torch.Tag.pt2_compliant_tag)
-    LIBRARY.impl(name, lambda *args: kernels[_DEFAULTS["cpu"]].function(name)(*args), "CPU")
-    LIBRARY.impl(name, lambda *args: kernels[_DEFAULTS["cuda"]].function(name)(*args), "CUDA")
-    torch.library.register_fake(f"fasthash::{name}", fake, lib=LIBRARY)
+        return getattr(torch.ops.fasthash, op), True
+    return chosen.function(op), False

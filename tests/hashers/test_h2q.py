@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import signal
@@ -11,12 +10,14 @@ import pytest
 import torch
 
 from fasthash import _core
-from fasthash.hashers import H2Q, ITQ, h2q
+from fasthash.hashers import H2Q, ITQ
+from fasthash.ops import registry
+from fasthash.ops.h2q import KERNELS
 from fasthash.ops.householder.reference import reflect
 from tests.conftest import DEVICE, runnable
 
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
-TRITON = runnable({"triton": h2q.TRAINERS["triton"]})
+TRITON = runnable({"triton": KERNELS["triton"]})
 TRAINERS = ["", *TRITON]
 
 
@@ -174,7 +175,7 @@ def test_a_gpu_shuffles_rows(kernel):
 @pytest.mark.parametrize("kernel", TRITON)
 def test_a_gpu_takes_a_large_batch_in_tiles_and_a_small_last_one(kernel, monkeypatch):
     """In the order of the kernel, the steps are those of the compiled core."""
-    monkeypatch.setattr("fasthash.hashers.h2q_triton.ROWS", 16)
+    monkeypatch.setattr("fasthash.ops.h2q.kernel_triton.ROWS", 16)
     x = scaled(clustered(50, 6))
     v = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(1)).numpy()
     settings = {"optimizer": "adam", "rate": 0.05, "epochs": 2, "held_out": x[:7].numpy().copy()}
@@ -202,8 +203,8 @@ def test_fitting_on_a_gpu(kernel, monkeypatch):
     settings = {"epochs": 4, "batch_size": 30, "restarts": 2, "validation_fraction": 0.2, "patience": 9}
     by_core = H2Q(5, **settings).fit(x)
     if DEVICE == "cpu":
-        monkeypatch.setattr(h2q, "_trainer_for", lambda rows: "triton")
-        monkeypatch.setitem(h2q.TRAINERS, "triton", dataclasses.replace(kernel, devices=("cpu",)))
+        monkeypatch.setitem(registry._DEFAULTS, "cpu", ("triton",))
+        monkeypatch.setitem(KERNELS, "cpu", kernel)
     on_gpu = H2Q(5, **settings).fit(x.to(DEVICE))
     for name, values in by_core.history_.items():
         np.testing.assert_allclose(on_gpu.history_[name], values, rtol=1e-4, atol=1e-5)

@@ -418,7 +418,7 @@ def test_an_id_map_of_another_class_is_read():
     index.add_with_ids(random_codes(5), np.arange(5) * 7)
     assert fh.index.from_faiss(index).ids.tolist() == [0, 7, 14, 21, 28]
     index.add_with_ids(random_codes(1), np.array([7]))
-    with pytest.raises(ValueError, match="FlatIndex.add: expected ids that are new, got 7 again"):
+    with pytest.raises(ValueError, match="from_faiss: expected ids that are new, got 7 again"):
         fh.index.from_faiss(index)
 
 

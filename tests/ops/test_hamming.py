@@ -467,8 +467,6 @@ def test_a_kernel_this_processor_lacks_is_refused(monkeypatch):
     [(None, "triton is not installed"), ("3.2.0", r"triton 3\.2\.0 is installed, older than 3\.6")],
 )
 def test_a_gpu_without_a_triton_that_serves_is_told_what_to_install(monkeypatch, installed, reason):
-    from types import SimpleNamespace
-
     from fasthash.errors import MissingDependencyError
     from fasthash.ops import registry
 
@@ -480,6 +478,6 @@ def test_a_gpu_without_a_triton_that_serves_is_told_what_to_install(monkeypatch,
             MissingDependencyError,
             match=rf"hamming_topk on cuda .* needs triton, but {reason}; pip install 'torch-fasthash\[triton\]'",
         ):
-            registry.dispatch(KERNELS, "hamming_topk", SimpleNamespace(device=torch.device("cuda")), None)
+            registry.choose(KERNELS, torch.device("cuda"), None, "hamming_topk")
     finally:
         registry._unusable.cache_clear()

@@ -43,7 +43,7 @@ def launched(monkeypatch):
     for module in (householder, wasserstein, long_columns):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             monkeypatch.setattr(module, name, Launches(name, names))
-    monkeypatch.setitem(registry._DEFAULTS, "meta", "triton")
+    monkeypatch.setitem(registry._DEFAULTS, "meta", ("triton",))
     monkeypatch.setattr(distributed, "fair_coins", lambda trials, generator: trials.long())  # no binomials on meta
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # meta has no autocast either
     monkeypatch.setattr(torch, "autocast", lambda *arguments, **settings: contextlib.nullcontext())

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.ops.wasserstein import KERNELS, op
+from fasthash.ops.wasserstein import KERNELS, slicing
 from fasthash.ops.wasserstein.reference import sorted_cost, two_point_cost
 from tests.conftest import on_kernel_device, opcheck, runnable
 
@@ -556,7 +556,7 @@ def test_the_registered_sorting_op_and_its_compilation():
 
 
 def test_sliced_distance_is_that_of_projections(monkeypatch):
-    monkeypatch.setattr(op, "ELEMENTS_AT_ONCE", 1)
+    monkeypatch.setattr(slicing, "ELEMENTS_AT_ONCE", 1)
     generator = torch.Generator().manual_seed(1)
     x, y = (torch.randn(n, 6, generator=generator, dtype=torch.float64, requires_grad=True) for n in (20, 30))
 
@@ -575,7 +575,17 @@ def test_sliced_distance_is_that_of_projections(monkeypatch):
     assert abs(half - fh.sliced_wasserstein(x, y, 2000)) < 0.03
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch's own, when it traces a Function
+def test_autocast_does_not_lower_the_precision_of_the_sliced_distance():
+    x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
+    results = []
+    for enabled in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = fh.sliced_wasserstein(x, y, 20)
+            results.append((loss, *torch.autograd.grad(loss, (x, y))))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
 def test_sliced_distance_compiles():
     x, y = torch.randn(9, 5, requires_grad=True), torch.randn(7, 5, requires_grad=True)
     torch.compiler.reset()

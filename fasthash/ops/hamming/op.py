@@ -16,9 +16,10 @@ from fasthash.errors import (
     check_same_width,
     dtype_name,
 )
-from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.packing import pack_bits
-from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
+from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
+from fasthash.ops.declaration import declare
+from fasthash.ops.packing.op import pack_bits_op
+from fasthash.ops.registry import Kernel, cpu_kernels
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.hamming.reference", ("cpu", "cuda")),
@@ -74,8 +75,7 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
     """
     where = "hamming_distance"
     q, c, n_threads = check_search(where, queries, codes, threads)
-    distances = dispatch(KERNELS, where, c, kernel)(q, c, n_threads)
-    return as_given(distances, queries)
+    return as_given(distance_op(q, c, n_threads, kernel=kernel), queries)
 
 
 def hamming_topk(
@@ -117,11 +117,12 @@ def hamming_topk(
     where = "hamming_topk"
     k = check_integer(where, "k", k, 1)
     if isinstance(codes, (list, tuple)):
-        distances, ids = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
+        found = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
     else:
         q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=kernel in (None, "triton"))
-        distances, ids = dispatch(KERNELS, where, q, kernel)(q, c, k, mask_bits(where, mask, c), n_threads)
-    return Hits(as_given(distances, queries), as_given(ids, queries))
+        bits = None if mask is None else mask_bits(where, mask, c)
+        found = topk_op(q, c, k, bits, n_threads, kernel=kernel)
+    return Hits(*all_as_given(found, queries))
 
 
 def _topk_of_shards(
@@ -142,24 +143,27 @@ def _topk_of_shards(
     for i, shard in enumerate(shards):
         check_codes(where, f"codes[{i}]", shard)
         check_same_width(where, "queries", q, f"codes[{i}]", shard)
+    n_threads = thread_count(where, threads)
     starts = [0, *itertools.accumulate(map(len, shards))]
     flags = None if mask is None else _mask_flags(where, mask, starts[-1])
     masks = [None if flags is None else flags[i:j] for i, j in itertools.pairwise(starts)]
 
-    def search(shard: torch.Tensor, eligible: torch.Tensor | None) -> Hits:
+    def search(shard: torch.Tensor, eligible: torch.Tensor | None) -> list[torch.Tensor]:
         device = q.device if shard.device.type == "cpu" else shard.device
-        eligible = None if eligible is None else eligible.to(shard.device)
-        hits = hamming_topk(q.to(device), shard, k, mask=eligible, threads=threads, kernel=kernel)
-        return Hits(*(x.to(q.device) for x in hits))
+        if kernel not in (None, "triton"):
+            check_device(where, "queries", q.to(device), shard.device)
+        bits = None if eligible is None else mask_bits(where, eligible.to(shard.device), shard)
+        hits = topk_op(q.to(device), shard, k, bits, n_threads, kernel=kernel, where=where)
+        return [x.to(q.device) for x in hits]
 
     if len({shard.device for shard in shards}) == 1:
         found = [search(shard, eligible) for shard, eligible in zip(shards, masks, strict=True)]
     else:
         with ThreadPoolExecutor(len(shards)) as pool:
             found = list(pool.map(search, shards, masks))
-    distances = torch.cat([hits.distances for hits in found], dim=1)
+    distances = torch.cat([part for part, _ in found], dim=1)
     ids = torch.cat(
-        [torch.where(hits.ids < 0, -1, hits.ids + first) for hits, first in zip(found, starts, strict=False)], 1
+        [torch.where(part < 0, -1, part + first) for (_, part), first in zip(found, starts, strict=False)], 1
     )
     order = distances.sort(dim=1, stable=True).indices[:, :k]
     return distances.gather(1, order), ids.gather(1, order)
@@ -195,8 +199,9 @@ def hamming_radius(
     where = "hamming_radius"
     radius = check_integer(where, "radius", radius, 0)
     q, c, n_threads = check_search(where, queries, codes, threads)
-    found = dispatch(KERNELS, where, c, kernel)(q, c, radius, mask_bits(where, mask, c), n_threads)
-    return RadiusHits(*(as_given(part, queries) for part in found))
+    bits = None if mask is None else mask_bits(where, mask, c)
+    found = radius_op(q, c, radius, bits, n_threads, kernel=kernel)
+    return RadiusHits(*all_as_given(found, queries))
 
 
 def check_search(
@@ -212,18 +217,21 @@ def check_search(
     check_same_width(where, "queries", q, "codes", c)
     if not (from_cpu and q.device.type == "cuda" and c.device.type == "cpu"):
         check_device(where, "queries", q, c.device)
-    return q, c, 0 if threads is None else check_integer(where, "threads", threads, 1, 4096)
+    return q, c, thread_count(where, threads)
 
 
-def mask_bits(where: str, mask: Array | None, codes: torch.Tensor) -> torch.Tensor | None:
+def thread_count(where: str, threads: int | None) -> int:
+    """Return the number of threads that the core is asked for, 0 by default."""
+    return 0 if threads is None else check_integer(where, "threads", threads, 1, 4096)
+
+
+def mask_bits(where: str, mask: Array, codes: torch.Tensor) -> torch.Tensor:
     """Return the mask as bits, uint8 [ceil(n / 8)]."""
-    if mask is None:
-        return None
     m = _check_mask(where, mask, codes.shape[0])
     check_device(where, "mask", m, codes.device)
     if m.dtype == torch.uint8:
         return m
-    packed: torch.Tensor = pack_bits(m[None])[0]
+    packed: torch.Tensor = pack_bits_op(m[None])[0]
     return packed
 
 
@@ -267,13 +275,13 @@ def _radius_fake(
     )
 
 
-register("hamming_distance(Tensor queries, Tensor codes, int threads) -> Tensor", KERNELS, _distance_fake)
-register(
+distance_op = declare("hamming_distance(Tensor queries, Tensor codes, int threads) -> Tensor", KERNELS, _distance_fake)
+topk_op = declare(
     "hamming_topk(Tensor queries, Tensor codes, SymInt k, Tensor? mask, int threads) -> (Tensor, Tensor)",
     KERNELS,
     _topk_fake,
 )
-register(
+radius_op = declare(
     "hamming_radius(Tensor queries, Tensor codes, int radius, Tensor? mask, int threads) -> (Tensor, Tensor, Tensor)",
     KERNELS,
     _radius_fake,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.ops.packing import unpack_bits
+from fasthash.ops.packing.op import unpacked
 
 
 def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 0) -> torch.Tensor:
     """Return int32 [q, n]: with bits as -1 / +1, the distance is (n_bits - inner product) / 2."""
     n_bits = codes.shape[1] * 8
-    inner: torch.Tensor = (
-        unpack_bits(queries, n_bits) @ unpack_bits(codes, n_bits).T
-    )  # exact in float32: integers below 2^24
+    inner = unpacked(queries, n_bits) @ unpacked(codes, n_bits).T  # exact in float32: integers below 2^24
     return ((n_bits - inner) / 2).to(torch.int32)
 
 

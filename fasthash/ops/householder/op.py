@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from fasthash.errors import check_device, check_floating, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.derivatives import no_second_derivative, only_once
-from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, is_traced, register
+from fasthash.ops.declaration import Gradient, declare
+from fasthash.ops.registry import Kernel, cpu_kernels, is_traced
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.householder.reference", ("cpu", "cuda")),
@@ -44,7 +43,7 @@ def householder_product(v: Array, *, kernel: str | None = None) -> Array:
     """
     where = "householder_product"
     vectors = _checked_vectors(where, v)
-    return as_given(_apply(where, None, _wide(vectors), True, kernel).to(vectors.dtype), v)
+    return as_given(rotated(where, None, vectors, True, kernel), v)
 
 
 def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: str | None = None) -> Array:
@@ -84,7 +83,7 @@ def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: st
         )
     if not isinstance(transpose, bool):
         raise TypeError(f"{where}: expected transpose to be True or False, got {transpose!r}")
-    return as_given(_apply(where, _wide(rows), _wide(vectors), transpose, kernel).to(rows.dtype), x)
+    return as_given(rotated(where, rows, vectors, transpose, kernel), x)
 
 
 def _floating(where: str, name: str, array: Array) -> torch.Tensor:
@@ -115,47 +114,23 @@ def _check_rows(where: str, v: torch.Tensor) -> None:
         raise ValueError(f"{where}: expected v with rows that are finite and not zero, got {came} in row {row}")
 
 
-def _apply(where: str, x: torch.Tensor | None, v: torch.Tensor, transpose: bool, kernel: str | None) -> torch.Tensor:
-    forward = dispatch(KERNELS, "householder_apply", v, kernel, where)
-    differentiates_itself = forward is torch.ops.fasthash.householder_apply
+def rotated(
+    where: str, x: torch.Tensor | None, v: torch.Tensor, transpose: bool = False, kernel: str | None = None
+) -> torch.Tensor:
+    """Return what `householder_apply` does, or without `x` the transpose's rows, for tensors that are checked.
+
+    Only the values of `v` are not; errors begin with `where`.
+    """
+    rows, vectors = None if x is None else _wide(x), _wide(v)
     if v.device.type == "cpu" and not is_traced(v):  # a GPU would have to be waited for
-        _check_rows(where, v)
-    wanted = torch.is_grad_enabled() and (v.requires_grad or (x is not None and x.requires_grad))
-    if wanted and not differentiates_itself:
-        backward = dispatch(KERNELS, "householder_backward", v, kernel, where)
-        return _Apply.apply(x, v, transpose, forward, backward, where)  # type: ignore[no-any-return, no-untyped-call]
-    y: torch.Tensor = forward(x, v, transpose)[0]
-    return y
+        _check_rows(where, vectors)
+    y: torch.Tensor = apply_op(rows, vectors, transpose, kernel=kernel, where=where)
+    return y.to(v.dtype if x is None else x.dtype)
 
 
 def kept_rows(x: torch.Tensor | None, y: torch.Tensor, s_inverse: torch.Tensor) -> torch.Tensor | None:
     """Return the rows the backward pass takes: `x`, or where nothing else was saved, `y`, which it turns back."""
     return x if s_inverse.numel() > 0 else y
-
-
-class _Apply(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor | None,
-        v: torch.Tensor,
-        transpose: bool,
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-        where: str,
-    ) -> torch.Tensor:
-        y, q, s_inverse = forward(x, v, transpose)
-        ctx.save_for_backward(kept_rows(x, y, s_inverse), v, q, s_inverse)
-        ctx.transpose, ctx.backward_kernel, ctx.where = transpose, backward, where
-        return y  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        rows, v, q, s_inverse = ctx.saved_tensors
-        with_dx = ctx.needs_input_grad[0]
-        dx, dv = ctx.backward_kernel(dy, rows, v, q, s_inverse, ctx.transpose, with_dx)
-        dv = only_once(ctx.where, dv, dy, rows, v)
-        return only_once(ctx.where, dx, dy, rows, v) if with_dx else None, dv, None, None, None, None
 
 
 def _apply_fake(
@@ -167,17 +142,16 @@ def _apply_fake(
     return v.new_empty((n, k)), v.new_empty(saved), v.new_empty((saved[1], saved[1]))
 
 
-def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[torch.Tensor, ...]) -> None:
     x, v, ctx.transpose = inputs
-    y, q, s_inverse = output
-    ctx.mark_non_differentiable(q, s_inverse)
+    y, q, s_inverse = outputs
     ctx.save_for_backward(kept_rows(x, y, s_inverse), v, q, s_inverse)
 
 
-def _backward(ctx: Any, dy: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, None]:
+def _backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
     with_dx = ctx.needs_input_grad[0]
-    dx, dv = torch.ops.fasthash.householder_backward(dy, *ctx.saved_tensors, ctx.transpose, with_dx)
-    return dx if with_dx else None, dv, None
+    dx, dv = backward_op(dy, *ctx.saved_tensors, ctx.transpose, with_dx, **ctx.options)
+    return dx if with_dx else None, dv
 
 
 def _backward_fake(
@@ -192,16 +166,15 @@ def _backward_fake(
     return v.new_empty(dy.shape if with_dx else (0, 0)), v.new_empty(v.shape)
 
 
-def _second_derivative(*_: Any) -> Any:
-    raise no_second_derivative("householder_apply")
-
-
-register("householder_apply(Tensor? x, Tensor v, bool transpose) -> (Tensor, Tensor, Tensor)", KERNELS, _apply_fake)
-register(
+apply_op = declare(
+    "householder_apply(Tensor? x, Tensor v, bool transpose) -> (Tensor, Tensor, Tensor)",
+    KERNELS,
+    _apply_fake,
+    Gradient(_save, _backward),
+)
+backward_op = declare(
     "householder_backward(Tensor dy, Tensor? rows, Tensor v, Tensor q, Tensor s_inverse, bool transpose, bool with_dx)"
     " -> (Tensor, Tensor)",
     KERNELS,
     _backward_fake,
 )
-torch.library.register_autograd("fasthash::householder_apply", _backward, setup_context=_save_for_backward, lib=LIBRARY)
-torch.library.register_autograd("fasthash::householder_backward", _second_derivative, lib=LIBRARY)

@@ -6,7 +6,8 @@ import torch
 
 from fasthash.errors import MAX_BITS, check_codes, check_device, check_integer, check_matrix, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.registry import Kernel, cpu_kernels, dispatch, register
+from fasthash.ops.declaration import declare
+from fasthash.ops.registry import Kernel, cpu_kernels
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.packing.reference", ("cpu", "cuda")),
@@ -41,7 +42,7 @@ def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         raise TypeError(f"pack_bits: expected x of dtype {names}, got {dtype_name(tensor)}")
     check_matrix("pack_bits", "x", tensor, "b")
-    return as_given(dispatch(KERNELS, "pack_bits", tensor, kernel)(tensor), x)
+    return as_given(pack_bits_op(tensor, kernel=kernel), x)
 
 
 def pack_projections(x: Array, projection: Array, offset: Array | None = None, *, kernel: str | None = None) -> Array:
@@ -67,7 +68,6 @@ def pack_projections(x: Array, projection: Array, offset: Array | None = None, *
     """
     tensor = _floating("x", x)
     check_matrix("pack_projections", "x", tensor, "d")
-    product = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     d = tensor.shape[1]
     hyperplanes = _floating("projection", projection)
     if hyperplanes.ndim != 2 or hyperplanes.shape[0] != d or not 1 <= hyperplanes.shape[1] <= MAX_BITS:
@@ -85,9 +85,17 @@ def pack_projections(x: Array, projection: Array, offset: Array | None = None, *
                 f"projection, got {list(thresholds.shape)}"
             )
         check_device("pack_projections", "offset", thresholds, tensor.device)
-        thresholds = thresholds.to(product)
-    function = dispatch(KERNELS, "pack_projections", tensor, kernel)
-    return as_given(function(tensor, hyperplanes.to(product), thresholds), x)
+    return as_given(sides("pack_projections", tensor, hyperplanes, thresholds, kernel), x)
+
+
+def sides(
+    where: str, x: torch.Tensor, projection: torch.Tensor, offset: torch.Tensor | None, kernel: str | None = None
+) -> torch.Tensor:
+    """Return what `pack_projections` does for tensors that are checked; errors begin with `where`."""
+    product = torch.float64 if x.dtype == torch.float64 else torch.float32
+    thresholds = None if offset is None else offset.to(product)
+    codes: torch.Tensor = pack_projections_op(x, projection.to(product), thresholds, kernel=kernel, where=where)
+    return codes
 
 
 def _floating(name: str, x: Array) -> torch.Tensor:
@@ -119,9 +127,14 @@ def unpack_bits(codes: Array, n_bits: int) -> Array:
         raise ValueError(
             f"unpack_bits: expected codes of {(n_bits + 7) // 8} bytes a row for {n_bits} bits, got {tensor.shape[1]}"
         )
-    positions = torch.arange(8, dtype=torch.uint8, device=tensor.device)
-    bits = (tensor[:, :, None] >> positions) & 1  # [n, n_bytes, 8]
-    return as_given(bits.flatten(1)[:, :n_bits].to(torch.float32) * 2 - 1, codes)
+    return as_given(unpacked(tensor, n_bits), codes)
+
+
+def unpacked(codes: torch.Tensor, n_bits: int) -> torch.Tensor:
+    """Return what `unpack_bits` does for codes that are checked."""
+    positions = torch.arange(8, dtype=torch.uint8, device=codes.device)
+    bits = (codes[:, :, None] >> positions) & 1  # [n, n_bytes, 8]
+    return bits.flatten(1)[:, :n_bits].to(torch.float32) * 2 - 1
 
 
 def _pack_bits_fake(x: torch.Tensor) -> torch.Tensor:
@@ -132,5 +145,7 @@ def _pack_projections_fake(x: torch.Tensor, projection: torch.Tensor, offset: to
     return x.new_empty((x.shape[0], (projection.shape[1] + 7) // 8), dtype=torch.uint8)
 
 
-register("pack_bits(Tensor x) -> Tensor", KERNELS, _pack_bits_fake)
-register("pack_projections(Tensor x, Tensor projection, Tensor? offset) -> Tensor", KERNELS, _pack_projections_fake)
+pack_bits_op = declare("pack_bits(Tensor x) -> Tensor", KERNELS, _pack_bits_fake)
+pack_projections_op = declare(
+    "pack_projections(Tensor x, Tensor projection, Tensor? offset) -> Tensor", KERNELS, _pack_projections_fake
+)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import pad
 
+from fasthash.ops.declaration import RefusedError
+
 
 def refuse_nan(x: torch.Tensor) -> None:
-    """Raise a ValueError that names the first NaN of `x` [n, b], if there is one."""
+    """Raise an error that names the first NaN of `x` [n, b], if there is one."""
     nans = torch.isnan(x).nonzero()
     if len(nans):
         row, column = nans[0].tolist()
-        raise ValueError(f"pack_bits: expected x without NaN, got one at row {row}, column {column}")
+        raise RefusedError(f"expected x without NaN, got one at row {row}, column {column}")
 
 
-def nan_projection(place: int, n_bits: int) -> ValueError:
+def nan_projection(place: int, n_bits: int) -> RefusedError:
     """Return the error for a NaN at `place`, in C order, of projections [n, n_bits]."""
     row, column = divmod(place, n_bits)
-    return ValueError(
-        f"pack_projections: expected x @ projection - offset without NaN, got one at row {row}, column {column}"
-    )
+    return RefusedError(f"expected x @ projection - offset without NaN, got one at row {row}, column {column}")
 
 
 def pack_bits(x: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import torch
 
 from fasthash import _core
 from fasthash.ops.wasserstein import reference
+from fasthash.ops.wasserstein.slicing import by_parts
 
 
 def two_point_wasserstein(
@@ -67,3 +68,6 @@ def sorted_wasserstein(
         gradients = [u.new_empty((0, 0)) for u in (a, b)]
         cost = _core.sorted_cost(a.numpy(), b.numpy(), p, None, None, 1, 0)
     return torch.scalar_tensor(cost / a.shape[1], dtype=x.dtype), gradients[0], gradients[1]
+
+
+sliced_wasserstein = by_parts(sorted_wasserstein)

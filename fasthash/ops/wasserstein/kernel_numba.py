@@ -8,6 +8,7 @@ import torch
 
 from fasthash.ops.wasserstein import reference
 from fasthash.ops.wasserstein.reference import two_point_backward as two_point_backward
+from fasthash.ops.wasserstein.slicing import by_parts
 
 
 @numba.njit(cache=True, nogil=True)
@@ -73,3 +74,6 @@ def sorted_wasserstein(
     cost = _sorted_cost(a, b, p, gradient_x, gradient_y)
     outs = [gradient.to(x.dtype) if with_gradient else x.new_empty((0, 0)) for gradient in gradients]
     return torch.tensor(cost, dtype=x.dtype), outs[0], outs[1]
+
+
+sliced_wasserstein = by_parts(sorted_wasserstein)

@@ -23,6 +23,7 @@ from fasthash.ops.wasserstein.kernel_triton_keys import (
     slope,
     value_of,
 )
+from fasthash.ops.wasserstein.slicing import by_parts
 
 MAX_ELEMENTS = {torch.float64: 8192, torch.float32: 16384, torch.float16: 16384, torch.bfloat16: 16384}  # of a program
 TILE = 4096  # elements, of rows x columns, whose gradients a program writes
@@ -171,3 +172,6 @@ def sorted_wasserstein(
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     parts = reference.sorted_wasserstein(x.to(wide), y.to(wide), p, with_gradient)
     return parts[0].to(x.dtype), parts[1].to(x.dtype), parts[2].to(x.dtype)
+
+
+sliced_wasserstein = by_parts(sorted_wasserstein)

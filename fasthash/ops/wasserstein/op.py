@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from fasthash.errors import (
     dtype_name,
 )
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.derivatives import no_second_derivative, only_once
-from fasthash.ops.registry import LIBRARY, Kernel, cpu_kernels, dispatch, register
+from fasthash.ops.declaration import Gradient, declare, wants_gradient
+from fasthash.ops.registry import Kernel, cpu_kernels, is_traced
 from fasthash.ops.wasserstein import distributed
 
 KERNELS = {
@@ -28,8 +27,6 @@ KERNELS = {
     "numba": Kernel("fasthash.ops.wasserstein.kernel_numba", ("cpu",), package="numba"),
     "triton": Kernel("fasthash.ops.wasserstein.kernel_triton", ("cuda",), package="triton"),
 }
-
-ELEMENTS_AT_ONCE = 1 << 18  # of projections in a sliced distance, so that they stay in the cache
 
 
 def hswd(
@@ -81,7 +78,9 @@ def hswd(
         raise TypeError(f"hswd: expected group to be a ProcessGroup, got {type(group).__name__}")
 
     def loss_to(n_low: torch.Tensor | None, split: float) -> torch.Tensor:
-        return _two_point_loss(kernel, u, n_low, split, low, high, float(p))
+        law = (split, low, high, float(p))
+        loss: torch.Tensor = two_point_op(u, n_low, *law, wants_gradient(u), kernel=kernel, where="hswd")
+        return loss
 
     if group is not None:
         loss = distributed.two_point_wasserstein(u, loss_to, target, low, high, float(p), generator, group)
@@ -116,7 +115,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
     """
     u, v = _two_samples("wasserstein_1d", x, y)
     check_number("wasserstein_1d", "p", p, minimum=1)
-    loss = _sorted_loss(kernel, u, v, float(p))
+    loss = sorted_op(u, v, float(p), wants_gradient(u, v), kernel=kernel, where="wasserstein_1d")
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
@@ -159,8 +158,7 @@ def sliced_wasserstein(
     wide = torch.float64 if u.dtype == torch.float64 else torch.float32
     directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
     directions /= directions.norm(dim=0)
-    function = dispatch(KERNELS, "sorted_wasserstein", u, kernel, where="sliced_wasserstein")
-    loss = _Sliced.apply(u.to(wide), v.to(wide), directions, function, float(p)).to(u.dtype)  # type: ignore[no-untyped-call]
+    loss = sliced_op(u.to(wide), v.to(wide), directions, float(p), wants_gradient(u, v), kernel=kernel).to(u.dtype)
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
@@ -193,103 +191,9 @@ def _two_values(values: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _two_point_loss(kernel: str | None, x: torch.Tensor, n_low: torch.Tensor | None, *law: float) -> torch.Tensor:
-    forward = dispatch(KERNELS, "two_point_wasserstein", x, kernel, "hswd")
-    differentiates_itself = forward is torch.ops.fasthash.two_point_wasserstein
-    wanted = torch.is_grad_enabled() and x.requires_grad
-    if wanted and not differentiates_itself:
-        backward = dispatch(KERNELS, "two_point_backward", x, kernel, "hswd")
-        return _TwoPoint.apply(x, n_low, law, forward, backward)  # type: ignore[no-any-return, no-untyped-call]
-    loss: torch.Tensor = forward(x, n_low, *law, wanted)[0]
-    return loss
-
-
-def _sorted_loss(kernel: str | None, x: torch.Tensor, y: torch.Tensor, p: float) -> torch.Tensor:
-    function = dispatch(KERNELS, "sorted_wasserstein", x, kernel, "wasserstein_1d")
-    differentiates_itself = function is torch.ops.fasthash.sorted_wasserstein
-    wanted = torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
-    if wanted and not differentiates_itself:
-        return _Sorted.apply(x, y, function, p)  # type: ignore[no-any-return, no-untyped-call]
-    loss: torch.Tensor = function(x, y, p, wanted)[0]
-    return loss
-
-
 def _is_one(upstream: torch.Tensor) -> bool:
     """Return whether the upstream gradient is known to be 1: a pass over a large gradient costs more than a kernel."""
-    return not torch.compiler.is_compiling() and upstream.device.type == "cpu" and upstream.item() == 1
-
-
-class _TwoPoint(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        n_low: torch.Tensor | None,
-        law: tuple[float, ...],
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-    ) -> torch.Tensor:
-        loss, saved = forward(x, n_low, *law, True)
-        ctx.save_for_backward(x, saved)
-        ctx.law, ctx.backward_kernel = law, backward
-        return loss  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, saved = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            slope = ctx.backward_kernel(torch.ones_like(upstream), x, saved, *ctx.law)
-            gradient = only_once("hswd", slope, x) * upstream
-        else:
-            gradient = saved if _is_one(upstream) else ctx.backward_kernel(upstream, x, saved, *ctx.law)
-        return gradient, None, None, None, None
-
-
-class _Sorted(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor, function: Callable[..., Any], p: float) -> torch.Tensor:
-        loss, *gradients = function(x, y, p, True)
-        ctx.save_for_backward(x, y, *gradients)
-        return loss  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *_pulled_back(ctx, upstream), None, None
-
-
-class _Sliced(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, y: torch.Tensor, directions: torch.Tensor, function: Any, p: float
-    ) -> torch.Tensor:
-        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        gradients = [torch.zeros_like(u) if wanted else u.new_empty(0) for u in (x, y)]
-        loss, n_projections = x.new_zeros(()), directions.shape[1]
-        for part in torch.split(directions, max(16, ELEMENTS_AT_ONCE // (x.shape[0] + y.shape[0])), dim=1):
-            share = part.shape[1] / n_projections
-            cost, *slopes = function(x @ part, y @ part, p, wanted)
-            loss = loss + cost * share
-            if wanted:  # not in place: torch 2.11 loses that where it compiles
-                gradients = [
-                    gradient.addmm(slope, part.T, alpha=share)
-                    for gradient, slope in zip(gradients, slopes, strict=True)
-                ]
-        ctx.save_for_backward(x, y, *gradients)
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *_pulled_back(ctx, upstream), None, None, None
-
-
-def _pulled_back(ctx: Any, upstream: torch.Tensor) -> list[torch.Tensor]:
-    """Return the upstream gradient of a loss of two samples times its gradients, which are saved after the samples."""
-    x, y, *gradients = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        gradients = [only_once("Wasserstein distances", gradient, x, y) for gradient in gradients]
-    elif _is_one(upstream):
-        return list(gradients)
-    return [gradient * upstream for gradient in gradients]
+    return upstream.device.type == "cpu" and not is_traced(upstream) and upstream.item() == 1
 
 
 def _two_point_fake(
@@ -304,24 +208,22 @@ def _two_point_fake(
     return x.new_empty(()), saved
 
 
-def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+def _save_parting(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[torch.Tensor, ...]) -> None:
     x, _, *ctx.law, _ = inputs
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(x, output[1])
+    ctx.save_for_backward(x, outputs[1])
 
 
-def _two_point_backward(ctx: Any, upstream: torch.Tensor, *_: torch.Tensor) -> tuple[Any, ...]:
-    return torch.ops.fasthash.two_point_backward(upstream, *ctx.saved_tensors, *ctx.law), *[None] * 6
+def _two_point_gradient(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor]:
+    x, saved = ctx.saved_tensors
+    if _is_one(upstream):
+        return (saved,)
+    return (two_point_backward_op(upstream, x, saved, *ctx.law, **ctx.options),)
 
 
 def _two_point_backward_fake(
     upstream: torch.Tensor, x: torch.Tensor, saved: torch.Tensor, split: float, low: float, high: float, p: float
 ) -> torch.Tensor:
     return x.new_empty(x.shape)
-
-
-def _second_derivative(*_: Any) -> Any:
-    raise no_second_derivative("hswd")
 
 
 def _sorted_fake(
@@ -331,35 +233,44 @@ def _sorted_fake(
     return x.new_empty(()), x.new_empty(shapes[0]), x.new_empty(shapes[1])
 
 
-def _save_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
-    ctx.mark_non_differentiable(*output[1:])
-    ctx.save_for_backward(*output[1:])
+def _sliced_fake(
+    x: torch.Tensor, y: torch.Tensor, directions: torch.Tensor, p: float, with_gradient: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return _sorted_fake(x, y, p, with_gradient)
 
 
-def _sorted_backward(ctx: Any, upstream: torch.Tensor, *_: torch.Tensor) -> tuple[Any, ...]:
-    return *(gradient * upstream for gradient in ctx.saved_tensors), None, None
+def _save_gradients(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[torch.Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:2], *outputs[1:])
 
 
-register(
+def _saved_gradients(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    gradients = ctx.saved_tensors[2:]
+    return tuple(gradients) if _is_one(upstream) else tuple(gradient * upstream for gradient in gradients)
+
+
+two_point_op = declare(
     "two_point_wasserstein(Tensor x, Tensor? n_low, float split, float low, float high, float p, bool with_gradient)"
     " -> (Tensor, Tensor)",
     KERNELS,
     _two_point_fake,
+    Gradient(_save_parting, _two_point_gradient),
 )
-register(
+two_point_backward_op = declare(
     "two_point_backward(Tensor upstream, Tensor x, Tensor saved, float split, float low, float high, float p)"
     " -> Tensor",
     KERNELS,
     _two_point_backward_fake,
 )
-register(
+sorted_op = declare(
     "sorted_wasserstein(Tensor x, Tensor y, float p, bool with_gradient) -> (Tensor, Tensor, Tensor)",
     KERNELS,
     _sorted_fake,
+    Gradient(_save_gradients, _saved_gradients),
 )
-for _op, _backward, _setup in (
-    ("two_point_wasserstein", _two_point_backward, _save_for_backward),
-    ("two_point_backward", _second_derivative, None),
-    ("sorted_wasserstein", _sorted_backward, _save_gradients),
-):
-    torch.library.register_autograd(f"fasthash::{_op}", _backward, setup_context=_setup, lib=LIBRARY)
+sliced_op = declare(
+    "sliced_wasserstein(Tensor x, Tensor y, Tensor directions, float p, bool with_gradient)"
+    " -> (Tensor, Tensor, Tensor)",
+    KERNELS,
+    _sliced_fake,
+    Gradient(_save_gradients, _saved_gradients),
+)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from fasthash.ops.wasserstein.slicing import by_parts
+
 
 def two_point_cost(
     x: torch.Tensor, n_low: torch.Tensor, split: float, low: float, high: float, p: float
@@ -65,6 +67,9 @@ def sorted_wasserstein(
     """Return the cost, a scalar, and its gradients [n, m] and [k, m], or empty tensors."""
     cost, (gradient_x, gradient_y) = _evaluate(lambda u, v: sorted_cost(u, v, p), (x, y), with_gradient)
     return cost, gradient_x, gradient_y
+
+
+sliced_wasserstein = by_parts(sorted_wasserstein)
 
 
 def _evaluate(

@@ -1,6 +1,6 @@
 """Training of H2Q's rotations on a GPU: one program a run, which walks the steps of several epochs without a host.
 
-The mathematics is in `fasthash/ops/householder/README.md`. Rows of v beyond k are those of the identity and idle.
+The mathematics is in `fasthash/ops/h2q/README.md`. Rows of v beyond k are those of the identity and idle.
 """
 
 from __future__ import annotations

@@ -1,0 +1,36 @@
+"""Items and relevant items at each distance from each query, by every kernel."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import fasthash as fh
+from fasthash.ops.ranking import KERNELS
+
+from .conftest import runnable
+
+Q, N, N_LABELS = 1000, 54_000, 10
+ROWS = runnable(KERNELS, "reference")  # which takes memory for every distance
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("several", [False, True], ids=["a class an item", "several labels an item"])
+def bench_distance_counts(benchmark, name, several, scale):
+    generator = torch.Generator().manual_seed(0)
+    signs = [torch.randn(scale(rows, 50), 64, generator=generator) for rows in (Q, N)]
+    if several:
+        labels = [torch.rand(len(x), N_LABELS, generator=generator) < 2 / N_LABELS for x in signs]
+    else:
+        labels = [torch.randint(0, N_LABELS, (len(x),), generator=generator) for x in signs]
+    queries, codes = map(fh.pack_bits, signs)
+    kinds = "10 labels, several an item" if several else "10 classes"
+    benchmark.group = f"items and relevant items by distance, {Q:,} x {N:,}, 64 bits, {kinds}"
+    benchmark.extra_info.update(row=name, comparisons=Q * N, bytes=codes.nbytes)
+    count = ROWS[name].function("distance_counts")
+    totals, relevants = benchmark.pedantic(
+        lambda: count(queries, codes, *labels, 0), rounds=3, iterations=1, warmup_rounds=1
+    )
+    few = KERNELS["reference"].function("distance_counts")(queries[:9], codes, labels[0][:9], labels[1], 0)
+    assert torch.equal(totals[:9], few[0])
+    assert torch.equal(relevants[:9], few[1])
