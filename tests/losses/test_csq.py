@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fasthash import losses
+from tests.losses.conftest import BITS, CLASSES, SINGLE, U, labels_of, mean
+
+
+def make(labels, **settings):
+    return losses.CSQ(BITS, CLASSES, **settings)
+
+
+def similarity(u, labels, loss):
+    total = []
+    for i, row in enumerate(np.tanh(u)):
+        votes = sum(loss.centers[label].numpy() for label in labels_of(i, labels))
+        center = np.where(votes == 0, loss.tie_bits.numpy(), np.sign(votes))
+        total += [-math.log((1 + value * bit) / 2) for value, bit in zip(row, center, strict=True)]
+    return mean(total)
+
+
+def original(u, loss):
+    return 1e-3 * mean((abs(math.tanh(value)) - 1) ** 2 for value in u.flatten())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_classes", "n_bits"),
+    [(10, 16), (32, 16), (100, 64), (10, 12), (21, 48), (40_000, 32), (50_000, 16), (4, 2), (8, 3)],
+)
+def test_hash_centers(n_classes, n_bits):
+    centers = losses.hash_centers(n_classes, n_bits)
+    assert centers.shape == (n_classes, n_bits)
+    assert set(centers.unique().tolist()) == {-1, 1}
+    assert len(centers.unique(dim=0)) == n_classes
+    assert torch.equal(centers, losses.hash_centers(n_classes, n_bits))
+    if n_classes <= 2 * n_bits and n_bits in (16, 64):
+        products = centers @ centers.T
+        assert products.fill_diagonal_(-n_bits).max() <= 0  # at distance n_bits / 2 or more
+    elif math.comb(n_bits, n_bits // 2) >= 2 * n_classes:
+        assert (centers.sum(1) == 0).all()
+    assert not torch.equal(losses.hash_centers(50, 12), losses.hash_centers(50, 12, seed=1))
+
+
+def test_more_classes_than_codes_are_refused():
+    with pytest.raises(ValueError, match="hash_centers: expected n_classes for 3 bits from 1 to 8, got 9"):
+        losses.CSQ(3, 9)
+
+
+def test_labels_beyond_the_classes_are_refused():
+    with pytest.raises(ValueError, match="CSQ: expected labels from 0 to 1, got 0 to 2"):
+        losses.CSQ(BITS, 2)(U, SINGLE)
