@@ -11,16 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash import _core, evaluate
-from fasthash.evaluate import (
-    counts,
-    mean_average_precision,
-    precision_at,
-    precision_recall_curve,
-    precision_within,
-    recall_at,
-)
-from fasthash.evaluate.counts import Retrieval
+from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve, precision_within, recall_at
+from tests.evaluate.conftest import small_retrieval
 
 
 def orders(distances):
@@ -51,21 +43,6 @@ CHOSEN = {  # of all orders: those of a group of ties compare by where its relev
     "pessimistic": lambda orders: [min(orders)],
     "index": lambda orders: [orders[0]],
 }
-
-
-@st.composite
-def small_retrieval(draw):
-    """Up to six items, so that all 720 orders of the ties can be tried."""
-    n, q = draw(st.integers(1, 6)), draw(st.integers(1, 2))
-    bits = st.integers(0, 3)  # two bits: many ties
-    codes = draw(st.lists(bits, min_size=n, max_size=n)), draw(st.lists(bits, min_size=q, max_size=q))
-    labels = st.integers(0, 2)
-    return (
-        np.array(codes[1], np.uint8)[:, None],
-        np.array(draw(st.lists(labels, min_size=q, max_size=q))),
-        np.array(codes[0], np.uint8)[:, None],
-        np.array(draw(st.lists(labels, min_size=n, max_size=n))),
-    )
 
 
 @pytest.mark.slow
@@ -134,32 +111,6 @@ def test_ties_broken_by_cosine(rng):
             query_codes, query_labels, codes, labels, at=k, ties="cosine", query_embeddings=u, embeddings=v
         )
         assert ours == pytest.approx(expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n_bits", [8, 64, 72, 1024])
-@pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
-def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
-    """Label 0 classes are single labels; a database of tiles, many of one code, and a rest; queries beyond a task."""
-    n, q = 6225, 37
-    codes, query_codes = (rng.integers(0, 256, (rows, n_bits // 8), dtype=np.uint8) for rows in (n, q))
-    codes[:4200] = ~query_codes[0]
-    codes[4200:4210] = query_codes[1]
-    if n_labels:
-        labels, query_labels = (rng.random((rows, n_labels)) < 2 / n_labels for rows in (n, q))
-    else:
-        labels, query_labels = rng.integers(-2, 3, n), rng.integers(-2, 3, q)
-    retrieval = Retrieval("test", query_codes, query_labels, codes, labels)
-    bins = torch.arange(n_bits + 1)
-    monkeypatch.setattr(counts, "_DISTANCES_AT_ONCE", 50_000)
-    expected = []
-    for _, distances, relevant in retrieval.parts():
-        same = distances[:, None, :] == bins[:, None]
-        expected.append((same.sum(2), (same & relevant[:, None]).sum(2)))
-    for isa in _core.runnable_isas():
-        monkeypatch.setenv("FASTHASH_ISA", isa)
-        for found, parts in zip(retrieval.counts(), zip(*expected, strict=True), strict=True):
-            assert torch.equal(found, torch.cat(parts)), isa
 
 
 @given(small_retrieval())
@@ -274,60 +225,3 @@ def test_no_query_is_left():
 def test_bad_k():
     with pytest.raises(ValueError, match="precision_at: expected k from 1 to 3, got 4"):
         precision_at(4, CODES, LABELS, CODES, LABELS)
-
-
-def test_pictures_can_be_saved(tmp_path, rng):
-    pytest.importorskip("matplotlib")
-    from fasthash.evaluate.plots import precision_recall_figure, retrieval_grid
-
-    codes, labels = rng.integers(0, 256, (40, 2), dtype=np.uint8), rng.integers(0, 4, 40)
-    curve = precision_recall_curve(codes, labels, codes, labels)
-    figure = precision_recall_figure({"a": curve, "b": curve})
-    assert [line.get_label() for line in figure.axes[0].lines] == ["a", "b"]
-    figure.savefig(tmp_path / "curve.png")
-    right = rng.random((2, 3)) < 0.5
-    grid = retrieval_grid(rng.random((2, 8, 8)), rng.random((2, 3, 8, 8)), right)
-    greens = [axes.spines["top"].get_edgecolor()[1] > 0.5 for axes in grid.axes]
-    assert [greens[1:4], greens[5:8]] == right.tolist()
-    grid.savefig(tmp_path / "grid.png")
-    assert (tmp_path / "grid.png").stat().st_size > 1000
-
-
-def test_pictures_of_codes_and_training(tmp_path, rng):
-    pytest.importorskip("matplotlib")
-    from fasthash.evaluate.plots import code_map, codes_figure, training_figure
-
-    codes, labels = rng.integers(0, 256, (60, 2), dtype=np.uint8), rng.integers(0, 3, 60)
-    entropies = {name: evaluate.bit_entropy(codes) for name in ("a", "b")}
-    figure = codes_figure(entropies, {"a": 0.5, "b": 0.3})
-    assert [bar.get_height() for bar in figure.axes[1].patches] == [0.5, 0.3]
-    figure.savefig(tmp_path / "codes.png")
-    points = code_map(codes, labels)
-    assert [len(points.axes[0].collections[i].get_offsets()) for i in range(3)] == np.bincount(labels).tolist()
-    points.savefig(tmp_path / "map.png")
-    training = training_figure({"l2": [3, 2, 1]})
-    assert training.axes[0].lines[0].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
-    training.savefig(tmp_path / "training.png")
-
-
-def test_quantization_angle():
-    u = torch.tensor([[1.0, -1.0], [2.0, 0.0], [-3.0, -3.0]])
-    assert evaluate.quantization_angle(u) == pytest.approx(np.pi / 4 / 3, abs=1e-7)
-    assert evaluate.quantization_angle(u.numpy()) == evaluate.quantization_angle(u * 4)
-    with pytest.raises(TypeError, match="quantization_angle: expected u of a floating-point dtype, got int64"):
-        evaluate.quantization_angle(u.long())
-    with pytest.raises(ValueError, match="expected u with at least one row"):
-        evaluate.quantization_angle(u[:0])
-
-
-def test_bit_entropy():
-    signs = torch.tensor([[1, 1, -1, 1.0] + [1] * 6, [1, -1, -1, 1.0] + [1] * 6, [1, -1, -1, -1.0] + [1] * 6] * 5)
-    codes = fh.pack_bits(signs)
-    third = -(np.log2(1 / 3) / 3 + 2 * np.log2(2 / 3) / 3)
-    expected = [0, third, 0, third] + [0] * 6
-    np.testing.assert_allclose(evaluate.bit_entropy(codes, 10), expected, atol=1e-12)
-    assert evaluate.bit_entropy(codes.numpy()).shape == (16,)
-    with pytest.raises(ValueError, match="bit_entropy: expected n_bits from 1 to 16, got 17"):
-        evaluate.bit_entropy(codes, 17)
-    with pytest.raises(ValueError, match="bit_entropy: expected codes with at least one row, got none"):
-        evaluate.bit_entropy(codes[:0])
