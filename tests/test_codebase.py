@@ -134,6 +134,35 @@ def test_a_room_has_everything(room):
     assert (ROOT / "benchmarks" / f"bench_{room}.py").exists()
 
 
+UNTESTED = {
+    "evaluate/names.py",
+    "losses/names.py",
+    *(
+        f"recipes/{name}.py"
+        for name in (
+            "domains",
+            "evaluation",
+            "igan_losses",
+            "protocols",
+            "settings",
+            "sgh",
+            "ssdh",
+            "training",
+            "unsupervised",
+        )
+    ),
+}
+
+
+def test_every_module_has_a_file_of_tests():
+    """UNTESTED lists those that have none: names alone, and what still awaits its own."""
+    packages = ("data", "evaluate", "hashers", "index", "losses", "recipes")
+    modules = [path for package in packages for path in (PACKAGE / package).rglob("*.py") if path.stem != "__init__"]
+    tested = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    names = [path.relative_to(PACKAGE) for path in modules]
+    assert {str(name) for name in names if name.with_name(f"test_{name.name}") not in tested} == UNTESTED
+
+
 @pytest.mark.skipif(len(_core.built_isas()) < 3 or shutil.which("objdump") is None, reason="needs objdump on x86-64")
 def test_newer_instructions_only_in_functions_that_cannot_be_shared():
     """A shared function compiled for a newer level would crash an older processor."""
