@@ -171,7 +171,7 @@ def test_everything_moves_with_the_module(method, labels):
     ],
 )
 def test_bad_input(method, call, error, message):
-    with pytest.raises(error, match=f"{type(method.make(SINGLE)).__name__}: expected {message}"):
+    with pytest.raises(error, match=f"^{type(method.make(SINGLE)).__name__}: expected {message}"):
         call(lambda **settings: method.make(SINGLE, **settings))
 
 
@@ -184,3 +184,24 @@ def test_labels_beyond_the_classes(method):
             loss(U, labels, INDICES)
     with pytest.raises(ValueError, match=f"{name}: expected labels of (3 columns, got 2|1 dimensions)"):
         loss(U, SEVERAL[:, :2], INDICES)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in WITH_CLASSES if name != "CSQ"]
+)  # whose limits are those of its codes
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ({"n_bits": 0}, ValueError, "n_bits at least 1, got 0"),
+        ({"n_bits": 2.0}, TypeError, "n_bits to be an integer, got float"),
+        ({"n_classes": 1}, ValueError, "n_classes at least 2, got 1"),
+        ({"n_classes": 2.0}, TypeError, "n_classes to be an integer, got float"),
+    ],
+    ids=str,
+)
+def test_sizes(name, sizes, error, message):
+    method, labels = getattr(losses, name), torch.tensor([0, 1, 0, 1, 0, 1])
+    least = {"n_bits": 1, "n_classes": 2} | ({"labels": labels} if method.needs_indices else {})
+    assert torch.isfinite(method(**least).double()(U[:, :1], labels, INDICES))
+    with pytest.raises(error, match=f"^{name}: expected {message}$"):
+        method(**least | sizes)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fasthash import losses
-from tests.losses.conftest import BITS, CLASSES, SEVERAL, U, cosine, labels_of, mean, pairs
+from tests.losses.conftest import BITS, CLASSES, SEVERAL, U, cosine, labels_of, mean, pairs, square_error_to_sign
 
 MARGIN, BETA = 0.1, 0.7
 
@@ -30,6 +30,22 @@ def similarity(u, labels, loss):
 
 def original(u, loss):
     return 0
+
+
+def test_a_weight_brings_the_square_error_to_the_sign():
+    torch.manual_seed(0)
+    loss = make(SEVERAL, quantization_weight=0.3).double()
+    expected = similarity(U.numpy(), SEVERAL, loss) + 0.3 * square_error_to_sign(U.numpy())
+    assert loss(U, SEVERAL).item() == pytest.approx(expected)
+
+
+def test_settings():
+    assert (losses.HyP2(BITS, 4).margin, losses.HyP2(BITS, 4).beta) == (0, 0.5)
+    for margin in (-1.1, 1):
+        with pytest.raises(ValueError, match=f"^HyP2: expected margin at least -1 and below 1, got {margin}$"):
+            losses.HyP2(BITS, 4, margin)
+    with pytest.raises(ValueError, match="^HyP2: expected beta at least 0 and finite, got -1$"):
+        losses.HyP2(BITS, 4, 0, -1)
 
 
 def test_dissimilar_items_of_several_labels_are_apart():

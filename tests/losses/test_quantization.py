@@ -13,27 +13,29 @@ U = torch.tensor([[0.5, -2.0], [-1.0, 3.0]], dtype=torch.float64)  # |u| - 1: -0
 
 
 @pytest.mark.parametrize(
-    ("loss", "by_hand"),
+    ("name", "settings", "by_hand"),
     [
-        (losses.MagnitudeError(1), 3.5 / 4),
-        (losses.MagnitudeError(2), 5.25 / 4),
-        (losses.MagnitudeError(2, "code"), 5.25 / 2),
-        (losses.MagnitudeError(3), 9.125 / 4),
-        (losses.LogCosh(), sum(math.log(math.cosh(d)) for d in (0.5, 1, 0, 2)) / 4),
-        (losses.LogCosh("code"), sum(math.log(math.cosh(d)) for d in (0.5, 1, 0, 2)) / 2),
-        (losses.BitBalance(), (0.25**2 + 0.5**2) / 2),
-        (losses.BitBalance("code"), (0.75**2 + 1) / 2),
-        (losses.HSWD(), (0.5**2 + 0 + 1 + 2**2) / 4),
-        (losses.HSWD(1), (0.5 + 0 + 1 + 2) / 4),
-        (losses.HSWD(values=(0, 1)), (0.5**2 + 1 + 2**2 + 2**2) / 4),
+        ("MagnitudeError", {"power": 1}, 3.5 / 4),
+        ("MagnitudeError", {}, 5.25 / 4),
+        ("MagnitudeError", {"reduction": "code"}, 5.25 / 2),
+        ("MagnitudeError", {"power": 3}, 9.125 / 4),
+        ("LogCosh", {}, sum(math.log(math.cosh(d)) for d in (0.5, 1, 0, 2)) / 4),
+        ("LogCosh", {"reduction": "code"}, sum(math.log(math.cosh(d)) for d in (0.5, 1, 0, 2)) / 2),
+        ("BitBalance", {}, (0.25**2 + 0.5**2) / 2),
+        ("BitBalance", {"over": "code"}, (0.75**2 + 1) / 2),
+        ("HSWD", {}, (0.5**2 + 0 + 1 + 2**2) / 4),
+        ("HSWD", {"p": 1}, (0.5 + 0 + 1 + 2) / 4),
+        ("HSWD", {"values": (0, 1)}, (0.5**2 + 1 + 2**2 + 2**2) / 4),
+        ("HSWD", {"root": True}, ((0.5**2 + 0 + 1 + 2**2) / 4) ** 0.5),
     ],
     ids=str,
 )
-def test_against_hand_computed_numbers(loss, by_hand):
-    u = U.clone().requires_grad_()
-    assert math.isclose(loss(u).item(), by_hand, rel_tol=1e-12)
+def test_against_hand_computed_numbers(name, settings, by_hand):
+    loss = getattr(losses, name)(**settings)
+    assert math.isclose(loss(U).item(), by_hand, rel_tol=1e-12)
     assert torch.autograd.gradcheck(loss, (torch.randn(5, 3, dtype=torch.float64, requires_grad=True),))
-    assert type(loss).__name__ in repr(loss)
+    assert repr(loss).startswith(f"{name}(")
+    assert all(f"{setting}={value!r}" in repr(loss) for setting, value in settings.items() if setting != "power")
 
 
 def test_log_cosh_of_large_outputs_is_finite():
@@ -55,6 +57,16 @@ def test_optimal_transport_is_the_best_of_all_assignments():
     assert loss(u, bits) >= fh.wasserstein_1d(u, bits)  # which moves every column by itself
     seeded = [loss(u, generator=torch.Generator().manual_seed(3)) for _ in range(2)]
     assert seeded[0] == seeded[1] != loss(u)
+
+
+def test_optimal_transport_to_any_target():
+    """Rows of a target are of unlike lengths, as those of bits are not."""
+    generator = torch.Generator().manual_seed(0)
+    loss = losses.OptimalTransport()
+    for _ in range(5):
+        u, target = (torch.randn(6, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+        best = min((u - target[list(order)]).square().mean() for order in itertools.permutations(range(6)))
+        torch.testing.assert_close(loss(u, target), best)
 
 
 def test_sliced_wasserstein_draws_bits():
@@ -82,19 +94,61 @@ def test_random_bits_are_as_hswd_draws_them():
     ("call", "error", "message"),
     [
         (lambda: losses.MagnitudeError(0), ValueError, "MagnitudeError: expected power above 0 and finite, got 0"),
-        (lambda: losses.MagnitudeError(2, "sum"), ValueError, "MagnitudeError: expected reduction to be one of"),
-        (lambda: losses.BitBalance("bits"), ValueError, "BitBalance: expected over to be one of 'batch', 'code'"),
+        (
+            lambda: losses.MagnitudeError(2, "sum"),
+            ValueError,
+            "MagnitudeError: expected reduction to be one of 'mean', 'code', got 'sum'",
+        ),
+        (
+            lambda: losses.LogCosh("sum"),
+            ValueError,
+            "LogCosh: expected reduction to be one of 'mean', 'code', got 'sum'",
+        ),
+        (
+            lambda: losses.BitBalance("bits"),
+            ValueError,
+            "BitBalance: expected over to be one of 'batch', 'code', got 'bits'",
+        ),
+        (lambda: losses.MagnitudeError()(U[0]), ValueError, r"MagnitudeError: expected u of shape \[n, m\], got \[2\]"),
         (lambda: losses.LogCosh()(torch.zeros(3)), ValueError, r"LogCosh: expected u of shape \[n, m\], got \[3\]"),
-        (lambda: losses.SlicedWasserstein(0), ValueError, "SlicedWasserstein: expected n_projections at least 1"),
-        (lambda: losses.OptimalTransport()(torch.full((2, 2), torch.nan)), ValueError, "expected u to be finite"),
-        (lambda: losses.OptimalTransport()(U, U[:1]), ValueError, "expected target of the shape of u"),
+        (lambda: losses.BitBalance()(U[0]), ValueError, r"BitBalance: expected u of shape \[n, m\], got \[2\]"),
+        (
+            lambda: losses.SlicedWasserstein(0),
+            ValueError,
+            "SlicedWasserstein: expected n_projections at least 1, got 0",
+        ),
+        (
+            lambda: losses.SlicedWasserstein()(U.int()),
+            TypeError,
+            "SlicedWasserstein: expected u of a floating-point dtype, got int32",
+        ),
+        (
+            lambda: losses.SlicedWasserstein()(U[0]),
+            ValueError,
+            r"SlicedWasserstein: expected u of shape \[n, m\], got \[2\]",
+        ),
+        (
+            lambda: losses.OptimalTransport()(torch.full((2, 2), torch.nan)),
+            ValueError,
+            "OptimalTransport: expected u to be finite, got a NaN or an infinity$",
+        ),
+        (
+            lambda: losses.OptimalTransport()(U, U[:1]),
+            ValueError,
+            r"OptimalTransport: expected target of the shape of u, \[2, 2\], got \[1, 2\]$",
+        ),
         (
             lambda: losses.OptimalTransport()(torch.ones(2, 2).int()),
             TypeError,
-            "u of a floating-point dtype, got int32",
+            "OptimalTransport: expected u of a floating-point dtype, got int32",
+        ),
+        (
+            lambda: losses.OptimalTransport()(U[0]),
+            ValueError,
+            r"OptimalTransport: expected u of shape \[n, m\], got \[2\]",
         ),
     ],
 )
 def test_bad_input(call, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=f"^{message}"):
         call()
