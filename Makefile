@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize clang wheel clean
+.PHONY: demo test test-quick bench lint format sanitize clang mutate wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -54,6 +54,9 @@ CLANG := build/clang
 clang: .venv/dev.installed  ## every module's tests on a core built by Clang
 	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++)
 	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' ../../tests --ignore=../../tests/benchmarks
+
+mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
+	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')
 
 wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
 	rm -rf build/wheel
