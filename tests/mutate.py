@@ -50,7 +50,7 @@ def interpreter(folder: Path) -> Path:
 
 
 def first_line(source: Path, mutant: str) -> int:
-    """Return the line of the source at which the function of a mutant, x_<function> or x‖<class>‖<method>, starts."""
+    """Return the line of the source at which the function of a mutant, x_<function> or xǁ<class>ǁ<method>, starts."""
     *owner, name = re.match(r"x(?:_|ǁ(.*)ǁ)(.*)__mutmut_\d+$", mutant.rpartition(".")[2]).groups()
     for node in ast.walk(ast.parse(source.read_text())):
         inside = node.body if isinstance(node, (ast.Module, ast.ClassDef)) else []
