@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise, permutations
 from math import comb
 
@@ -111,6 +112,11 @@ def test_ties_broken_by_cosine(rng):
             query_codes, query_labels, codes, labels, at=k, ties="cosine", query_embeddings=u, embeddings=v
         )
         assert ours == pytest.approx(expected)
+        settings = {"ties": "cosine", "query_embeddings": u, "embeddings": v}
+        found = relevance[:, :k].sum(1)
+        retrieval = query_codes, query_labels, codes, labels
+        assert precision_at(k, *retrieval, **settings) == pytest.approx((found / k).mean())
+        assert recall_at(k, *retrieval, **settings) == pytest.approx((found / relevance.sum(1)).mean())
 
 
 @given(small_retrieval())
@@ -161,8 +167,19 @@ def test_extremes():
 
 
 CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
+RANKED = {
+    "mean_average_precision": mean_average_precision,
+    "precision_at": partial(precision_at, 2),
+    "recall_at": partial(recall_at, 2),
+}
+METRICS = {
+    **RANKED,
+    "precision_within": partial(precision_within, 2),
+    "precision_recall_curve": precision_recall_curve,
+}
 
 
+@pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -170,6 +187,11 @@ CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
             (CODES, LABELS[:2], CODES, LABELS),
             ValueError,
             r"expected query_labels of shape \[3\] or \[3, c\], got \[2\]",
+        ),
+        (
+            (CODES, LABELS, CODES, LABELS[None, None]),
+            ValueError,
+            r"expected labels of shape \[3\] or \[3, c\], got \[1, 1, 3\]",
         ),
         (
             (CODES, LABELS, CODES, np.zeros((3, 2), int)),
@@ -181,23 +203,49 @@ CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
             TypeError,
             "expected query_labels of an integer dtype or bool, got float64",
         ),
-        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8"),
+        (
+            (CODES, LABELS, CODES, LABELS.astype(complex)),
+            TypeError,
+            "expected labels of an integer dtype or bool, got complex128",
+        ),
+        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8.*, got int64"),
+        ((CODES, LABELS, CODES.astype(int), LABELS), TypeError, "expected codes of dtype uint8.*, got int64"),
+        (
+            (CODES, LABELS, np.zeros((3, 2), np.uint8), LABELS),
+            ValueError,
+            r"expected query_codes as wide as codes \(2 bytes\), got 1 bytes",
+        ),
         ((CODES, LABELS, CODES[:0], LABELS[:0]), ValueError, "expected at least one query and one code, got 3 and 0"),
+        ((CODES[:0], LABELS[:0], CODES, LABELS), ValueError, "expected at least one query and one code, got 0 and 3"),
     ],
     ids=str,
 )
-def test_bad_input(arguments, error, message):
-    with pytest.raises(error, match=message):
-        mean_average_precision(*arguments)
+def test_bad_input(name, arguments, error, message):
+    with pytest.raises(error, match=f"^{name}: {message}$"):
+        METRICS[name](*arguments)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"at": 4}, "expected at from 1 to 3, got 4"),
         ({"ties": "first"}, "expected ties to be one of 'expected', 'optimistic', 'pessimistic', 'index', 'cosine'"),
-        ({"unanswered": "drop"}, "expected unanswered to be one of 'zero', 'skip', got 'drop'"),
         ({"ties": "cosine"}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
+        (
+            {"query_embeddings": np.ones((3, 2))},
+            "expected query_embeddings and embeddings with ties 'cosine' and only then",
+        ),
+        (
+            {"ties": "cosine", "query_embeddings": np.ones((3, 2))},
+            "expected query_embeddings and embeddings with ties 'cosine' and only then$",
+        ),
+        (
+            {"ties": "cosine", "query_embeddings": np.ones((3, 2)), "embeddings": np.ones((2, 2))},
+            "expected embeddings with 3 rows, got 2$",
+        ),
+        (
+            {"ties": "cosine", "query_embeddings": np.ones((3, 2)), "embeddings": np.ones(3)},
+            r"expected embeddings of shape \[n, m\], got \[3\]",
+        ),
         ({"embeddings": np.ones((3, 2))}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
         (
             {"ties": "cosine", "embeddings": np.ones((3, 2)), "query_embeddings": np.ones((2, 2))},
@@ -210,18 +258,58 @@ def test_bad_input(arguments, error, message):
     ],
     ids=str,
 )
-def test_bad_settings(settings, message):
-    with pytest.raises(ValueError, match="mean_average_precision: " + message):
-        mean_average_precision(CODES, LABELS, CODES, LABELS, **settings)
+@pytest.mark.parametrize("name", RANKED)
+def test_bad_ties(name, settings, message):
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        RANKED[name](CODES, LABELS, CODES, LABELS, **settings)
+
+
+@pytest.mark.parametrize("name", ["mean_average_precision", "recall_at", "precision_within"])
+def test_bad_unanswered(name):
+    with pytest.raises(ValueError, match=f"^{name}: expected unanswered to be one of 'zero', 'skip', got 'drop'$"):
+        METRICS[name](CODES, LABELS, CODES, LABELS, unanswered="drop")
 
 
 def test_no_query_is_left():
-    with pytest.raises(ValueError, match="recall_at: expected at least one query with a relevant item, got none"):
-        recall_at(1, CODES, LABELS, CODES, LABELS + 1, unanswered="skip")
-    with pytest.raises(ValueError, match="precision_within: expected at least one query with an item within"):
+    for name in ("mean_average_precision", "recall_at"):
+        with pytest.raises(ValueError, match=f"^{name}: expected at least one query with a relevant item, got none$"):
+            METRICS[name](CODES, LABELS, CODES, LABELS + 1, unanswered="skip")
+    with pytest.raises(
+        ValueError, match="^precision_within: expected at least one query with an item within the radius, got none$"
+    ):
         precision_within(2, ~CODES, LABELS, CODES, LABELS, unanswered="skip")
 
 
-def test_bad_k():
-    with pytest.raises(ValueError, match="precision_at: expected k from 1 to 3, got 4"):
-        precision_at(4, CODES, LABELS, CODES, LABELS)
+def test_bad_numbers():
+    for k in (0, 4):
+        with pytest.raises(ValueError, match=f"^mean_average_precision: expected at from 1 to 3, got {k}$"):
+            mean_average_precision(CODES, LABELS, CODES, LABELS, at=k)
+        for metric in (precision_at, recall_at):
+            with pytest.raises(ValueError, match=f"^{metric.__name__}: expected k from 1 to 3, got {k}$"):
+                metric(k, CODES, LABELS, CODES, LABELS)
+    for radius in (-1, 9):
+        with pytest.raises(ValueError, match=f"^precision_within: expected radius from 0 to 8, got {radius}$"):
+            precision_within(radius, CODES, LABELS, CODES, LABELS)
+
+
+@pytest.mark.parametrize("ties", CHOSEN)
+@pytest.mark.parametrize("name", RANKED)
+def test_many_queries_are_the_mean_of_each(rng, name, ties):
+    """More of them than are drawn for at once, the third of them with a label that no item has."""
+    codes, query_codes = (rng.integers(0, 4, (n, 1), dtype=np.uint8) for n in (50, 150))
+    labels, query_labels = rng.integers(0, 2, 50), rng.integers(0, 3, 150)
+    settings = {"ties": ties} | ({"at": 20} if name == "mean_average_precision" else {})
+    each = np.array(
+        [RANKED[name](query_codes[i : i + 1], query_labels[i : i + 1], codes, labels, **settings) for i in range(150)]
+    )
+    retrieval = query_codes, query_labels, codes, labels
+    assert RANKED[name](*retrieval, **settings) == pytest.approx(each.mean(), rel=1e-12)
+    if name != "precision_at":
+        answered = each[query_labels < 2]
+        assert RANKED[name](*retrieval, **settings, unanswered="skip") == pytest.approx(answered.mean(), rel=1e-12)
+
+
+def test_a_curve_comes_as_the_codes_were_given():
+    assert all(isinstance(part, np.ndarray) for part in precision_recall_curve(CODES, LABELS, CODES, LABELS))
+    tensors = map(torch.from_numpy, (CODES, LABELS, CODES, LABELS))
+    assert all(part.dtype == torch.float64 for part in precision_recall_curve(*tensors))
