@@ -117,6 +117,9 @@ def test_bad_files(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(ValueError, match="ITQ.load: expected a file in the format 'fasthash hasher 1', got None"):
         ITQ.load(tmp_path / "other")
+    save_file({"x": torch.zeros(1)}, tmp_path / "older", {"format": "fasthash hasher 0"})
+    with pytest.raises(ValueError, match="^Hasher.load: expected a file in the format .* got 'fasthash hasher 0'$"):
+        Hasher.load(tmp_path / "older")
     with pytest.raises(NotFittedError):
         ITQ(8).save(tmp_path / "unfitted")
     assert not (tmp_path / "unfitted").exists()
@@ -138,19 +141,31 @@ def test_bad_files(tmp_path):
 )
 def test_bad_input_to_fit(hasher, n_bits, x, error, message):
     estimator = hasher(n_bits)
-    with pytest.raises(error, match=f"{hasher.__name__}.fit: {message}"):
+    with pytest.raises(error, match=f"^{hasher.__name__}.fit: {message}"):
         estimator.fit(x)
     with pytest.raises(NotFittedError):
         estimator.transform(np.ones((3, 4)))
 
 
-def test_bad_input_after_fit(digits):
-    estimator = LSH(8).fit(digits[0])
-    with pytest.raises(ValueError, match="LSH.transform: expected X with 64 columns, as fitted, got 63"):
-        estimator.transform(digits[0][:, 1:])
-    with pytest.raises(ValueError, match="LSH.encode: expected X with 64 columns, as fitted, got 63"):
-        estimator.encode(digits[0][:, 1:])
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("method", ["transform", "encode"])
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.ones((3, 5)), ValueError, "expected X with 4 columns, as fitted, got 5"),
+        (np.ones((3, 4), int), TypeError, "expected X of a floating-point dtype, got int64"),
+        (np.ones(4), ValueError, r"expected X of shape \[n, d\], got \[4\]; pass X\[None\] for a single row"),
+        ([["a"]], TypeError, "expected X to be a numeric array, got .*"),
+    ],
+    ids=str,
+)
+def test_bad_input_after_fit(hasher, method, x, error, message, rng):
+    estimator = hasher(2).fit(rng.standard_normal((9, 4)))
+    with pytest.raises(error, match=f"^{hasher.__name__}.{method}: {message}$"):
+        getattr(estimator, method)(x)
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_nan_has_no_code(hasher, digits):
     with pytest.raises(ValueError, match="without NaN, got one at row 1, column 0"):
-        estimator.encode(np.stack([np.zeros(64), np.full(64, np.nan)]))
-    with pytest.raises(ValueError, match="without NaN, got one at row 1, column 0"):
-        SpectralHashing(8).fit(digits[0]).encode(np.stack([np.zeros(64), np.full(64, np.nan)]))
+        hasher(8).fit(digits[0]).encode(np.stack([np.zeros(64), np.full(64, np.nan)]))

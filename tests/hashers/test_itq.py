@@ -18,6 +18,25 @@ def test_itq_refuses_more_bits_than_columns(digits):
         ITQ(65).fit(digits[0])
 
 
+@pytest.mark.parametrize(
+    ("n_iterations", "error", "message"),
+    [
+        (-1, ValueError, "expected n_iterations at least 0, got -1"),
+        (2.0, TypeError, "expected n_iterations to be an integer, got float"),
+    ],
+)
+def test_bad_iterations(n_iterations, error, message, digits):
+    with pytest.raises(error, match=f"^ITQ.fit: {message}$"):
+        ITQ(8, n_iterations=n_iterations).fit(digits[0])
+
+
+def test_embeddings_all_alike_have_a_rotation():
+    itq = ITQ(2).fit(np.full((5, 3), 7, np.float32))
+    np.testing.assert_array_equal(itq.transform(np.full((5, 3), 7, np.float32)), np.zeros((5, 2)))
+    np.testing.assert_allclose(itq.projection_.T @ itq.projection_, np.eye(2), atol=1e-6)
+    assert itq.objective_ == [1] * 51
+
+
 @pytest.mark.parametrize("n_bits", [16, 32, 64])
 def test_itq_objective_never_rises(n_bits, digits):
     itq = ITQ(n_bits).fit(digits[0])
