@@ -46,9 +46,31 @@ def test_hash_centers(n_classes, n_bits):
     assert not torch.equal(losses.hash_centers(50, 12), losses.hash_centers(50, 12, seed=1))
 
 
-def test_more_classes_than_codes_are_refused():
-    with pytest.raises(ValueError, match="hash_centers: expected n_classes for 3 bits from 1 to 8, got 9"):
-        losses.CSQ(3, 9)
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ((9, 3), ValueError, "expected n_classes for 3 bits from 1 to 8, got 9"),
+        ((0, 3), ValueError, "expected n_classes for 3 bits from 1 to 8, got 0"),
+        ((2.0, 3), TypeError, "expected n_classes for 3 bits to be an integer, got float"),
+        ((2, 0), ValueError, "expected n_bits at least 1, got 0"),
+        ((2, 8.0), TypeError, "expected n_bits to be an integer, got float"),
+    ],
+    ids=str,
+)
+def test_bad_sizes(sizes, error, message):
+    n_classes, n_bits = sizes
+    for call in (losses.hash_centers, lambda n_classes, n_bits: losses.CSQ(n_bits, n_classes)):
+        with pytest.raises(error, match=f"^hash_centers: {message}$"):
+            call(n_classes, n_bits)
+
+
+def test_random_centers_are_of_their_seed():
+    plain, same, other = (losses.CSQ(12, 9, **seed) for seed in ({}, {"seed": 0}, {"seed": 1}))
+    for name, buffer in plain.named_buffers():
+        assert torch.equal(buffer, same.get_buffer(name))
+        assert not torch.equal(buffer, other.get_buffer(name))
+    assert torch.equal(plain.centers, losses.hash_centers(9, 12))
+    assert set(plain.tie_bits.tolist()) == {-1, 1}
 
 
 def test_labels_beyond_the_classes_are_refused():

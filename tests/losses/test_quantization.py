@@ -81,6 +81,13 @@ def test_sliced_wasserstein_draws_bits():
     assert set(bits.unique().tolist()) == {-1, 1}
 
 
+def test_draws_are_of_their_generator():
+    u = torch.randn(50, 8)
+    for loss in (losses.HSWD(target="bernoulli"), losses.SlicedWasserstein(5), losses.OptimalTransport()):
+        first, again, other = (loss(u, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+        assert first == again != other
+
+
 def test_random_bits_are_as_hswd_draws_them():
     """The authors' target, drawn here in full, has the law of the binomial counts that hswd draws."""
     u = torch.randn(30, 40, generator=torch.Generator().manual_seed(0))

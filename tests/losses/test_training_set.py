@@ -62,6 +62,12 @@ def test_a_saved_loss_goes_on_as_if_nothing_happened(tmp_path, method, labels):
         assert torch.equal(value, other.state_dict()[key]), key
 
 
+def test_first_codes_are_of_their_seed(method):
+    plain, same, other = (method(SINGLE, BITS, CLASSES, **seed).codes for seed in ({}, {"seed": 0}, {"seed": 1}))
+    assert torch.equal(plain, same)
+    assert not torch.equal(plain, other)
+
+
 def test_codes_of_an_epoch_without_items_stay_bits(method):
     for labels in (SINGLE, SEVERAL):
         loss = method(labels, BITS, CLASSES)
