@@ -139,6 +139,30 @@ def test_cifar(rng, tmp_path, name, folder, archive, place):
             python2_pickle({"data": np.zeros((2, 307), np.uint8), "labels": [1, 1]}),
             r"expected data of uint8 \[n, 3072\], got uint8 \[2, 307\]",
         ),
+        (
+            "cifar-10-batches-py",
+            "data_batch_1",
+            python2_pickle({"data": np.zeros((2, 3072), np.uint8), "labels": "ab"}),
+            "expected a dictionary with a list b'labels', got bytes",
+        ),
+        (
+            "cifar-10-batches-py",
+            "data_batch_1",
+            python2_pickle({"data": np.zeros((2, 3072), np.uint8), "labels": ["a", "b"]}),
+            r"expected labels to be integers \[n\] or indicators \[n, c\], got \|S1 \[2\]",
+        ),
+        (
+            "cifar-10-batches-py",
+            "batches.meta",
+            python2_pickle({"label_names": [*CIFAR10_NAMES[:9], 9]}),
+            r"expected the names of classes in b'label_names', got \[b'airplane'.*, 9\]$",
+        ),
+        (
+            "cifar-10-batches-py",
+            "batches.meta",
+            python2_pickle({"names": CIFAR10_NAMES}),
+            "expected a dictionary with a list b'label_names', got NoneType$",
+        ),
     ],
 )
 def test_damaged_cifar(rng, tmp_path, release, file, data, message):

@@ -12,6 +12,7 @@ def test_folder_of_classes(tmp_path):
         write_image(tmp_path / "pets" / file, 10 * i)
     (tmp_path / "pets" / "cat" / "notes.txt").write_text("no image")
     (tmp_path / "pets" / ".cache").mkdir()
+    write_image(tmp_path / "pets" / "dog" / ".hidden.png", 255)
     dataset = load_dataset("pets", tmp_path)
     assert dataset.class_names == ("cat", "dog", "train")
     assert dataset.labels.tolist() == [0, 0, 1, 2]

@@ -63,3 +63,23 @@ def test_mnist_with_a_missing_or_short_file(rng, tmp_path):
     (tmp_path / "short" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match="expected t10k-labels-idx1-ubyte besides"):
         load_dataset(tmp_path / "short")
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "code", "message"),
+    [
+        (
+            "train-images-idx3-ubyte",
+            np.zeros((3, 784), np.uint8),
+            8,
+            "uint8 of 3 dimensions, got uint8 of 2 dimensions",
+        ),
+        ("train-images-idx3-ubyte", np.zeros((3, 2, 2), "i1"), 9, "uint8 of 3 dimensions, got int8 of 3 dimensions"),
+        ("t10k-labels-idx1-ubyte", np.zeros((2, 1), np.uint8), 8, "uint8 of 1 dimensions, got uint8 of 2 dimensions"),
+    ],
+)
+def test_mnist_with_another_array(rng, tmp_path, file, array, code, message):
+    write_mnist(tmp_path / "mnist", rng)
+    write_idx(tmp_path / "mnist" / file, array, code)
+    with pytest.raises(ValueError, match=f"^{tmp_path / 'mnist' / file}: expected {message}$"):
+        load_dataset("mnist", tmp_path)

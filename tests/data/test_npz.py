@@ -57,6 +57,18 @@ def test_npz_of_features_with_several_labels(rng, tmp_path):
         ({"train_labels": np.zeros((3, 3), np.bool_)}, "expected labels of 2 columns, one a class, got 3"),
         ({"train_labels": np.array([0, None, 1])}, "expected a readable array 'train_labels', got Object arrays"),
         ({"train_images": np.zeros((3, 2, 2))}, "expected items to be uint8 .*, got float64"),
+        ({"train_images": np.zeros((3, 4), np.float32)}, r"expected items of the shape \[4\] each, .*, got \[4, 4\]"),
+        (
+            {"train_labels": np.zeros(3)},
+            r"expected labels to be integers \[n\] or indicators \[n, c\], got float64 \[3\]",
+        ),
+        ({"train_labels": np.zeros(3, bool)}, r"expected labels to be integers .*, got bool \[3\]"),
+        ({"train_labels": np.zeros((3, 1, 1), int)}, r"expected labels to be integers .*, got int64 \[3, 1, 1\]"),
+        ({"class_names": None, "train_labels": np.array([0, -1, 2])}, "expected labels of at least 0, got -1 to 2"),
+        (
+            {"train_labels": np.array([[0, 2], [1, 0], [0, 0]]), "test_labels": np.array([[1, 0]])},
+            "expected labels from 0 to 1, got 0 to 2",
+        ),
         (
             {"test_images": np.zeros((1, 4, 5), np.uint8)},
             "expected items of the shape \\[4, 4\\] each, as in .*, got \\[4, 5\\]",
@@ -80,9 +92,27 @@ def test_npz_that_does_not_fit(tmp_path, change, message):
         load_dataset(path)
 
 
+def test_npz_of_features_in_other_dtypes(tmp_path):
+    features = np.array([[0.5, 1.5], [2.5, -3.5]])
+    for dtype in (np.float16, np.float32, np.float64):
+        np.savez(tmp_path / "set.npz", features=features.astype(dtype), labels=np.array([3, 0]))
+        dataset = load_dataset(tmp_path / "set.npz")
+        assert_holds(dataset, features.astype(np.float32), np.array([3, 0]))
+        assert dataset.class_names == ("0", "1", "2", "3")  # as many as the largest label asks for
+    np.savez(tmp_path / "set.npz", features=features.astype(int), labels=np.array([3, 0]))
+    with pytest.raises(ValueError, match=r"expected items to be uint8 .* or float32 \[n, d\], got int64 \[2, 2\]$"):
+        load_dataset(tmp_path / "set.npz")
+    np.savez(tmp_path / "set.npz", features=np.array([[np.inf]]), labels=np.array([0]))
+    with pytest.raises(ValueError, match="expected items to be finite, got NaN or infinity$"):
+        load_dataset(tmp_path / "set.npz")
+
+
 def test_npz_of_differences_in_another_shape(tmp_path):
     np.savez(tmp_path / "set.npz", train_delta=np.zeros((2, 3, 4, 3), np.uint8), train_labels=np.zeros(2, int))
     with pytest.raises(ValueError, match="expected train_delta of uint8 \\[3, n, h, w\\], got uint8 \\[2, 3, 4, 3\\]"):
+        load_dataset(tmp_path / "set.npz")
+    np.savez(tmp_path / "set.npz", train_delta=np.zeros((3, 2, 4, 3)), train_labels=np.zeros(2, int))
+    with pytest.raises(ValueError, match=r"^.*set.npz: expected train_delta of uint8 .*, got float64 \[3, 2, 4, 3\]$"):
         load_dataset(tmp_path / "set.npz")
 
 
