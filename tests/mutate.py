@@ -64,7 +64,7 @@ def first_line(source: Path, mutant: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("room", help="such as losses, or ops/packing")
-    parser.add_argument("only", nargs="*", help="mutants by mutmut's names, as '*dch*'; '*_*[37]' is a fifth of all")
+    parser.add_argument("only", nargs="*", help="mutants by mutmut's names, as '*dch*'; '*_[37]' is two a function")
     arguments = parser.parse_args()
     room = arguments.room.strip("/")
     source = ROOT / "fasthash" / room

@@ -46,7 +46,6 @@ CHOSEN = {  # of all orders: those of a group of ties compare by where its relev
 }
 
 
-@pytest.mark.slow
 @given(small_retrieval())
 def test_ties_against_all_orders(retrieval):
     n = len(retrieval[2])
