@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize clang wheel clean
+.PHONY: demo test test-quick bench lint format sanitize clang mutate wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -46,14 +46,17 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
-		../../tests/ops/test_packing.py ../../tests/ops/test_hamming.py ../../tests/ops/test_wasserstein.py ../../tests/index/test_index.py \
-		../../tests/index/test_multi_index.py \
-		../../tests/ops/test_householder.py ../../tests/hashers/test_h2q.py ../../tests/evaluate/test_evaluate.py
+		../../tests/ops/test_packing.py ../../tests/ops/test_hamming.py ../../tests/ops/test_wasserstein.py \
+		../../tests/ops/test_householder.py ../../tests/hashers/test_h2q.py ../../tests/evaluate \
+		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
 
 CLANG := build/clang
 clang: .venv/dev.installed  ## every module's tests on a core built by Clang
 	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++)
 	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' ../../tests --ignore=../../tests/benchmarks
+
+mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
+	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')
 
 wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
 	rm -rf build/wheel

@@ -172,6 +172,17 @@ def test_every_kernel_of_a_room_has_every_op(room):
             assert all(callable(kernel.function(name)) for name in names)
 
 
+NAMES_ALONE = {"evaluate/names.py", "hashers/names.py", "losses/names.py"}
+
+
+def test_every_module_has_a_file_of_tests():
+    packages = ("data", "evaluate", "hashers", "index", "losses", "recipes")
+    modules = [path for package in packages for path in (PACKAGE / package).rglob("*.py") if path.stem != "__init__"]
+    tested = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    names = [path.relative_to(PACKAGE) for path in modules]
+    assert {str(name) for name in names if name.with_name(f"test_{name.name}") not in tested} == NAMES_ALONE
+
+
 @pytest.mark.skipif(len(_core.built_isas()) < 3 or shutil.which("objdump") is None, reason="needs objdump on x86-64")
 def test_newer_instructions_only_in_functions_that_cannot_be_shared():
     """A shared function compiled for a newer level would crash an older processor."""
@@ -223,7 +234,7 @@ def processor_levels():
 
 
 def level_options():
-    """The compiler's options for each level, as CMakeLists.txt has them; an option of a level is one of all above it."""
+    """The compiler's options for each level, as CMakeLists.txt has them: its own and those of all below it."""
     options = {}
     for name, more in re.findall(r"^ *add_level\((\w+)(.*)\)$", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE):
         options[name] = more.split()

@@ -95,7 +95,7 @@ class CSQ(HashingLoss):
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy with the centres' bits."""
         if labels.ndim == 1:
-            centers = self.centers[labels]
+            centers = self.centers[labels.long()]  # uint8 would be a mask
         else:
             votes = one_hot(labels, len(self.centers)).to(self.centers.dtype) @ self.centers
             centers = torch.where(votes == 0, self.tie_bits, votes.sign())

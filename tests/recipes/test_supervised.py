@@ -141,21 +141,6 @@ def test_a_folder_with_a_training_is_not_overwritten(images, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"bits": 0}, "expected bits at least 1, got 0"),
-        ({"method": "md5"}, "expected method to be one of"),
-        ({"learning_rate": 0.0}, "expected learning_rate above"),
-        ({"weight_decay": -1.0}, "expected weight_decay at least 0"),
-        ({"quantization": "ot"}, "expected quantization to be one of"),
-    ],
-)
-def test_settings_are_checked(changes, message):
-    with pytest.raises(ValueError, match=message):
-        SupervisedSettings(**changes)
-
-
 def test_what_does_not_fit_the_data_is_refused_before_training(images, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="expected batch_size of at most the 1000 training items, got 2000"):
         trained(images, dataclasses.replace(SHORT, batch_size=2000), out=tmp_path / "a")

@@ -88,24 +88,6 @@ def test_the_last_epoch_is_kept_and_labels_change_nothing_but_the_results(images
     assert blind.results["mAP"] != run.results["mAP"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "changes", "message"),
-    [
-        (AutoencoderSettings, {"distance": "mmd"}, "AutoencoderSettings: expected distance to be one of 'idr', 'ot'"),
-        (AutoencoderSettings, {"bits": 0}, "expected bits at least 1, got 0"),
-        (AutoencoderSettings, {"weight": -0.1}, "expected weight at least 0"),
-        (AutoencoderSettings, {"reconstruction_steps": 0}, "expected reconstruction_steps at least 1, got 0"),
-        (AutoencoderSettings, {"critic_clamp": 0.0}, "expected critic_clamp above 0"),
-        (AutoencoderSettings, {"activation": "relu"}, "expected activation to be one of 'tanh', 'sigmoid'"),
-        (SGHSettings, {"code_weight": -1.0}, "SGHSettings: expected code_weight at least 0"),
-        (SSDHSettings, {"deviations": 0.0}, "SSDHSettings: expected deviations above 0"),
-    ],
-)
-def test_settings_are_checked(settings, changes, message):
-    with pytest.raises(ValueError, match=message):
-        settings(**changes)
-
-
 @pytest.mark.parametrize("recipe", ["idr", "sgh", "ssdh"])
 def test_what_does_not_fit_is_refused_before_training(images, tmp_path, monkeypatch, recipe):
     pytest.importorskip("PIL.Image")

@@ -259,22 +259,6 @@ def test_the_targets_labels_change_nothing_but_the_results(features):
         assert blind.results[name] == run.results[name]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"beta": -1.0}, "IGANSettings: expected beta at least 0 and finite, got -1.0"),
-        ({"bits": 0}, "expected bits at least 1, got 0"),
-        ({"quantization": "swd"}, "expected quantization to be one of 'original', 'hswd', got 'swd'"),
-        ({"stages": 0}, "expected stages at least 1, got 0"),
-        ({"threshold": 1.0}, "expected threshold at least 0 and below 1, got 1.0"),
-        (dict.fromkeys(WEIGHTS.values(), 0.0), "IGANSettings: expected a loss of weight above 0, got none"),
-    ],
-)
-def test_settings_are_checked(changes, message):
-    with pytest.raises(ValueError, match=message):
-        IGANSettings(**changes)
-
-
 def test_what_does_not_fit_is_refused_before_training(features, tmp_path, monkeypatch):
     source, target = features
 

@@ -2,12 +2,127 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import fasthash as fh
 from fasthash.recipes.networks import HashingNetwork
+
+MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])  # of ImageNet's colours
+
+
+@pytest.fixture
+def torchvision(monkeypatch):
+    """Stands for torchvision, which not every build of torch has: every model is one convolution and two layers."""
+
+    def get_model(name, weights):
+        features = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 11, stride=8), torch.nn.Flatten())
+        layers = torch.nn.Linear(2 * 27 * 27, 6), torch.nn.Linear(6, 1000)
+        model = torch.nn.Sequential(features, torch.nn.Sequential(*layers))
+        model.classifier = model[1]
+        return model
+
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=SimpleNamespace(get_model=get_model)))
+
+
+def random_images(*shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def places(prepared, images):
+    """Where in an image with 4 black pixels around it a window of its size was taken, row, column and whether flipped.
+
+    What was prepared must be one of the windows, and only one.
+    """
+    height, width = images.shape[1:]
+    windows = functional.pad(images / 255, [4] * 4).unfold(1, height, 1).unfold(2, width, 1)  # [n, 9, 9, h, w]
+    windows = torch.stack([windows, windows.flip(4)], dim=3)
+    found = (windows == prepared[:, 0, None, None, None]).all(-1).all(-1)
+    assert (found.sum((1, 2, 3)) == 1).all()
+    return found.nonzero()[:, 1:].T
+
+
+@pytest.mark.parametrize("augmentation", ["crop", "flip-crop"])
+def test_small_images_are_cut_anywhere_and_flipped_as_often_as_not(augmentation):
+    n = 2000
+    images = random_images(n, 8, 8)
+    torch.manual_seed(0)
+    rows, columns, flipped = places(HashingNetwork("cnn", (8, 8), 4, augmentation=augmentation).prepare(images), images)
+    for place in (rows, columns):
+        counts = place.bincount(minlength=9)
+        assert (counts - n / 9).abs().max() < 5 * (n / 9) ** 0.5
+    assert (rows == columns).float().mean() < 0.2  # 1/9 is expected
+    if augmentation == "flip-crop":
+        assert abs(flipped.sum() - n / 2) < 5 * (n / 4) ** 0.5
+    else:
+        assert not flipped.any()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop", "flip-crop"])
+def test_only_training_varies_images(augmentation):
+    images = random_images(20, 8, 8, 3)
+    network = HashingNetwork("cnn", (8, 8, 3), 4, augmentation=augmentation)
+    plain = images.permute(0, 3, 1, 2) / 255
+    assert torch.equal(network.eval().prepare(images), plain)
+    assert torch.equal(network.train().prepare(images), plain) == (augmentation == "none")
+
+
+def test_large_images_are_flipped_as_often_as_not(torchvision):
+    n = 100
+    rising = torch.arange(256, dtype=torch.uint8).expand(n, 256, 256)
+    torch.manual_seed(0)
+    prepared = HashingNetwork("alexnet", (256, 256), 8, augmentation="flip-crop").prepare(rising)
+    assert prepared.shape == (n, 3, 224, 224)
+    flipped = prepared[:, 0, 0, 0] > prepared[:, 0, 0, -1]
+    assert abs(flipped.sum() - n / 2) < 5 * (n / 4) ** 0.5
+    lowest = (prepared[:, 0, 0].amin(1) * 255).round()
+    assert lowest.min() < 5
+    assert lowest.max() > 27  # of 0 to 32
+
+
+def test_pretrained_networks_see_colours_as_imagenet_was_standardised(torchvision):
+    images = torch.tensor([[0, 0, 0], [255, 255, 255], [51, 102, 204]], dtype=torch.uint8)
+    prepared = HashingNetwork("vgg16", (32, 32, 3), 8, pretrained=True).prepare(
+        images[:, None, None].expand(-1, 32, 32, -1)
+    )
+    expected = (images / 255 - MEAN) / DEVIATION
+    torch.testing.assert_close(prepared, expected[:, :, None, None].expand(-1, -1, 224, 224))
+    plain = HashingNetwork("vgg16", (32, 32, 3), 8).prepare(images[:, None, None].expand(-1, 32, 32, -1))
+    torch.testing.assert_close(plain[:, :, 0, 0], images / 255)
+
+
+@pytest.mark.parametrize("shape", [(5,), (6, 7), (6, 7, 3)])
+def test_items_are_standardised(shape):
+    items = random_images(4, *shape) if len(shape) > 1 else torch.randn(4, 5).double()
+    network = HashingNetwork("mlp", shape, 3)
+    n = len(network.mean)
+    assert n == {1: 5, 2: 1, 3: 3}[len(shape)]
+    mean, deviation = torch.arange(n) / 10, torch.arange(n) / 4  # a deviation of 0 is of a column that never varies
+    network.standardize(mean, deviation)
+    x = items.float() if len(shape) == 1 else (items[..., None] if len(shape) == 2 else items).float() / 255
+    expected = (x - mean) / deviation.clamp(min=1e-6)
+    expected = expected if len(shape) == 1 else expected.permute(0, 3, 1, 2)
+    torch.testing.assert_close(network.prepare(items), expected)
+    assert network.prepare(items).dtype == torch.float32
+    assert torch.equal(network(items), network.outputs(network.prepare(items)))
+
+
+def test_a_saved_network_is_loaded_whole(tmp_path):
+    images = random_images(4, 8, 8)
+    network = HashingNetwork("cnn", (8, 8), 12, augmentation="flip-crop")
+    network.standardize(torch.tensor([0.25]), torch.tensor([3.0]))
+    network(images)  # moves the statistics of its batch normalisation
+    network.save(tmp_path / "network.safetensors")
+    loaded = HashingNetwork.load(tmp_path / "network.safetensors")
+    assert not loaded.training
+    assert (loaded.architecture, loaded.item_shape, loaded.n_bits) == ("cnn", (8, 8), 12)
+    assert loaded.augmentation == "flip-crop"
+    assert torch.equal(loaded(images), network.eval()(images))
 
 
 @pytest.mark.parametrize(

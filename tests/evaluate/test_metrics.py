@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise, permutations
 from math import comb
 
@@ -11,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash import _core, evaluate
-from fasthash.evaluate import (
-    counts,
-    mean_average_precision,
-    precision_at,
-    precision_recall_curve,
-    precision_within,
-    recall_at,
-)
-from fasthash.evaluate.counts import Retrieval
+from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve, precision_within, recall_at
+from tests.evaluate.conftest import small_retrieval
 
 
 def orders(distances):
@@ -53,22 +46,6 @@ CHOSEN = {  # of all orders: those of a group of ties compare by where its relev
 }
 
 
-@st.composite
-def small_retrieval(draw):
-    """Up to six items, so that all 720 orders of the ties can be tried."""
-    n, q = draw(st.integers(1, 6)), draw(st.integers(1, 2))
-    bits = st.integers(0, 3)  # two bits: many ties
-    codes = draw(st.lists(bits, min_size=n, max_size=n)), draw(st.lists(bits, min_size=q, max_size=q))
-    labels = st.integers(0, 2)
-    return (
-        np.array(codes[1], np.uint8)[:, None],
-        np.array(draw(st.lists(labels, min_size=q, max_size=q))),
-        np.array(codes[0], np.uint8)[:, None],
-        np.array(draw(st.lists(labels, min_size=n, max_size=n))),
-    )
-
-
-@pytest.mark.slow
 @given(small_retrieval())
 def test_ties_against_all_orders(retrieval):
     n = len(retrieval[2])
@@ -134,32 +111,11 @@ def test_ties_broken_by_cosine(rng):
             query_codes, query_labels, codes, labels, at=k, ties="cosine", query_embeddings=u, embeddings=v
         )
         assert ours == pytest.approx(expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n_bits", [8, 64, 72, 1024])
-@pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
-def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
-    """Label 0 classes are single labels; a database of tiles, many of one code, and a rest; queries beyond a task."""
-    n, q = 6225, 37
-    codes, query_codes = (rng.integers(0, 256, (rows, n_bits // 8), dtype=np.uint8) for rows in (n, q))
-    codes[:4200] = ~query_codes[0]
-    codes[4200:4210] = query_codes[1]
-    if n_labels:
-        labels, query_labels = (rng.random((rows, n_labels)) < 2 / n_labels for rows in (n, q))
-    else:
-        labels, query_labels = rng.integers(-2, 3, n), rng.integers(-2, 3, q)
-    retrieval = Retrieval("test", query_codes, query_labels, codes, labels)
-    bins = torch.arange(n_bits + 1)
-    monkeypatch.setattr(counts, "_DISTANCES_AT_ONCE", 50_000)
-    expected = []
-    for _, distances, relevant in retrieval.parts():
-        same = distances[:, None, :] == bins[:, None]
-        expected.append((same.sum(2), (same & relevant[:, None]).sum(2)))
-    for isa in _core.runnable_isas():
-        monkeypatch.setenv("FASTHASH_ISA", isa)
-        for found, parts in zip(retrieval.counts(), zip(*expected, strict=True), strict=True):
-            assert torch.equal(found, torch.cat(parts)), isa
+        settings = {"ties": "cosine", "query_embeddings": u, "embeddings": v}
+        found = relevance[:, :k].sum(1)
+        retrieval = query_codes, query_labels, codes, labels
+        assert precision_at(k, *retrieval, **settings) == pytest.approx((found / k).mean())
+        assert recall_at(k, *retrieval, **settings) == pytest.approx((found / relevance.sum(1)).mean())
 
 
 @given(small_retrieval())
@@ -210,8 +166,19 @@ def test_extremes():
 
 
 CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
+RANKED = {
+    "mean_average_precision": mean_average_precision,
+    "precision_at": partial(precision_at, 2),
+    "recall_at": partial(recall_at, 2),
+}
+METRICS = {
+    **RANKED,
+    "precision_within": partial(precision_within, 2),
+    "precision_recall_curve": precision_recall_curve,
+}
 
 
+@pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -219,6 +186,11 @@ CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
             (CODES, LABELS[:2], CODES, LABELS),
             ValueError,
             r"expected query_labels of shape \[3\] or \[3, c\], got \[2\]",
+        ),
+        (
+            (CODES, LABELS, CODES, LABELS[None, None]),
+            ValueError,
+            r"expected labels of shape \[3\] or \[3, c\], got \[1, 1, 3\]",
         ),
         (
             (CODES, LABELS, CODES, np.zeros((3, 2), int)),
@@ -230,23 +202,49 @@ CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
             TypeError,
             "expected query_labels of an integer dtype or bool, got float64",
         ),
-        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8"),
+        (
+            (CODES, LABELS, CODES, LABELS.astype(complex)),
+            TypeError,
+            "expected labels of an integer dtype or bool, got complex128",
+        ),
+        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8.*, got int64"),
+        ((CODES, LABELS, CODES.astype(int), LABELS), TypeError, "expected codes of dtype uint8.*, got int64"),
+        (
+            (CODES, LABELS, np.zeros((3, 2), np.uint8), LABELS),
+            ValueError,
+            r"expected query_codes as wide as codes \(2 bytes\), got 1 bytes",
+        ),
         ((CODES, LABELS, CODES[:0], LABELS[:0]), ValueError, "expected at least one query and one code, got 3 and 0"),
+        ((CODES[:0], LABELS[:0], CODES, LABELS), ValueError, "expected at least one query and one code, got 0 and 3"),
     ],
     ids=str,
 )
-def test_bad_input(arguments, error, message):
-    with pytest.raises(error, match=message):
-        mean_average_precision(*arguments)
+def test_bad_input(name, arguments, error, message):
+    with pytest.raises(error, match=f"^{name}: {message}$"):
+        METRICS[name](*arguments)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"at": 4}, "expected at from 1 to 3, got 4"),
         ({"ties": "first"}, "expected ties to be one of 'expected', 'optimistic', 'pessimistic', 'index', 'cosine'"),
-        ({"unanswered": "drop"}, "expected unanswered to be one of 'zero', 'skip', got 'drop'"),
         ({"ties": "cosine"}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
+        (
+            {"query_embeddings": np.ones((3, 2))},
+            "expected query_embeddings and embeddings with ties 'cosine' and only then",
+        ),
+        (
+            {"ties": "cosine", "query_embeddings": np.ones((3, 2))},
+            "expected query_embeddings and embeddings with ties 'cosine' and only then$",
+        ),
+        (
+            {"ties": "cosine", "query_embeddings": np.ones((3, 2)), "embeddings": np.ones((2, 2))},
+            "expected embeddings with 3 rows, got 2$",
+        ),
+        (
+            {"ties": "cosine", "query_embeddings": np.ones((3, 2)), "embeddings": np.ones(3)},
+            r"expected embeddings of shape \[n, m\], got \[3\]",
+        ),
         ({"embeddings": np.ones((3, 2))}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
         (
             {"ties": "cosine", "embeddings": np.ones((3, 2)), "query_embeddings": np.ones((2, 2))},
@@ -259,75 +257,58 @@ def test_bad_input(arguments, error, message):
     ],
     ids=str,
 )
-def test_bad_settings(settings, message):
-    with pytest.raises(ValueError, match="mean_average_precision: " + message):
-        mean_average_precision(CODES, LABELS, CODES, LABELS, **settings)
+@pytest.mark.parametrize("name", RANKED)
+def test_bad_ties(name, settings, message):
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        RANKED[name](CODES, LABELS, CODES, LABELS, **settings)
+
+
+@pytest.mark.parametrize("name", ["mean_average_precision", "recall_at", "precision_within"])
+def test_bad_unanswered(name):
+    with pytest.raises(ValueError, match=f"^{name}: expected unanswered to be one of 'zero', 'skip', got 'drop'$"):
+        METRICS[name](CODES, LABELS, CODES, LABELS, unanswered="drop")
 
 
 def test_no_query_is_left():
-    with pytest.raises(ValueError, match="recall_at: expected at least one query with a relevant item, got none"):
-        recall_at(1, CODES, LABELS, CODES, LABELS + 1, unanswered="skip")
-    with pytest.raises(ValueError, match="precision_within: expected at least one query with an item within"):
+    for name in ("mean_average_precision", "recall_at"):
+        with pytest.raises(ValueError, match=f"^{name}: expected at least one query with a relevant item, got none$"):
+            METRICS[name](CODES, LABELS, CODES, LABELS + 1, unanswered="skip")
+    with pytest.raises(
+        ValueError, match="^precision_within: expected at least one query with an item within the radius, got none$"
+    ):
         precision_within(2, ~CODES, LABELS, CODES, LABELS, unanswered="skip")
 
 
-def test_bad_k():
-    with pytest.raises(ValueError, match="precision_at: expected k from 1 to 3, got 4"):
-        precision_at(4, CODES, LABELS, CODES, LABELS)
+def test_bad_numbers():
+    for k in (0, 4):
+        with pytest.raises(ValueError, match=f"^mean_average_precision: expected at from 1 to 3, got {k}$"):
+            mean_average_precision(CODES, LABELS, CODES, LABELS, at=k)
+        for metric in (precision_at, recall_at):
+            with pytest.raises(ValueError, match=f"^{metric.__name__}: expected k from 1 to 3, got {k}$"):
+                metric(k, CODES, LABELS, CODES, LABELS)
+    for radius in (-1, 9):
+        with pytest.raises(ValueError, match=f"^precision_within: expected radius from 0 to 8, got {radius}$"):
+            precision_within(radius, CODES, LABELS, CODES, LABELS)
 
 
-def test_pictures_can_be_saved(tmp_path, rng):
-    pytest.importorskip("matplotlib")
-    from fasthash.evaluate.plots import precision_recall_figure, retrieval_grid
-
-    codes, labels = rng.integers(0, 256, (40, 2), dtype=np.uint8), rng.integers(0, 4, 40)
-    curve = precision_recall_curve(codes, labels, codes, labels)
-    figure = precision_recall_figure({"a": curve, "b": curve})
-    assert [line.get_label() for line in figure.axes[0].lines] == ["a", "b"]
-    figure.savefig(tmp_path / "curve.png")
-    right = rng.random((2, 3)) < 0.5
-    grid = retrieval_grid(rng.random((2, 8, 8)), rng.random((2, 3, 8, 8)), right)
-    greens = [axes.spines["top"].get_edgecolor()[1] > 0.5 for axes in grid.axes]
-    assert [greens[1:4], greens[5:8]] == right.tolist()
-    grid.savefig(tmp_path / "grid.png")
-    assert (tmp_path / "grid.png").stat().st_size > 1000
-
-
-def test_pictures_of_codes_and_training(tmp_path, rng):
-    pytest.importorskip("matplotlib")
-    from fasthash.evaluate.plots import code_map, codes_figure, training_figure
-
-    codes, labels = rng.integers(0, 256, (60, 2), dtype=np.uint8), rng.integers(0, 3, 60)
-    entropies = {name: evaluate.bit_entropy(codes) for name in ("a", "b")}
-    figure = codes_figure(entropies, {"a": 0.5, "b": 0.3})
-    assert [bar.get_height() for bar in figure.axes[1].patches] == [0.5, 0.3]
-    figure.savefig(tmp_path / "codes.png")
-    points = code_map(codes, labels)
-    assert [len(points.axes[0].collections[i].get_offsets()) for i in range(3)] == np.bincount(labels).tolist()
-    points.savefig(tmp_path / "map.png")
-    training = training_figure({"l2": [3, 2, 1]})
-    assert training.axes[0].lines[0].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
-    training.savefig(tmp_path / "training.png")
+@pytest.mark.parametrize("ties", CHOSEN)
+@pytest.mark.parametrize("name", RANKED)
+def test_many_queries_are_the_mean_of_each(rng, name, ties):
+    """More of them than are drawn for at once, the third of them with a label that no item has."""
+    codes, query_codes = (rng.integers(0, 4, (n, 1), dtype=np.uint8) for n in (50, 150))
+    labels, query_labels = rng.integers(0, 2, 50), rng.integers(0, 3, 150)
+    settings = {"ties": ties} | ({"at": 20} if name == "mean_average_precision" else {})
+    each = np.array(
+        [RANKED[name](query_codes[i : i + 1], query_labels[i : i + 1], codes, labels, **settings) for i in range(150)]
+    )
+    retrieval = query_codes, query_labels, codes, labels
+    assert RANKED[name](*retrieval, **settings) == pytest.approx(each.mean(), rel=1e-12)
+    if name != "precision_at":
+        answered = each[query_labels < 2]
+        assert RANKED[name](*retrieval, **settings, unanswered="skip") == pytest.approx(answered.mean(), rel=1e-12)
 
 
-def test_quantization_angle():
-    u = torch.tensor([[1.0, -1.0], [2.0, 0.0], [-3.0, -3.0]])
-    assert evaluate.quantization_angle(u) == pytest.approx(np.pi / 4 / 3, abs=1e-7)
-    assert evaluate.quantization_angle(u.numpy()) == evaluate.quantization_angle(u * 4)
-    with pytest.raises(TypeError, match="quantization_angle: expected u of a floating-point dtype, got int64"):
-        evaluate.quantization_angle(u.long())
-    with pytest.raises(ValueError, match="expected u with at least one row"):
-        evaluate.quantization_angle(u[:0])
-
-
-def test_bit_entropy():
-    signs = torch.tensor([[1, 1, -1, 1.0] + [1] * 6, [1, -1, -1, 1.0] + [1] * 6, [1, -1, -1, -1.0] + [1] * 6] * 5)
-    codes = fh.pack_bits(signs)
-    third = -(np.log2(1 / 3) / 3 + 2 * np.log2(2 / 3) / 3)
-    expected = [0, third, 0, third] + [0] * 6
-    np.testing.assert_allclose(evaluate.bit_entropy(codes, 10), expected, atol=1e-12)
-    assert evaluate.bit_entropy(codes.numpy()).shape == (16,)
-    with pytest.raises(ValueError, match="bit_entropy: expected n_bits from 1 to 16, got 17"):
-        evaluate.bit_entropy(codes, 17)
-    with pytest.raises(ValueError, match="bit_entropy: expected codes with at least one row, got none"):
-        evaluate.bit_entropy(codes[:0])
+def test_a_curve_comes_as_the_codes_were_given():
+    assert all(isinstance(part, np.ndarray) for part in precision_recall_curve(CODES, LABELS, CODES, LABELS))
+    tensors = map(torch.from_numpy, (CODES, LABELS, CODES, LABELS))
+    assert all(part.dtype == torch.float64 for part in precision_recall_curve(*tensors))

@@ -174,6 +174,18 @@ def test_a_bound_reports_what_it_cut_short(rng):
     assert shares[-1] == 1
 
 
+def test_a_bounded_search_builds_the_tables_that_it_is_bounded_by(rng):
+    codes, queries = draw_codes(rng, 20_000, 5, 64, 0.1)
+    index = fh.MultiIndex(64)
+    index.add(codes)
+    assert not index.search_bounded(queries, 10, max_candidates=1).complete.any()
+    assert index.stats().n_indexed == 20_000
+    index.add(queries[:1])
+    distances, ids, complete = index.search_bounded(queries[:1], 1, max_candidates=1)
+    assert (distances.tolist(), ids.tolist(), complete.tolist()) == ([[0]], [[20_000]], [False])
+    assert index.stats().n_waiting == 1  # compared, not indexed
+
+
 def test_tables_are_built_when_scans_have_cost_as_much(rng):
     codes, queries = draw_codes(rng, 20_000, 100, 64, 0.1)
     index = fh.MultiIndex(64)

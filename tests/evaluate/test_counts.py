@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fasthash import _core
+from fasthash.evaluate import counts
+from fasthash.evaluate.counts import Retrieval
+
+
+@pytest.mark.parametrize("n_bits", [8, 64, 72, pytest.param(1024, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
+def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
+    """Label 0 classes are single labels; a database of tiles, many of one code, and a rest; queries beyond a task."""
+    n, q = 6225, 37
+    codes, query_codes = (rng.integers(0, 256, (rows, n_bits // 8), dtype=np.uint8) for rows in (n, q))
+    codes[:4200] = ~query_codes[0]
+    codes[4200:4210] = query_codes[1]
+    if n_labels:
+        labels, query_labels = (rng.random((rows, n_labels)) < 2 / n_labels for rows in (n, q))
+    else:
+        labels, query_labels = rng.integers(-2, 3, n), rng.integers(-2, 3, q)
+    retrieval = Retrieval("test", query_codes, query_labels, codes, labels)
+    bins = torch.arange(n_bits + 1)
+    monkeypatch.setattr(counts, "_DISTANCES_AT_ONCE", 50_000)
+    expected = []
+    for _, distances, relevant in retrieval.parts():
+        same = distances[:, None, :] == bins[:, None]
+        expected.append((same.sum(2), (same & relevant[:, None]).sum(2)))
+    for isa in _core.runnable_isas():
+        monkeypatch.setenv("FASTHASH_ISA", isa)
+        for found, parts in zip(retrieval.counts(), zip(*expected, strict=True), strict=True):
+            assert torch.equal(found, torch.cat(parts)), isa

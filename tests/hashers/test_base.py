@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import fasthash as fh
+from fasthash.hashers import H2Q, ITQ, LSH, AffineHasher, Hasher, SpectralHashing
+from tests.hashers.conftest import HASHERS, SEEDED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_estimator_contract(hasher, digits, rng):
+    x = digits[0]
+    estimator = hasher(16)
+    with pytest.raises(NotFittedError):
+        estimator.transform(x)
+    with pytest.raises(NotFittedError):
+        estimator.encode(x)
+    assert estimator.fit(x) is estimator
+    assert estimator.n_features_in_ == 64
+    copy = clone(estimator)
+    assert copy.get_params() == estimator.get_params() == {**copy.get_params(), "n_bits": 16}
+    with pytest.raises(NotFittedError):
+        copy.transform(x)
+    np.testing.assert_array_equal(copy.fit(x).encode(x), estimator.encode(x))
+    assert make_pipeline(StandardScaler(), hasher(16)).fit_transform(x).shape == (1797, 16)
+
+
+@pytest.mark.parametrize("hasher", SEEDED)
+def test_seeds(hasher, digits):
+    x = digits[0]
+    estimator = hasher(16, seed=3).fit(x)
+    assert clone(estimator).get_params()["seed"] == 3
+    np.testing.assert_array_equal(clone(estimator).fit(x).encode(x), estimator.encode(x))
+    assert not np.array_equal(hasher(16, seed=4).fit(x).encode(x), estimator.encode(x))
+
+
+def rounding(estimator, x):
+    """How far the projections that `encode` compares may be from those that `transform` returns."""
+    if not isinstance(estimator, AffineHasher):
+        return 0
+    magnitudes = (torch.from_numpy(x).abs() + estimator.mean_.abs()) @ estimator.projection_.abs()
+    return 2 * (x.shape[1] + 2) * torch.finfo(torch.float32).eps * magnitudes.numpy()
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("n_bits", [1, 16, 20, 64])
+def test_codes_are_the_signs_of_the_projections(hasher, n_bits, digits):
+    x = digits[0]
+    estimator = hasher(n_bits).fit(x)
+    projections = estimator.transform(x)
+    assert projections.dtype == np.float32
+    assert projections.shape == (1797, n_bits)
+    certain = np.abs(projections) > rounding(estimator, x)
+    assert certain.mean() > 0.98
+    bits = fh.unpack_bits(estimator.encode(x), n_bits)
+    np.testing.assert_array_equal(bits[certain], np.where(projections > 0, 1, -1)[certain])
+    tensor = torch.from_numpy(x)
+    assert isinstance(estimator.transform(tensor), torch.Tensor)
+    np.testing.assert_array_equal(hasher(n_bits).fit(tensor.double()).encode(tensor).numpy(), estimator.encode(x))
+    assert estimator.encode(x[:0]).shape == (0, (n_bits + 7) // 8)
+    np.testing.assert_array_equal(estimator.encode(tensor.half()).numpy(), estimator.encode(x))  # pixels are 0 to 16
+
+
+def test_every_hasher_is_loaded_where_nothing_else_was(digits, tmp_path):
+    methods = (LSH, SpectralHashing, ITQ, H2Q)
+    for method in methods:
+        method(8).fit(digits[0][:200]).save(tmp_path / f"{method.__name__}.safetensors")
+    script = """
+import sys
+from fasthash.hashers.base import Hasher
+print(*(type(Hasher.load(path)).__name__ for path in sys.argv[1:]))
+"""
+    files = [tmp_path / f"{method.__name__}.safetensors" for method in methods]
+    output = subprocess.check_output([sys.executable, "-c", script, *files], text=True)
+    assert output.split() == [method.__name__ for method in methods]
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_saved_and_loaded(hasher, digits, tmp_path):
+    x = digits[0]
+    estimator = hasher(24).fit(x)
+    estimator.save(tmp_path / "hasher.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["hasher.safetensors"]
+    for loaded in (hasher.load(tmp_path / "hasher.safetensors"), Hasher.load(str(tmp_path / "hasher.safetensors"))):
+        assert type(loaded) is hasher
+        assert loaded.get_params() == estimator.get_params()
+        np.testing.assert_array_equal(loaded.encode(x), estimator.encode(x))
+    for name in hasher.TENSORS:
+        assert torch.equal(getattr(loaded, name), getattr(estimator, name))
+    assert loaded.n_features_in_ == 64
+    for other in {*HASHERS} - {hasher}:
+        with pytest.raises(
+            ValueError,
+            match=f"{other.__name__}.load: expected a file of {other.__name__}, got one of {hasher.__name__}",
+        ):
+            other.load(tmp_path / "hasher.safetensors")
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ITQ.load(tmp_path / "none")
+    (tmp_path / "text").write_text("not a hasher, but long enough to look at")
+    with pytest.raises(ValueError, match=r"ITQ.load: expected a safetensors file of a hasher at .*text"):
+        ITQ.load(tmp_path / "text")
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "other")
+    with pytest.raises(ValueError, match="ITQ.load: expected a file in the format 'fasthash hasher 1', got None"):
+        ITQ.load(tmp_path / "other")
+    save_file({"x": torch.zeros(1)}, tmp_path / "older", {"format": "fasthash hasher 0"})
+    with pytest.raises(ValueError, match="^Hasher.load: expected a file in the format .* got 'fasthash hasher 0'$"):
+        Hasher.load(tmp_path / "older")
+    with pytest.raises(NotFittedError):
+        ITQ(8).save(tmp_path / "unfitted")
+    assert not (tmp_path / "unfitted").exists()
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize(
+    ("n_bits", "x", "error", "message"),
+    [
+        (0, np.ones((3, 4)), ValueError, "expected n_bits.* from 1 to .*, got 0"),
+        (8.0, np.ones((3, 4)), TypeError, "expected n_bits.* to be an integer, got float"),
+        (2, np.ones((3, 4), dtype=int), TypeError, "expected X of a floating-point dtype, got int64"),
+        (2, np.ones(4), ValueError, r"expected X of shape \[n, d\], got \[4\]; pass X\[None\] for a single row"),
+        (2, np.ones((0, 4)), ValueError, r"expected X with at least one row and one column, got \[0, 4\]"),
+        (2, np.array([[0.0, 1.0], [np.nan, 0.0]]), ValueError, "expected X to be finite, got nan at row 1, column 0"),
+        (2, np.array([[0.0, np.inf]]), ValueError, "expected X to be finite, got inf at row 0, column 1"),
+    ],
+    ids=str,
+)
+def test_bad_input_to_fit(hasher, n_bits, x, error, message):
+    estimator = hasher(n_bits)
+    with pytest.raises(error, match=f"^{hasher.__name__}.fit: {message}"):
+        estimator.fit(x)
+    with pytest.raises(NotFittedError):
+        estimator.transform(np.ones((3, 4)))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("method", ["transform", "encode"])
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (np.ones((3, 5)), ValueError, "expected X with 4 columns, as fitted, got 5"),
+        (np.ones((3, 4), int), TypeError, "expected X of a floating-point dtype, got int64"),
+        (np.ones(4), ValueError, r"expected X of shape \[n, d\], got \[4\]; pass X\[None\] for a single row"),
+        ([["a"]], TypeError, "expected X to be a numeric array, got .*"),
+    ],
+    ids=str,
+)
+def test_bad_input_after_fit(hasher, method, x, error, message, rng):
+    estimator = hasher(2).fit(rng.standard_normal((9, 4)))
+    with pytest.raises(error, match=f"^{hasher.__name__}.{method}: {message}$"):
+        getattr(estimator, method)(x)
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_nan_has_no_code(hasher, digits):
+    with pytest.raises(ValueError, match="without NaN, got one at row 1, column 0"):
+        hasher(8).fit(digits[0]).encode(np.stack([np.zeros(64), np.full(64, np.nan)]))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fasthash import losses
+from tests.losses.conftest import BITS, hamming, mean, mean_over_pairs, weights
+
+GAMMA = 10
+
+
+def make(labels, **settings):
+    return losses.DCH(GAMMA, **settings)
+
+
+def similarity(u, labels, loss):
+    w = weights(labels)
+
+    def cauchy(i, j, s):
+        p = GAMMA / (GAMMA + hamming(u[i], u[j]))
+        return -w[s] * math.log(p if s else 1 - p)
+
+    return mean_over_pairs(labels, cauchy)
+
+
+def original(u, loss):
+    return 0.1 * mean(math.log1p(hamming(np.abs(row), np.ones(BITS)) / GAMMA) for row in u)
+
+
+def test_gamma():
+    assert losses.DCH().gamma == 10
+    with pytest.raises(ValueError, match="DCH: expected gamma above 0 and finite, got 0"):
+        losses.DCH(0)

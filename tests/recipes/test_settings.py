@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import pytest
+
+from fasthash.losses import LOSSES
+from fasthash.plugins import Registry, located
+from fasthash.recipes import (
+    RECIPES,
+    AutoencoderSettings,
+    IGANSettings,
+    RecipeSettings,
+    SGHSettings,
+    SSDHSettings,
+    SupervisedSettings,
+    Training,
+    option,
+)
+
+IGAN_WEIGHTS = ("classification", "alpha", "beta", "adversarial", "chi")
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "message"),
+    [
+        (SupervisedSettings, {"bits": 0}, "SupervisedSettings: expected bits at least 1, got 0"),
+        (SupervisedSettings, {"method": "md5"}, "expected method to be one of 'adsh', .*, got 'md5'"),
+        (SupervisedSettings, {"learning_rate": 0.0}, "expected learning_rate above"),
+        (SupervisedSettings, {"weight_decay": -1.0}, "expected weight_decay at least 0"),
+        (SupervisedSettings, {"quantization": "ot"}, "expected quantization to be one of"),
+        (SupervisedSettings, {"protocol": "per-class-v2"}, "expected protocol to be one of 'per-class-v1'"),
+        (AutoencoderSettings, {"distance": "mmd"}, "AutoencoderSettings: expected distance to be one of 'idr', 'ot'"),
+        (AutoencoderSettings, {"bits": 0}, "expected bits at least 1, got 0"),
+        (AutoencoderSettings, {"weight": -0.1}, "expected weight at least 0"),
+        (AutoencoderSettings, {"reconstruction_steps": 0}, "expected reconstruction_steps at least 1, got 0"),
+        (AutoencoderSettings, {"critic_clamp": 0.0}, "expected critic_clamp above 0"),
+        (AutoencoderSettings, {"activation": "relu"}, "expected activation to be one of 'tanh', 'sigmoid'"),
+        (SGHSettings, {"code_weight": -1.0}, "SGHSettings: expected code_weight at least 0"),
+        (SSDHSettings, {"deviations": 0.0}, "SSDHSettings: expected deviations above 0"),
+        (IGANSettings, {"beta": -1.0}, "IGANSettings: expected beta at least 0 and finite, got -1.0"),
+        (IGANSettings, {"bits": 0}, "expected bits at least 1, got 0"),
+        (IGANSettings, {"quantization": "swd"}, "expected quantization to be one of 'original', 'hswd', got 'swd'"),
+        (IGANSettings, {"stages": 0}, "expected stages at least 1, got 0"),
+        (IGANSettings, {"threshold": 1.0}, "expected threshold at least 0 and below 1, got 1.0"),
+        (IGANSettings, dict.fromkeys(IGAN_WEIGHTS, 0.0), "IGANSettings: expected a loss of weight above 0, got none"),
+    ],
+)
+def test_settings_are_checked(settings, changes, message):
+    with pytest.raises(ValueError, match=message):
+        settings(**changes)
+
+
+def test_choices_are_what_the_registry_has_when_a_value_is_checked():
+    flavours = Registry("fasthash.flavours", {"sweet": 1})
+
+    @dataclass(frozen=True)
+    class Cake(RecipeSettings):
+        flavour: str = option("sweet", "of it", choices=flavours)
+
+    with pytest.raises(ValueError, match="Cake: expected flavour to be one of 'sweet', got 'sour'"):
+        Cake(flavour="sour")
+    flavours.register("sour", 2)
+    assert Cake(flavour="sour").flavour == "sour"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_trains_and_has_a_default_for_everything(name):
+    settings = RECIPES[name]()
+    assert issubclass(located(settings.training), Training)
+    assert settings.summary.endswith(".")
+    assert all(getattr(settings, domain) for domain in settings.domains)
+    assert all(field.metadata["help"] for field in dataclasses.fields(settings))
+
+
+def test_every_loss_can_be_a_method():
+    assert all(SupervisedSettings(method=method).method == method for method in LOSSES)
