@@ -24,7 +24,9 @@ void invert_upper(float* s, int64_t n, int64_t stride, float* inverse, Multiply<
     invert_upper(s, half, stride, inverse, multiply);
     invert_upper(s + diagonal, rest, stride, inverse + diagonal, multiply);
     multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
-    for (int64_t i = 0; i < half; ++i) __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
+    for (int64_t i = 0; i < half; ++i) {
+        __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
+    }
     multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
 }
 

@@ -43,7 +43,9 @@ public:
         double sum = 0;
         for (int64_t first = 0; first < trainer_.n_; first += trainer_.settings_.batch_size) {
             const int64_t rows = std::min(trainer_.settings_.batch_size, trainer_.n_ - first);
-            for (int64_t i = 0; i < rows; ++i) std::copy_n(trainer_.x_ + order_[static_cast<size_t>(first + i)] * k_, k_, x_.get() + i * k_);
+            for (int64_t i = 0; i < rows; ++i) {
+                std::copy_n(trainer_.x_ + order_[static_cast<size_t>(first + i)] * k_, k_, x_.get() + i * k_);
+            }
             sum += step(rows) * static_cast<double>(rows);
             job.checkpoint(k_ * k_ * (k_ + rows) / 4);
         }
@@ -120,10 +122,10 @@ H2QTrainer::H2QTrainer(const float* x, int64_t n, const float* held_out, int64_t
 H2QTrainer::~H2QTrainer() = default;
 
 void H2QTrainer::train(int64_t epochs, int threads, const std::function<bool()>& interrupted) {
-    parallel_for(runs(), threads, [&](Job& job, int64_t run) {
+    parallel_for(runs(), threads, interrupted, [&](Job& job, int64_t run) {
         Run& task = *runs_[static_cast<size_t>(run)];
         for (int64_t epoch = 0; epoch < epochs && !task.finished(); ++epoch) task.epoch(job);
-    }, interrupted);
+    });
 }
 
 bool H2QTrainer::finished() const {

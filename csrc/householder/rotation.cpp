@@ -69,14 +69,14 @@ public:
         const int64_t sums = std::clamp<int64_t>(n_ / kRowsPerSum, 1, kMaxSums);
         AlignedArray<T> a(sums * l_ * l_), spare((sums - 1) * l_ * k_);
         const int64_t blocks = ceil_div(l_, kBlock);
-        parallel_for(sums * blocks, blocks_.threads, [&](Job& job, int64_t task) {
+        parallel_for(sums * blocks, blocks_.threads, blocks_.interrupted, [&](Job& job, int64_t task) {
             const int64_t sum = task / blocks, row = sum * n_ / sums, n = (sum + 1) * n_ / sums - row;
             const Block block = {task % blocks * kBlock, std::min(kBlock, l_ - task % blocks * kBlock)};
             T* const part = sum == 0 ? dv : spare.get() + (sum - 1) * l_ * k_;
             add_rows(block, row, n, dy, q, z.get(), part);
             add_triangle(block, row, n, q, z.get(), a.get() + sum * l_ * l_);
             job.checkpoint(n * block.rows * k_ / 16);
-        }, blocks_.interrupted);
+        });
         blocks_.for_each(l_, kBlock, [&](int64_t first, int64_t rows) {
             for (int64_t sum = 1; sum < sums; ++sum) {
                 add(spare.get() + (sum - 1) * l_ * k_ + first * k_, rows * k_, dv + first * k_);

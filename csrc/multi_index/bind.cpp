@@ -60,7 +60,9 @@ void topk(const Tables& tables, const Codes& queries, const Codes& codes, int64_
     int32_t* const out_distances = output(name, "distances", distances, {n_queries, k});
     int64_t* const out_ids = output(name, "ids", ids, {n_queries, k});
     bool* const out_complete = output(name, "complete", complete, {n_queries});
-    if (max_candidates > 0 && !complete) throw std::invalid_argument(std::string(name) + ": expected complete with max_candidates, got None");
+    if (max_candidates > 0 && !complete) {
+        throw std::invalid_argument(std::string(name) + ": expected complete with max_candidates, got None");
+    }
     search.run([&] {
         const MultiSearchOptions options{search.options, multi_index_kernel(level), max_candidates};
         search_topk(tables, search.set, search.queries, k, options, out_distances, out_ids, out_complete);

@@ -37,9 +37,9 @@ void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queri
     });
     if (scanned.empty()) return;
     const QuerySubset subset(queries, set.n_bytes, scanned);
-    subset.search_topk([&](int32_t* found_distances, int64_t* found_ids) {
+    subset.search_topk(k, distances, ids, [&](int32_t* found_distances, int64_t* found_ids) {
         search_topk(set, subset.set(), k, options.scan, found_distances, found_ids);
-    }, k, distances, ids);
+    });
 }
 
 }  // namespace fasthash

@@ -83,7 +83,7 @@ Tables::Tables(const uint8_t* codes, int64_t n_codes, int n_bytes, int n_bits, i
     choose_keys(n_bits, n_tables > 0 ? n_tables : choose_size(n_codes, n_bytes, n_bits, layout), layout);
     count_probes();
     estimate_shares_found();
-    parallel_for(size(), threads, [&](Job& job, int64_t t) { fill(t, codes, has_words(layout, n_bytes), job); }, interrupted);
+    parallel_for(size(), threads, interrupted, [&](Job& job, int64_t t) { fill(t, codes, has_words(layout, n_bytes), job); });
 }
 
 void Tables::fill(int64_t t, const uint8_t* codes, bool with_words, Job& job) {
@@ -144,7 +144,9 @@ void Tables::estimate_shares_found() {
         const size_t of_step = static_cast<size_t>(step % size()) * static_cast<size_t>(n_bits + 1);
         for (int distance = 0; distance <= n_bits; ++distance) {
             double missed_by_all = 1;
-            for (size_t t = 0; t < tables_.size(); ++t) missed_by_all *= missed[t * static_cast<size_t>(n_bits + 1) + static_cast<size_t>(distance)];
+            for (size_t t = 0; t < tables_.size(); ++t) {
+                missed_by_all *= missed[t * static_cast<size_t>(n_bits + 1) + static_cast<size_t>(distance)];
+            }
             shares_found_.push_back(static_cast<float>(1 - missed_by_all));
             const double share = static_cast<double>((*this)[step % size()].width) / n_bits;
             missed[of_step + static_cast<size_t>(distance)] = 1 - binomial_at_most(static_cast<int>(step / size()), distance, share);

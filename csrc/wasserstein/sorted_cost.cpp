@@ -128,7 +128,7 @@ double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t
                    const std::function<bool()>& interrupted) {
     std::vector<double> costs(static_cast<size_t>(m));
     threads = static_cast<int>(std::clamp<int64_t>((x.n + y.n) * m / kElementsPerThread, 1, threads));
-    parallel_for(ceil_div(m, kColumnsPerTask), threads, [&](Job& job, int64_t task) {
+    parallel_for(ceil_div(m, kColumnsPerTask), threads, interrupted, [&](Job& job, int64_t task) {
         const int64_t first = task * kColumnsPerTask, width = std::min(kColumnsPerTask, m - first);
         ColumnBlock<T> block_x(x, first, width), block_y(y, first, width);
         for (int64_t j = 0; j < width; ++j) {
@@ -137,7 +137,7 @@ double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t
         }
         block_x.store_gradient(m);
         block_y.store_gradient(m);
-    }, interrupted);
+    });
     return std::accumulate(costs.begin(), costs.end(), 0.0);
 }
 

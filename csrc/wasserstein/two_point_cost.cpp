@@ -116,7 +116,7 @@ double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel
     threads = static_cast<int>(std::clamp<int64_t>(n * m / kElementsPerThread, 1, threads));
     const int64_t room = std::max<int64_t>(1, kGroupBytes / (n * kernel.row_bytes));
     const int64_t group = std::min({kBlocksPerGroup, room, ceil_div(n_blocks, threads)});
-    parallel_for(ceil_div(n_blocks, group), threads, [&](Job& job, int64_t task) {
+    parallel_for(ceil_div(n_blocks, group), threads, interrupted, [&](Job& job, int64_t task) {
         const int64_t first = task * group * lanes, end = std::min(m, first + group * lanes), left_over = (end - first) % lanes;
         const bool alone = n >= kLongColumn && left_over > 0 && left_over <= kNarrow && 2 * left_over <= lanes;
         const int64_t end_of_blocks = alone ? end - left_over : end;
@@ -131,10 +131,12 @@ double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel
         }
         for (int64_t row = 0; row < n; row += kRowsAtOnce) {
             const int64_t last = std::min(n, row + kRowsAtOnce);
-            for (int64_t i = 0; i < blocks.size(); ++i) two_point.rows(blocks.block(i, costs.data() + first + i * lanes), blocks.split(i), row, last);
+            for (int64_t i = 0; i < blocks.size(); ++i) {
+                two_point.rows(blocks.block(i, costs.data() + first + i * lanes), blocks.split(i), row, last);
+            }
         }
         blocks.store_partial_gradient();
-    }, interrupted);
+    });
     double sum = 0;
     for (int64_t column = 0; column < m; ++column) sum += costs[static_cast<size_t>(column)];
     return sum;
