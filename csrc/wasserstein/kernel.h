@@ -12,9 +12,9 @@ enum class Isa;
 
 constexpr int kMaxRowBytes = 64;
 
-// A block of as many columns as a register holds, and for each the two-point law that it is compared with: the n_low smallest values go to `low`, the
-// next one gives the share `split` of its mass to `low` and the rest to `high`, all others go to `high`. Equal values are
-// taken in the order of their rows.
+// A block of as many columns as a register holds, and for each the two-point law that it is compared with: the n_low smallest
+// values go to `low`, the next one gives the share `split` of its mass to `low` and the rest to `high`, all others go to `high`.
+// Equal values are taken in the order of their rows.
 template <class T>
 struct TwoPointBlock {
     const T* x;            // [n, lanes], aligned to kMaxRowBytes
