@@ -67,7 +67,8 @@ void pull_back(const float* slope, const H2QState& state, float* scratch, float*
         state.multiply({rows, k, first + rows, inverse + first, 1, k, scratch, k, 1, -1, nullptr, 0, gradient + first * k, k});
     });
     for_blocks(k, [&](int64_t first, int64_t rows) {
-        state.multiply({rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
+        state.multiply(
+            {rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
     });
     for (int64_t i = 0; i < k; ++i) {
         for (int64_t j = i + 1; j < k; ++j) scratch[j * k + i] = scratch[i * k + j];

@@ -22,9 +22,19 @@ constexpr double kPi = 3.14159265358979323846;
 class H2QTrainer::Run {
 public:
     Run(const H2QTrainer& trainer, const float* v, uint64_t seed)
-        : trainer_(trainer), k_(trainer.k_), rows_(std::max(trainer.settings_.batch_size, kRowsAtOnce)), v_(k_ * k_), first_(k_ * k_),
-          second_(k_ * k_), lengths_(k_), matrices_(kH2QMatrices * matrix_size()), x_(rows_ * k_), z_(rows_ * k_), best_(v, v + k_ * k_),
-          order_(static_cast<size_t>(trainer.n_)), random_(seed) {
+        : trainer_(trainer),
+          k_(trainer.k_),
+          rows_(std::max(trainer.settings_.batch_size, kRowsAtOnce)),
+          v_(k_ * k_),
+          first_(k_ * k_),
+          second_(k_ * k_),
+          lengths_(k_),
+          matrices_(kH2QMatrices * matrix_size()),
+          x_(rows_ * k_),
+          z_(rows_ * k_),
+          best_(v, v + k_ * k_),
+          order_(static_cast<size_t>(trainer.n_)),
+          random_(seed) {
         std::copy_n(v, k_ * k_, v_.get());
         std::fill_n(first_.get(), k_ * k_, 0.0F);
         std::fill_n(second_.get(), k_ * k_, 0.0F);
@@ -73,7 +83,8 @@ private:
         if (settings.optimizer == Optimizer::adam) rate /= 1 - std::pow(kMomentDecay, t);
         const double root_correction = std::sqrt(1 - std::pow(kSquareDecay, t));
         return trainer_.kernel_.step({x_.get(), rows, z_.get(), settings.loss, settings.optimizer, static_cast<float>(rate),
-                                      static_cast<float>(root_correction), settings.renormalize}, state_);
+                                      static_cast<float>(root_correction), settings.renormalize},
+                                     state_);
     }
 
     double held_out(Job& job) {

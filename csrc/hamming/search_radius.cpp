@@ -63,7 +63,8 @@ HitLists search_radius(const CodeSet& set, const QuerySet& queries, int64_t radi
         for (int64_t i = 0; i < share.n_queries(); ++i) lists.emplace_back(limit);
         scan_share(set, queries, share, options.kernel, job, [&](int64_t i) -> CandidateList& { return lists[static_cast<size_t>(i)]; });
         for (int64_t i = 0; i < share.n_queries(); ++i) {
-            parts[static_cast<size_t>((share.first_query + i) * plan.n_ranges + share.range)] = lists[static_cast<size_t>(i)].hits(set.mask);
+            parts[static_cast<size_t>((share.first_query + i) * plan.n_ranges + share.range)] =
+                lists[static_cast<size_t>(i)].hits(set.mask);
         }
     });
     return joined(parts, queries.n_queries, plan.n_ranges);

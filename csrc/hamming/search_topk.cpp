@@ -16,8 +16,7 @@ constexpr int64_t kMaxListBytes = int64_t{64} << 20;  // of one task's candidate
 
 void lower(std::atomic<uint64_t>& limit, uint64_t value) {
     uint64_t known = limit;
-    while (value < known && !limit.compare_exchange_weak(known, value)) {
-    }
+    while (value < known && !limit.compare_exchange_weak(known, value)) {}
 }
 
 // A search for codes below each query's limit, which falls as ranges of codes are finished.
@@ -42,7 +41,8 @@ public:
 
     // Returns the queries that had fewer codes below their limits than are wanted; their rows of the result mean nothing.
     std::vector<int64_t> run() {
-        parallel_for(plan_.n_tasks(), options_.threads, options_.interrupted, [&](Job& job, int64_t task) { search(SearchShare(plan_, task), job); });
+        parallel_for(plan_.n_tasks(), options_.threads, options_.interrupted,
+                     [&](Job& job, int64_t task) { search(SearchShare(plan_, task), job); });
         if (merged()) {
             parallel_for(queries_.n_queries, options_.threads, options_.interrupted, [&](Job& job, int64_t query) { merge(query, job); });
         }

@@ -29,7 +29,8 @@ std::unique_ptr<Tables> build(const Codes& codes, int n_bits, int n_tables, bool
     }
     std::unique_ptr<Tables> tables;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        tables = std::make_unique<Tables>(codes.data(), n_codes, n_bytes, n_bits, n_tables, layout_of(fast), thread_count(threads), interrupted);
+        tables =
+            std::make_unique<Tables>(codes.data(), n_codes, n_bytes, n_bits, n_tables, layout_of(fast), thread_count(threads), interrupted);
     });
     return tables;
 }
@@ -75,9 +76,8 @@ py::tuple radius(const Tables& tables, const Codes& queries, const Codes& codes,
     const Isa level = select_isa(isa);
     SearchArguments search(name, queries, codes, mask, threads, level);
     check_tables(name, tables, search.set);
-    return search.run_radius([&] {
-        return search_radius(tables, search.set, search.queries, bound, {search.options, multi_index_kernel(level), 0});
-    });
+    return search.run_radius(
+        [&] { return search_radius(tables, search.set, search.queries, bound, {search.options, multi_index_kernel(level), 0}); });
 }
 
 // The first bit and the width of each table's keys.

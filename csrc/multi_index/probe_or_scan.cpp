@@ -20,7 +20,8 @@ double scan_cost_of_one(const CodeSet& set, int64_t n_queries, const SearchOptio
 
 }  // namespace
 
-bool worth_probing(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options, const FoundCodes& nothing) {
+bool worth_probing(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options,
+                   const FoundCodes& nothing) {
     if (n_queries == 0) return false;
     const double scan_cost = scan_cost_of_one(set, n_queries, options.scan);
     return Prober(tables, set, options, scan_cost, std::min(n_queries, kMaxQueriesPerTask)).affords(nothing);

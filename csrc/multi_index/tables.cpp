@@ -20,9 +20,7 @@ bool has_words(Layout layout, int n_bytes) { return layout == Layout::fast && n_
 double entry_bytes(Layout layout, int n_bytes) { return has_words(layout, n_bytes) ? 12 : 4; }
 
 // Where the word lies that stands beside an id: all of a short code, else the end that shares the less with the key.
-int64_t word_byte(int n_bytes, int start, int width) {
-    return n_bytes > 8 && start + width / 2 < 4 * n_bytes ? n_bytes - 8 : 0;
-}
+int64_t word_byte(int n_bytes, int start, int width) { return n_bytes > 8 && start + width / 2 < 4 * n_bytes ? n_bytes - 8 : 0; }
 
 // The probability that of `flips` bits anywhere in a code at most `radius` are in a key that is `share` of it.
 double binomial_at_most(int radius, int flips, double share) {
@@ -67,7 +65,8 @@ void Tables::choose_keys(int n_bits, int n_tables, Layout layout) {
     for (;;) {
         double offsets = 0;
         for (const Table& table : tables_) offsets += std::ldexp(4.0, table.width);
-        const auto widest = std::max_element(tables_.rbegin(), tables_.rend(), [](const Table& a, const Table& b) { return a.width < b.width; });
+        const auto widest =
+            std::max_element(tables_.rbegin(), tables_.rend(), [](const Table& a, const Table& b) { return a.width < b.width; });
         if (offsets <= for_offsets || widest->width == 1) break;
         --widest->width;
     }

@@ -13,12 +13,12 @@ namespace fasthash {
 // Codes listed by a substring of theirs, in compressed-sparse-row form: the entries with key x are offsets[x] to offsets[x + 1],
 // in ascending order of id.
 struct Table {
-    int start;                     // first bit of the key
-    int width;                     // bits of the key
-    int64_t word_byte;             // where in a code its entry's word lies
-    HugeArray<uint32_t> offsets;   // [2^width + 1]
-    HugeArray<uint32_t> ids;       // [n]
-    HugeArray<uint64_t> words;     // [n] or none
+    int start;                    // first bit of the key
+    int width;                    // bits of the key
+    int64_t word_byte;            // where in a code its entry's word lies
+    HugeArray<uint32_t> offsets;  // [2^width + 1]
+    HugeArray<uint32_t> ids;      // [n]
+    HugeArray<uint64_t> words;    // [n] or none
 };
 
 enum class Layout { compact, fast };

@@ -14,7 +14,8 @@ constexpr int64_t kElementsPerTask = 1 << 18;
 
 }  // namespace
 
-bool pack_bits(const Elements& elements, uint8_t* codes, const PackingKernel& kernel, int threads, const std::function<bool()>& interrupted) {
+bool pack_bits(const Elements& elements, uint8_t* codes, const PackingKernel& kernel, int threads,
+               const std::function<bool()>& interrupted) {
     const int64_t n = elements.n, n_bits = elements.n_bits, n_bytes = ceil_div(n_bits, 8);
     const int64_t rows_per_task = std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, n_bits));
     std::atomic<bool> nan{false};

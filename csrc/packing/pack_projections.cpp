@@ -53,7 +53,9 @@ int64_t pack_projections(const Projections<T>& projections, uint8_t* codes, Mult
     return first_nan == none ? -1 : first_nan.load();
 }
 
-template int64_t pack_projections(const Projections<float>&, uint8_t*, Multiply<float>, const PackingKernel&, int, const std::function<bool()>&);
-template int64_t pack_projections(const Projections<double>&, uint8_t*, Multiply<double>, const PackingKernel&, int, const std::function<bool()>&);
+template int64_t pack_projections(const Projections<float>&, uint8_t*, Multiply<float>, const PackingKernel&, int,
+                                  const std::function<bool()>&);
+template int64_t pack_projections(const Projections<double>&, uint8_t*, Multiply<double>, const PackingKernel&, int,
+                                  const std::function<bool()>&);
 
 }  // namespace fasthash

@@ -98,8 +98,8 @@ private:
 // The counts of queries [first, last).
 class CountTask {
 public:
-    CountTask(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel, const HammingKernel& distances,
-              int64_t first, int64_t last)
+    CountTask(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
+              const HammingKernel& distances, int64_t first, int64_t last)
         : set_(set),
           labels_(labels),
           kernel_(kernel),

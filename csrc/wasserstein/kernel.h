@@ -22,9 +22,9 @@ struct TwoPointBlock {
     const int64_t* n_low;  // [lanes], from 0 to n
     double split;          // from 0 to 1; 0 where an n_low is n
     T low, high;
-    double p;              // at least 1
-    double* cost;          // [lanes], to which the sum over rows of |x - target|^p is added
-    T* gradient;           // [n, lanes], out: the derivative of the cost times `scale`; null if not wanted
+    double p;      // at least 1
+    double* cost;  // [lanes], to which the sum over rows of |x - target|^p is added
+    T* gradient;   // [n, lanes], out: the derivative of the cost times `scale`; null if not wanted
     int64_t gradient_stride;
     T scale;
 };

@@ -32,7 +32,11 @@ template <class T>
 class ColumnBlock {
 public:
     ColumnBlock(const SampleColumns<T>& sample, int64_t first, int64_t width)
-        : sample_(sample), first_(first), width_(width), values_(static_cast<size_t>(sample.n * width)), items_(static_cast<size_t>(sample.n)),
+        : sample_(sample),
+          first_(first),
+          width_(width),
+          values_(static_cast<size_t>(sample.n * width)),
+          items_(static_cast<size_t>(sample.n)),
           spare_(items_.size()) {
         for (int64_t i = 0; i < sample.n; ++i) {
             const T* row = sample.x + i * sample.row_stride + first * sample.column_stride;
@@ -141,7 +145,9 @@ double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t
     return std::accumulate(costs.begin(), costs.end(), 0.0);
 }
 
-template double sorted_cost(const SampleColumns<float>&, const SampleColumns<float>&, int64_t, double, double, int, const std::function<bool()>&);
-template double sorted_cost(const SampleColumns<double>&, const SampleColumns<double>&, int64_t, double, double, int, const std::function<bool()>&);
+template double sorted_cost(const SampleColumns<float>&, const SampleColumns<float>&, int64_t, double, double, int,
+                            const std::function<bool()>&);
+template double sorted_cost(const SampleColumns<double>&, const SampleColumns<double>&, int64_t, double, double, int,
+                            const std::function<bool()>&);
 
 }  // namespace fasthash

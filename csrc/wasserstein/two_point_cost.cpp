@@ -57,8 +57,14 @@ template <class T>
 class ColumnGroup {
 public:
     ColumnGroup(const TwoPointColumns<T>& columns, int64_t first, int64_t end, int64_t lanes)
-        : columns_(columns), first_(first), lanes_(lanes), n_blocks_(ceil_div(end - first, lanes)), partial_((end - first) % lanes),
-          x_(columns.n * n_blocks_ * lanes), n_low_(static_cast<size_t>(n_blocks_ * lanes)), splits_(n_blocks_),
+        : columns_(columns),
+          first_(first),
+          lanes_(lanes),
+          n_blocks_(ceil_div(end - first, lanes)),
+          partial_((end - first) % lanes),
+          x_(columns.n * n_blocks_ * lanes),
+          n_low_(static_cast<size_t>(n_blocks_ * lanes)),
+          splits_(n_blocks_),
           partial_gradient_(columns.gradient && partial_ > 0 ? columns.n * lanes : 0) {
         std::copy_n(columns.n_low + first, end - first, n_low_.begin());
         for (int64_t i = 0; i < columns.n; ++i) {
@@ -72,8 +78,17 @@ public:
     TwoPointBlock<T> block(int64_t i, double* cost) {
         const bool in_place = width(i) == lanes_;
         T* const gradient = !columns_.gradient ? nullptr : in_place ? columns_.gradient + first_ + i * lanes_ : partial_gradient_.get();
-        return {x(i), columns_.n, n_low_.data() + i * lanes_, columns_.split, static_cast<T>(columns_.low), static_cast<T>(columns_.high),
-                columns_.p, cost, gradient, in_place ? columns_.m : lanes_, static_cast<T>(columns_.scale)};
+        return {x(i),
+                columns_.n,
+                n_low_.data() + i * lanes_,
+                columns_.split,
+                static_cast<T>(columns_.low),
+                static_cast<T>(columns_.high),
+                columns_.p,
+                cost,
+                gradient,
+                in_place ? columns_.m : lanes_,
+                static_cast<T>(columns_.scale)};
     }
 
     void store_partial_gradient() {
