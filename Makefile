@@ -21,14 +21,18 @@ bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/r
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
 	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
 
+CPP_FILES := git ls-files 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp'
+
 lint: .venv/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(CPP_FILES) | xargs $(BIN)/clang-format --dry-run -Werror
 
 format: .venv/dev.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(CPP_FILES) | xargs $(BIN)/clang-format -i
 
 # $(call beside,FOLDER,SETTINGS): an environment in FOLDER that sees .venv's packages but has a build of its own in the place
 # of the editable install.

@@ -37,7 +37,8 @@ uint64_t count(const uint64_t* queries, const uint64_t* planes, int64_t tile, in
 
 }  // namespace
 
-extern "C" uint64_t popcount_only(const uint64_t* queries, const uint64_t* planes, int n_words, int64_t tile, int64_t n_queries, int64_t n) {
+extern "C" uint64_t popcount_only(const uint64_t* queries, const uint64_t* planes, int n_words, int64_t tile, int64_t n_queries,
+                                  int64_t n) {
     switch (n_words) {
         case 1: return count<1>(queries, planes, tile, n_queries, n);
         case 2: return count<2>(queries, planes, tile, n_queries, n);

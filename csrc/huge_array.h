@@ -24,7 +24,8 @@ public:
         if (alignment() == kHugePage) madvise(elements_, n_bytes_, MADV_HUGEPAGE);
 #endif
     }
-    HugeArray(HugeArray&& other) noexcept : elements_(std::exchange(other.elements_, nullptr)), n_bytes_(std::exchange(other.n_bytes_, 0)) {}
+    HugeArray(HugeArray&& other) noexcept
+        : elements_(std::exchange(other.elements_, nullptr)), n_bytes_(std::exchange(other.n_bytes_, 0)) {}
     HugeArray& operator=(HugeArray&& other) noexcept {
         std::swap(elements_, other.elements_);
         std::swap(n_bytes_, other.n_bytes_);

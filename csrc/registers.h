@@ -39,15 +39,21 @@ template <class T>
 constexpr int kLanes = FASTHASH_REGISTER_BYTES / static_cast<int>(sizeof(T));
 
 template <class T>
-typename Register<T>::Values load(const T* from) { return *reinterpret_cast<const typename Register<T>::Values*>(from); }
+typename Register<T>::Values load(const T* from) {
+    return *reinterpret_cast<const typename Register<T>::Values*>(from);
+}
 
 template <class T>
-void store(T* to, typename Register<T>::Values values) { *reinterpret_cast<typename Register<T>::Values*>(to) = values; }
+void store(T* to, typename Register<T>::Values values) {
+    *reinterpret_cast<typename Register<T>::Values*>(to) = values;
+}
 
 // The first n lanes, from 1 to all of them, alone are read, and the others are 0; or they alone are written.
 #if defined(__AVX512F__)
 inline __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
-inline Register<float>::Values load(const float* from, int n) { return (Register<float>::Values)_mm512_maskz_loadu_ps(first_lanes(n), from); }
+inline Register<float>::Values load(const float* from, int n) {
+    return (Register<float>::Values)_mm512_maskz_loadu_ps(first_lanes(n), from);
+}
 inline Register<double>::Values load(const double* from, int n) {
     return (Register<double>::Values)_mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(n)), from);
 }
@@ -56,10 +62,16 @@ inline void store(double* to, Register<double>::Values values, int n) {
     _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(n)), (__m512d)values);
 }
 #elif defined(__AVX2__)
-inline __m256i first_lanes(const float*, int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+inline __m256i first_lanes(const float*, int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
 inline __m256i first_lanes(const double*, int n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
-inline Register<float>::Values load(const float* from, int n) { return (Register<float>::Values)_mm256_maskload_ps(from, first_lanes(from, n)); }
-inline Register<double>::Values load(const double* from, int n) { return (Register<double>::Values)_mm256_maskload_pd(from, first_lanes(from, n)); }
+inline Register<float>::Values load(const float* from, int n) {
+    return (Register<float>::Values)_mm256_maskload_ps(from, first_lanes(from, n));
+}
+inline Register<double>::Values load(const double* from, int n) {
+    return (Register<double>::Values)_mm256_maskload_pd(from, first_lanes(from, n));
+}
 inline void store(float* to, Register<float>::Values values, int n) { _mm256_maskstore_ps(to, first_lanes(to, n), (__m256)values); }
 inline void store(double* to, Register<double>::Values values, int n) { _mm256_maskstore_pd(to, first_lanes(to, n), (__m256d)values); }
 #else

@@ -145,8 +145,7 @@ void Job::run_tasks() {
     }
 }
 
-void parallel_for(int64_t n_tasks, int threads, const std::function<void(Job&, int64_t)>& task,
-                  const std::function<bool()>& interrupted) {
+void parallel_for(int64_t n_tasks, int threads, const std::function<bool()>& interrupted, const std::function<void(Job&, int64_t)>& task) {
     if (n_tasks <= 0) return;
     Job job(n_tasks, task, interrupted);
     if (threads <= 1 || n_tasks == 1) {

@@ -21,8 +21,7 @@ class Job;
 // Runs task(job, i) for i in [0, n_tasks) on at most `threads` threads, the caller's among them, in no fixed order.
 // `interrupted` is called on the caller's thread about twenty times a second; once it returns true, Interrupted is thrown.
 // The first exception of a task is rethrown. Safe to call from several threads at once and after a fork.
-void parallel_for(int64_t n_tasks, int threads, const std::function<void(Job&, int64_t)>& task,
-                  const std::function<bool()>& interrupted);
+void parallel_for(int64_t n_tasks, int threads, const std::function<bool()>& interrupted, const std::function<void(Job&, int64_t)>& task);
 
 // What a task may ask of the call it belongs to.
 class Job {
@@ -39,7 +38,7 @@ public:
 
 private:
     friend class Pool;
-    friend void parallel_for(int64_t, int, const std::function<void(Job&, int64_t)>&, const std::function<bool()>&);
+    friend void parallel_for(int64_t, int, const std::function<bool()>&, const std::function<void(Job&, int64_t)>&);
 
     Job(int64_t n_tasks, const std::function<void(Job&, int64_t)>& task, const std::function<bool()>& interrupted)
         : n_tasks_(n_tasks), task_(task), interrupted_(interrupted) {}
@@ -55,8 +54,8 @@ private:
     std::chrono::steady_clock::time_point last_poll_ = std::chrono::steady_clock::now();
     std::atomic<int64_t> next_task_{0};
     std::atomic<bool> stop_{false};
-    bool was_interrupted_ = false;   // written by the caller's thread only
-    std::exception_ptr error_;       // guarded by the pool's mutex, as are the next two
+    bool was_interrupted_ = false;  // written by the caller's thread only
+    std::exception_ptr error_;      // guarded by the pool's mutex, as are the next two
     int helpers_wanted_ = 0;
     int helpers_running_ = 0;
 };

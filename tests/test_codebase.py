@@ -233,18 +233,21 @@ def processor_levels():
     return levels
 
 
-def level_options():
-    """The compiler's options for each level, as CMakeLists.txt has them: its own and those of all below it."""
-    options = {}
-    for name, more in re.findall(r"^ *add_level\((\w+)(.*)\)$", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE):
-        options[name] = more.split()
-    return options
+def added_options():
+    """The compiler's options for each level beyond those of the level before it, as CMakeLists.txt has them."""
+    rows = re.findall(r"^ *add_level\((\w+)(.*)\)$", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE)
+    return {level: options.split() for level, options in rows}
+
+
+def compiler_options(architecture, level):
+    levels = processor_levels()[architecture]
+    return [option for lower in levels[: levels.index(level) + 1] for option in added_options()[lower]]
 
 
 def test_processor_levels_have_compiler_options():
     levels = processor_levels()
     assert levels["x86_64"][0] == levels["aarch64"][0] == "baseline"
-    assert list(level_options()) == list(dict.fromkeys(levels["x86_64"] + levels["aarch64"]))
+    assert list(added_options()) == list(dict.fromkeys(levels["x86_64"] + levels["aarch64"]))
     assert _core.built_isas() in levels.values()
 
 
@@ -253,7 +256,7 @@ def test_processor_levels_have_compiler_options():
 )
 def test_a_kernel_is_of_a_known_level_and_named_for_it(source):
     level = source.stem.removeprefix("kernel_")
-    assert level in level_options()
+    assert level in added_options()
     assert f"Kernel {source.parent.name}_kernel_{level}() {{" in source.read_text()
     assert (source.parent / "kernel_baseline.cpp").exists()
 
@@ -276,18 +279,21 @@ def test_the_core_compiles_for_aarch64(tmp_path):
     rest = [path for path in sorted(set((ROOT / "csrc").rglob("*.cpp")) - kernels) if "bind" not in str(path)]
     assert len(rest) > 20
     subprocess.run([*compile_, *map(str, rest)], cwd=tmp_path, check=True)
-    options = []
     for level in processor_levels()["aarch64"]:
-        options += level_options()[level]
         of_level = [str(path) for path in kernels if path.stem == f"kernel_{level}"]
         assert of_level
-        subprocess.run([*compile_, *options, *of_level], cwd=tmp_path, check=True)
+        subprocess.run([*compile_, *compiler_options("aarch64", level), *of_level], cwd=tmp_path, check=True)
 
 
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")
-def test_the_neon_level_agrees_with_counting(tmp_path):
-    sources = [ROOT / "tests" / "check_neon.cpp", ROOT / "csrc" / "hamming" / "kernel_neon.cpp"]
-    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-static"]
+@pytest.mark.parametrize(
+    "level",
+    [name for name in processor_levels()["aarch64"] if (ROOT / "csrc" / "hamming" / f"kernel_{name}.cpp").exists()],
+)
+def test_the_levels_for_aarch64_agree_with_counting(level, tmp_path):
+    sources = [ROOT / "tests" / "check_hamming_kernel.cpp", ROOT / "csrc" / "hamming" / f"kernel_{level}.cpp"]
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-static", f"-DKERNEL=hamming_kernel_{level}"]
+    flags += compiler_options("aarch64", level)
     subprocess.run(["aarch64-linux-gnu-g++", *flags, *sources, "-o", tmp_path / "check"], check=True)
     if shutil.which("qemu-aarch64") is None:
         pytest.skip("compiled, but there is no emulator to run it")

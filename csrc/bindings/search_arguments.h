@@ -20,8 +20,8 @@ public:
     const QuerySet queries;
     SearchOptions options;
 
-    SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes, const OptionalArray<uint8_t>& mask,
-                    int threads, Isa isa);
+    SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
+                    const OptionalArray<uint8_t>& mask, int threads, Isa isa);
 
     // Calls `search` as run_interruptible does, with options that tell of the interrupt.
     void run(const std::function<void()>& search);

@@ -14,9 +14,9 @@ namespace fasthash {
 
 namespace {
 
-std::unique_ptr<H2QTrainer> make_trainer(const Array<float>& x, const Array<float>& held_out, const Array<float>& v, const std::string& loss,
-                                         const std::string& optimizer, double rate, bool cosine, bool renormalize, int64_t epochs,
-                                         int64_t batch_size, int64_t patience, uint64_t seed, const std::string& isa) {
+std::unique_ptr<H2QTrainer> make_trainer(const Array<float>& x, const Array<float>& held_out, const Array<float>& v,
+                                         const std::string& loss, const std::string& optimizer, double rate, bool cosine, bool renormalize,
+                                         int64_t epochs, int64_t batch_size, int64_t patience, uint64_t seed, const std::string& isa) {
     static const std::map<std::string, BitLoss> losses = {
         {"l2", BitLoss::l2}, {"l1", BitLoss::l1}, {"min_entry", BitLoss::min_entry}, {"bit_var", BitLoss::bit_var}};
     static const std::map<std::string, Optimizer> optimizers = {{"sgd", Optimizer::sgd}, {"adam", Optimizer::adam}};
@@ -40,7 +40,9 @@ py::array_t<double> history(const H2QTrainer& trainer, int64_t run) {
     return py::array_t<double>({static_cast<py::ssize_t>(epochs.size()), py::ssize_t{3}}, reinterpret_cast<const double*>(epochs.data()));
 }
 
-py::array_t<float> best(const H2QTrainer& trainer, int64_t run) { return py::array_t<float>({trainer.k(), trainer.k()}, trainer.best(run)); }
+py::array_t<float> best(const H2QTrainer& trainer, int64_t run) {
+    return py::array_t<float>({trainer.k(), trainer.k()}, trainer.best(run));
+}
 
 }  // namespace
 

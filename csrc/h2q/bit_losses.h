@@ -23,21 +23,24 @@ struct Objective {
     // Adds the objectives of one row times k; the row becomes its gradient times `scale` if that is not 0.
     void row(float* z, int64_t k, BitLoss loss, float scale) {
         switch (loss) {
-            case BitLoss::l2: return elements(z, k, scale, [](Floats u, Floats& slope) {
-                const Floats d = u - (u > 0 ? all(1) : all(-1));
-                slope = 2 * d;
-                return d * d;
-            });
-            case BitLoss::l1: return elements(z, k, scale, [](Floats u, Floats& slope) {
-                const Floats d = u - (u > 0 ? all(1) : all(-1));
-                slope = d > 0 ? all(1) : (d < 0 ? all(-1) : all(0));
-                return d < 0 ? -d : d;
-            });
-            case BitLoss::bit_var: return elements(z, k, scale, [](Floats u, Floats& slope) {
-                const Floats e = exponential(u < 0 ? u : -u), s = 1 / (1 + e), variance = s * s * e;
-                slope = variance * (u < 0 ? (1 - e) * s : (e - 1) * s);
-                return variance;
-            });
+            case BitLoss::l2:
+                return elements(z, k, scale, [](Floats u, Floats& slope) {
+                    const Floats d = u - (u > 0 ? all(1) : all(-1));
+                    slope = 2 * d;
+                    return d * d;
+                });
+            case BitLoss::l1:
+                return elements(z, k, scale, [](Floats u, Floats& slope) {
+                    const Floats d = u - (u > 0 ? all(1) : all(-1));
+                    slope = d > 0 ? all(1) : (d < 0 ? all(-1) : all(0));
+                    return d < 0 ? -d : d;
+                });
+            case BitLoss::bit_var:
+                return elements(z, k, scale, [](Floats u, Floats& slope) {
+                    const Floats e = exponential(u < 0 ? u : -u), s = 1 / (1 + e), variance = s * s * e;
+                    slope = variance * (u < 0 ? (1 - e) * s : (e - 1) * s);
+                    return variance;
+                });
             case BitLoss::min_entry: return min_entry(z, k, scale);
         }
     }

@@ -21,10 +21,10 @@ enum H2QMatrix { kUnit, kTriangleInverse, kScaled, kRotation, kScratch, kOther, 
 // The rotation U of k dimensions is the product of the reflections that the rows of v stand for.
 struct H2QState {
     int64_t k;
-    float* v;                       // [k, k]
-    float* first_moment;            // [k, k]
-    float* second_moment;           // [k, k]; unused by SGD
-    float* lengths;                 // [k], of the rows of v; scratch, as the matrices are
+    float* v;              // [k, k]
+    float* first_moment;   // [k, k]
+    float* second_moment;  // [k, k]; unused by SGD
+    float* lengths;        // [k], of the rows of v; scratch, as the matrices are
     float* matrices[kH2QMatrices];
     Multiply<float> multiply;
 };
@@ -32,7 +32,7 @@ struct H2QState {
 struct H2QStep {
     const float* x;  // [n, k], rows of length sqrt(k)
     int64_t n;
-    float* z;        // [n, k], scratch
+    float* z;  // [n, k], scratch
     BitLoss loss;
     Optimizer optimizer;
     float rate;             // of the step; Adam's with the first moment's correction

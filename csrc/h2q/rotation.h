@@ -24,7 +24,9 @@ void invert_upper(float* s, int64_t n, int64_t stride, float* inverse, Multiply<
     invert_upper(s, half, stride, inverse, multiply);
     invert_upper(s + diagonal, rest, stride, inverse + diagonal, multiply);
     multiply({half, rest, half, inverse, stride, 1, s + half, stride, 1, -1, nullptr, 0, corner, stride});
-    for (int64_t i = 0; i < half; ++i) __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
+    for (int64_t i = 0; i < half; ++i) {
+        __builtin_memcpy(s + i * stride + half, corner + i * stride, static_cast<size_t>(rest) * sizeof(float));
+    }
     multiply({half, rest, rest, s + half, stride, 1, inverse + diagonal, stride, 1, 1, nullptr, 0, corner, stride});
 }
 
@@ -65,7 +67,8 @@ void pull_back(const float* slope, const H2QState& state, float* scratch, float*
         state.multiply({rows, k, first + rows, inverse + first, 1, k, scratch, k, 1, -1, nullptr, 0, gradient + first * k, k});
     });
     for_blocks(k, [&](int64_t first, int64_t rows) {
-        state.multiply({rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
+        state.multiply(
+            {rows, k - first, k, gradient + first * k, k, 1, m + first * k, 1, k, -1, nullptr, 0, scratch + first * k + first, k});
     });
     for (int64_t i = 0; i < k; ++i) {
         for (int64_t j = i + 1; j < k; ++j) scratch[j * k + i] = scratch[i * k + j];

@@ -22,9 +22,19 @@ constexpr double kPi = 3.14159265358979323846;
 class H2QTrainer::Run {
 public:
     Run(const H2QTrainer& trainer, const float* v, uint64_t seed)
-        : trainer_(trainer), k_(trainer.k_), rows_(std::max(trainer.settings_.batch_size, kRowsAtOnce)), v_(k_ * k_), first_(k_ * k_),
-          second_(k_ * k_), lengths_(k_), matrices_(kH2QMatrices * matrix_size()), x_(rows_ * k_), z_(rows_ * k_), best_(v, v + k_ * k_),
-          order_(static_cast<size_t>(trainer.n_)), random_(seed) {
+        : trainer_(trainer),
+          k_(trainer.k_),
+          rows_(std::max(trainer.settings_.batch_size, kRowsAtOnce)),
+          v_(k_ * k_),
+          first_(k_ * k_),
+          second_(k_ * k_),
+          lengths_(k_),
+          matrices_(kH2QMatrices * matrix_size()),
+          x_(rows_ * k_),
+          z_(rows_ * k_),
+          best_(v, v + k_ * k_),
+          order_(static_cast<size_t>(trainer.n_)),
+          random_(seed) {
         std::copy_n(v, k_ * k_, v_.get());
         std::fill_n(first_.get(), k_ * k_, 0.0F);
         std::fill_n(second_.get(), k_ * k_, 0.0F);
@@ -43,7 +53,9 @@ public:
         double sum = 0;
         for (int64_t first = 0; first < trainer_.n_; first += trainer_.settings_.batch_size) {
             const int64_t rows = std::min(trainer_.settings_.batch_size, trainer_.n_ - first);
-            for (int64_t i = 0; i < rows; ++i) std::copy_n(trainer_.x_ + order_[static_cast<size_t>(first + i)] * k_, k_, x_.get() + i * k_);
+            for (int64_t i = 0; i < rows; ++i) {
+                std::copy_n(trainer_.x_ + order_[static_cast<size_t>(first + i)] * k_, k_, x_.get() + i * k_);
+            }
             sum += step(rows) * static_cast<double>(rows);
             job.checkpoint(k_ * k_ * (k_ + rows) / 4);
         }
@@ -71,7 +83,8 @@ private:
         if (settings.optimizer == Optimizer::adam) rate /= 1 - std::pow(kMomentDecay, t);
         const double root_correction = std::sqrt(1 - std::pow(kSquareDecay, t));
         return trainer_.kernel_.step({x_.get(), rows, z_.get(), settings.loss, settings.optimizer, static_cast<float>(rate),
-                                      static_cast<float>(root_correction), settings.renormalize}, state_);
+                                      static_cast<float>(root_correction), settings.renormalize},
+                                     state_);
     }
 
     double held_out(Job& job) {
@@ -120,10 +133,10 @@ H2QTrainer::H2QTrainer(const float* x, int64_t n, const float* held_out, int64_t
 H2QTrainer::~H2QTrainer() = default;
 
 void H2QTrainer::train(int64_t epochs, int threads, const std::function<bool()>& interrupted) {
-    parallel_for(runs(), threads, [&](Job& job, int64_t run) {
+    parallel_for(runs(), threads, interrupted, [&](Job& job, int64_t run) {
         Run& task = *runs_[static_cast<size_t>(run)];
         for (int64_t epoch = 0; epoch < epochs && !task.finished(); ++epoch) task.epoch(job);
-    }, interrupted);
+    });
 }
 
 bool H2QTrainer::finished() const {

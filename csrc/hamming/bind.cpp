@@ -38,7 +38,8 @@ void distance(const Codes& queries, const Codes& codes, Array<int32_t> distances
 void register_hamming(py::module_& m) {
     m.def("hamming_topk", &topk, exact("queries"), exact("codes"), py::arg("k"), exact("mask"), exact("distances"), exact("ids"),
           py::arg("threads"), py::arg("isa"));
-    m.def("hamming_radius", &radius, exact("queries"), exact("codes"), py::arg("radius"), exact("mask"), py::arg("threads"), py::arg("isa"));
+    m.def("hamming_radius", &radius, exact("queries"), exact("codes"), py::arg("radius"), exact("mask"), py::arg("threads"),
+          py::arg("isa"));
     m.def("hamming_distance", &distance, exact("queries"), exact("codes"), exact("distances"), py::arg("threads"), py::arg("isa"));
 }
 

@@ -28,8 +28,8 @@ constexpr int64_t kTileGroup = 32;
 struct CandidateList {
     uint64_t* items;
     int64_t size;
-    int64_t capacity;   // on entry to a scan and after `full`, at least kTileGroup more than `size`
-    uint64_t limit;     // a code is taken when its distance is below this
+    int64_t capacity;  // on entry to a scan and after `full`, at least kTileGroup more than `size`
+    uint64_t limit;    // a code is taken when its distance is below this
     int64_t k;
     void (*full)(CandidateList&);  // called when fewer than kTileGroup places are left
 };

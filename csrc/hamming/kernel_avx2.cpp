@@ -17,7 +17,8 @@ struct Lanes {
     static Words load(const uint64_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
     static Words broadcast(uint64_t word) { return _mm256_set1_epi64x(static_cast<long long>(word)); }
     static Partial partial_popcount(Words a, Words b) {
-        const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+        const __m256i table =
+            _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
         const __m256i nibble = _mm256_set1_epi8(0x0f);
         const __m256i x = _mm256_xor_si256(a, b);
         const __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));

@@ -18,7 +18,9 @@ struct Lanes {
     static Words broadcast(uint64_t word) { return vdupq_n_u64(word); }
     static Partial partial_popcount(Words a, Words b) { return vcntq_u8(vreinterpretq_u8_u64(veorq_u64(a, b))); }
     template <int>
-    static Words repeat(const uint64_t* words) { return load(words); }
+    static Words repeat(const uint64_t* words) {
+        return load(words);
+    }
     static Partial zero() { return vdupq_n_u8(0); }
     static Partial add(Partial a, Partial b) { return vaddq_u8(a, b); }
     static Counts finish(Partial a) { return vpaddlq_u32(vpaddlq_u16(vpaddlq_u8(a))); }

@@ -38,7 +38,9 @@ struct Lanes {
 
     // A register of one word is never summed with another.
     template <int>
-    static Words repeat(const uint64_t* words) { return *words; }
+    static Words repeat(const uint64_t* words) {
+        return *words;
+    }
     static Counts pairwise(Counts a, Counts) { return a; }
 };
 

@@ -30,7 +30,8 @@ public:
     QuerySet set() const { return {codes_.data(), static_cast<int64_t>(which_.size())}; }
 
     // Searches for them alone and writes their rows of a result for all the queries.
-    void search_topk(const std::function<void(int32_t* distances, int64_t* ids)>& search, int64_t k, int32_t* distances, int64_t* ids) const;
+    void search_topk(int64_t k, int32_t* distances, int64_t* ids,
+                     const std::function<void(int32_t* distances, int64_t* ids)>& search) const;
 
 private:
     const std::vector<int64_t>& which_;

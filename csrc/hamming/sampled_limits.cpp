@@ -51,7 +51,7 @@ std::vector<uint64_t> sampled_limits(const CodeSet& set, const QuerySet& queries
     const int64_t n_blocks = set.n_codes / Mask::kBlock, n_sampled = sample.n_codes / Mask::kBlock;
     const int64_t capacity = CandidateLists::capacity(sample.k, sample.n_codes);
     const SearchPlan plan(queries.n_queries, sample.n_codes, options.threads, kMaxQueryBlock, 1);
-    parallel_for(plan.n_tasks(), options.threads, [&](Job& job, int64_t task) {
+    parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         SearchShare share(plan, task);
         CandidateLists lists(share.n_queries(), sample.k, capacity, [&](int64_t) { return no_limit(set); });
         for (int64_t i = 0; i < n_sampled; ++i) {
@@ -63,7 +63,7 @@ std::vector<uint64_t> sampled_limits(const CodeSet& set, const QuerySet& queries
             keep_nearest(lists[i]);
             if (lists[i].size == sample.k) limits[static_cast<size_t>(share.first_query + i)] = lists[i].limit + 1;
         }
-    }, options.interrupted);
+    });
     return limits;
 }
 

@@ -22,7 +22,8 @@ void visit_tiles(const CodeSet& set, const QuerySet& queries, const SearchShare&
 
 // Scans a share's codes, with list(i) the CandidateList of query first_query + i.
 template <class List>
-void scan_share(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const HammingKernel& kernel, Job& job, const List& list) {
+void scan_share(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const HammingKernel& kernel, Job& job,
+                const List& list) {
     // A tile that is scanned for few queries need not stay in the cache.
     const int64_t tile_bytes = share.n_queries() <= 2 ? 8 * kTileBytes : kTileBytes;
     const int64_t rows_bytes = share.n_queries() <= kernel.rows_up_to(set.n_words()) ? tile_bytes : 0;

@@ -56,16 +56,17 @@ HitLists search_radius(const CodeSet& set, const QuerySet& queries, int64_t radi
     HitLists parts(static_cast<size_t>(plan.n_ranges * queries.n_queries));
     const uint64_t limit = static_cast<uint64_t>(std::min(radius, set.n_bits())) + 1;
 
-    parallel_for(plan.n_tasks(), options.threads, [&](Job& job, int64_t task) {
+    parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const SearchShare share(plan, task);
         std::vector<GrowingList> lists;
         lists.reserve(static_cast<size_t>(share.n_queries()));
         for (int64_t i = 0; i < share.n_queries(); ++i) lists.emplace_back(limit);
         scan_share(set, queries, share, options.kernel, job, [&](int64_t i) -> CandidateList& { return lists[static_cast<size_t>(i)]; });
         for (int64_t i = 0; i < share.n_queries(); ++i) {
-            parts[static_cast<size_t>((share.first_query + i) * plan.n_ranges + share.range)] = lists[static_cast<size_t>(i)].hits(set.mask);
+            parts[static_cast<size_t>((share.first_query + i) * plan.n_ranges + share.range)] =
+                lists[static_cast<size_t>(i)].hits(set.mask);
         }
-    }, options.interrupted);
+    });
     return joined(parts, queries.n_queries, plan.n_ranges);
 }
 

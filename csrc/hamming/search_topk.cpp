@@ -16,8 +16,7 @@ constexpr int64_t kMaxListBytes = int64_t{64} << 20;  // of one task's candidate
 
 void lower(std::atomic<uint64_t>& limit, uint64_t value) {
     uint64_t known = limit;
-    while (value < known && !limit.compare_exchange_weak(known, value)) {
-    }
+    while (value < known && !limit.compare_exchange_weak(known, value)) {}
 }
 
 // A search for codes below each query's limit, which falls as ranges of codes are finished.
@@ -42,10 +41,10 @@ public:
 
     // Returns the queries that had fewer codes below their limits than are wanted; their rows of the result mean nothing.
     std::vector<int64_t> run() {
-        parallel_for(plan_.n_tasks(), options_.threads, [&](Job& job, int64_t task) { search(SearchShare(plan_, task), job); },
-                     options_.interrupted);
+        parallel_for(plan_.n_tasks(), options_.threads, options_.interrupted,
+                     [&](Job& job, int64_t task) { search(SearchShare(plan_, task), job); });
         if (merged()) {
-            parallel_for(queries_.n_queries, options_.threads, [&](Job& job, int64_t query) { merge(query, job); }, options_.interrupted);
+            parallel_for(queries_.n_queries, options_.threads, options_.interrupted, [&](Job& job, int64_t query) { merge(query, job); });
         }
         std::vector<int64_t> incomplete;
         for (int64_t query = 0; query < queries_.n_queries; ++query) {
@@ -77,7 +76,9 @@ private:
 
     void merge(int64_t query, Job& job) {
         std::vector<uint64_t> items;
-        for (int64_t range = 0; range < plan_.n_ranges; ++range) items.insert(items.end(), part(query, range).begin(), part(query, range).end());
+        for (int64_t range = 0; range < plan_.n_ranges; ++range) {
+            items.insert(items.end(), part(query, range).begin(), part(query, range).end());
+        }
         write(query, items.data(), static_cast<int64_t>(items.size()));
         job.checkpoint(static_cast<int64_t>(items.size()));
     }
@@ -112,9 +113,9 @@ void search_topk(const CodeSet& set, const QuerySet& queries, int64_t k, const S
     // The sample was no fair one for these queries; without a limit they are complete.
     const QuerySubset subset(queries, set.n_bytes, misled);
     const std::vector<uint64_t> unlimited(misled.size(), no_limit(set));
-    subset.search_topk([&](int32_t* found_distances, int64_t* found_ids) {
+    subset.search_topk(k, distances, ids, [&](int32_t* found_distances, int64_t* found_ids) {
         LimitedSearch(set, subset.set(), k, unlimited, options, found_distances, found_ids).run();
-    }, k, distances, ids);
+    });
 }
 
 }  // namespace fasthash

@@ -56,11 +56,10 @@ void backward(const Array<T>& dy, const OptionalArray<T>& x, const Array<T>& v, 
 
 template <class T>
 void define(py::module_& m) {
-    m.def("householder_apply", &apply<T>, exact("x"), exact("v"), py::arg("transpose"), exact("y"),
-          exact("q"), exact("s_inverse"), py::arg("threads"), py::arg("isa"));
-    m.def("householder_backward", &backward<T>, exact("dy"), exact("x"), exact("v"),
-          exact("q"), exact("s_inverse"), py::arg("transpose"), exact("dx"),
-          exact("dv"), py::arg("threads"), py::arg("isa"));
+    m.def("householder_apply", &apply<T>, exact("x"), exact("v"), py::arg("transpose"), exact("y"), exact("q"), exact("s_inverse"),
+          py::arg("threads"), py::arg("isa"));
+    m.def("householder_backward", &backward<T>, exact("dy"), exact("x"), exact("v"), exact("q"), exact("s_inverse"), py::arg("transpose"),
+          exact("dx"), exact("dv"), py::arg("threads"), py::arg("isa"));
 }
 
 }  // namespace

@@ -47,7 +47,8 @@ private:
         invert(half, s, inverse);
         invert(rest, s + diagonal, inverse + diagonal);
         blocks_.for_each(half, kBlock, [&](int64_t first, int64_t rows) {
-            multiply_({rows, rest, rest, s + first * l_ + half, l_, 1, inverse + diagonal, l_, 1, 1, nullptr, 0, spare + first * rest, rest});
+            multiply_(
+                {rows, rest, rest, s + first * l_ + half, l_, 1, inverse + diagonal, l_, 1, 1, nullptr, 0, spare + first * rest, rest});
         });
         blocks_.for_each(half, kBlock, [&](int64_t first, int64_t rows) {
             const int64_t depth = half - first;  // left of the diagonal are zeros

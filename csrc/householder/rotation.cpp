@@ -12,9 +12,9 @@ namespace fasthash {
 
 namespace {
 
-constexpr int64_t kBlock = 64;               // of the rows and columns of a triangle
-constexpr int64_t kRowsPerTask = 256;        // of x; fixed, so that the number of threads changes no result
-constexpr int64_t kRowsPerSum = 4096;        // of x, that a task adds to a gradient in v, unless there are too many tasks
+constexpr int64_t kBlock = 64;         // of the rows and columns of a triangle
+constexpr int64_t kRowsPerTask = 256;  // of x; fixed, so that the number of threads changes no result
+constexpr int64_t kRowsPerSum = 4096;  // of x, that a task adds to a gradient in v, unless there are too many tasks
 constexpr int64_t kMaxSums = 16;
 constexpr int64_t kProductsPerThread = 1 << 22;  // multiplications worth another thread
 
@@ -69,14 +69,14 @@ public:
         const int64_t sums = std::clamp<int64_t>(n_ / kRowsPerSum, 1, kMaxSums);
         AlignedArray<T> a(sums * l_ * l_), spare((sums - 1) * l_ * k_);
         const int64_t blocks = ceil_div(l_, kBlock);
-        parallel_for(sums * blocks, blocks_.threads, [&](Job& job, int64_t task) {
+        parallel_for(sums * blocks, blocks_.threads, blocks_.interrupted, [&](Job& job, int64_t task) {
             const int64_t sum = task / blocks, row = sum * n_ / sums, n = (sum + 1) * n_ / sums - row;
             const Block block = {task % blocks * kBlock, std::min(kBlock, l_ - task % blocks * kBlock)};
             T* const part = sum == 0 ? dv : spare.get() + (sum - 1) * l_ * k_;
             add_rows(block, row, n, dy, q, z.get(), part);
             add_triangle(block, row, n, q, z.get(), a.get() + sum * l_ * l_);
             job.checkpoint(n * block.rows * k_ / 16);
-        }, blocks_.interrupted);
+        });
         blocks_.for_each(l_, kBlock, [&](int64_t first, int64_t rows) {
             for (int64_t sum = 1; sum < sums; ++sum) {
                 add(spare.get() + (sum - 1) * l_ * k_ + first * k_, rows * k_, dv + first * k_);
@@ -96,7 +96,8 @@ private:
         for (int64_t first = 0; first < l_; first += kBlock) {
             const int64_t columns = std::min(kBlock, l_ - first);
             if (transposed) {
-                multiply_({rows, columns, l_ - first, p + first, l_, 1, triangle + first * l_ + first, 1, l_, alpha, nullptr, 0, q + first, l_});
+                multiply_(
+                    {rows, columns, l_ - first, p + first, l_, 1, triangle + first * l_ + first, 1, l_, alpha, nullptr, 0, q + first, l_});
             } else {
                 multiply_({rows, columns, first + columns, p, l_, 1, triangle + first, l_, 1, alpha, nullptr, 0, q + first, l_});
             }
@@ -121,7 +122,7 @@ private:
     void add_triangle(Block block, int64_t row, int64_t n, const T* q, const T* z, T* a) const {
         const T *left = rotation_.transpose ? q : z, *right = rotation_.transpose ? z : q;
         multiply_({block.rows, l_ - block.first, n, left + row * l_ + block.first, 1, l_, right + row * l_ + block.first, l_, 1, -1,
-                  nullptr, 0, a + block.first * l_ + block.first, l_});
+                   nullptr, 0, a + block.first * l_ + block.first, l_});
     }
 
     // Adds to a block of dw its rows of a w, for the symmetric matrix with the upper triangle a, and makes of it that of dv.
@@ -169,10 +170,11 @@ void householder_backward(const Rotation<T>& rotation, const T* dy, const T* q, 
 }
 
 template void householder_apply(const Rotation<float>&, float*, float*, float*, const RotationKernels&, int, const std::function<bool()>&);
-template void householder_apply(const Rotation<double>&, double*, double*, double*, const RotationKernels&, int, const std::function<bool()>&);
-template void householder_backward(const Rotation<float>&, const float*, const float*, const float*, float*, float*, const RotationKernels&, int,
-                                   const std::function<bool()>&);
-template void householder_backward(const Rotation<double>&, const double*, const double*, const double*, double*, double*, const RotationKernels&,
+template void householder_apply(const Rotation<double>&, double*, double*, double*, const RotationKernels&, int,
+                                const std::function<bool()>&);
+template void householder_backward(const Rotation<float>&, const float*, const float*, const float*, float*, float*, const RotationKernels&,
                                    int, const std::function<bool()>&);
+template void householder_backward(const Rotation<double>&, const double*, const double*, const double*, double*, double*,
+                                   const RotationKernels&, int, const std::function<bool()>&);
 
 }  // namespace fasthash

@@ -18,11 +18,11 @@ struct RowBlocks {
     // Calls work(first, rows) for each block of `whole` rows.
     template <class F>
     void for_each(int64_t whole, int64_t block, const F& work) const {
-        parallel_for(ceil_div(whole, block), threads, [&](Job& job, int64_t task) {
+        parallel_for(ceil_div(whole, block), threads, interrupted, [&](Job& job, int64_t task) {
             const int64_t rows = std::min(block, whole - task * block);
             work(task * block, rows);
             job.checkpoint(rows * row_work);
-        }, interrupted);
+        });
     }
 };
 

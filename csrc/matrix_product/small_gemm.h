@@ -17,9 +17,9 @@ class SmallGemm {
     static constexpr int kLanes = fasthash::kLanes<T>;
 
 public:
-    static constexpr int kPanel = 2 * kLanes;                                  // columns of a tile
-    static constexpr int kMaxRows = FASTHASH_REGISTER_BYTES == 64 ? 14 : 6;    // of a tile: 28 of 32 registers, or 12 of 16
-    static constexpr int64_t kMaxDepth = 256 * 64 / FASTHASH_REGISTER_BYTES;   // a packed panel is 32 KB
+    static constexpr int kPanel = 2 * kLanes;                                 // columns of a tile
+    static constexpr int kMaxRows = FASTHASH_REGISTER_BYTES == 64 ? 14 : 6;   // of a tile: 28 of 32 registers, or 12 of 16
+    static constexpr int64_t kMaxDepth = 256 * 64 / FASTHASH_REGISTER_BYTES;  // a packed panel is 32 KB
 
     static void multiply(const Product<T>& whole) {
         Product<T> part = whole;
@@ -104,8 +104,9 @@ private:
     // Tiles of nearly equal height: a low one would not keep the multipliers busy.
     template <int kVectors>
     static void blocks(const Product<T>& p, int64_t first, int width, const T* b, int64_t b_row) {
-        Tile tile = {p.a, p.a_row, p.a_column, b, b_row, p.depth, p.alpha, p.start ? p.start + first : nullptr, p.start_row,
-                     p.c + first, p.c_row, width - (kVectors - 1) * kLanes};
+        Tile tile = {p.a,         p.a_row,     p.a_column, b,
+                     b_row,       p.depth,     p.alpha,    p.start ? p.start + first : nullptr,
+                     p.start_row, p.c + first, p.c_row,    width - (kVectors - 1) * kLanes};
         int64_t rows = p.rows;
         for (int64_t n_blocks = ceil_div(p.rows, kMaxRows); n_blocks > 0; --n_blocks) {
             const int64_t height = rows / n_blocks;
@@ -170,7 +171,9 @@ private:
 };
 
 template <class T>
-void multiply(const Product<T>& product) { SmallGemm<T>::multiply(product); }
+void multiply(const Product<T>& product) {
+    SmallGemm<T>::multiply(product);
+}
 
 }  // namespace
 }  // namespace fasthash

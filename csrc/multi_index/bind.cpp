@@ -29,7 +29,8 @@ std::unique_ptr<Tables> build(const Codes& codes, int n_bits, int n_tables, bool
     }
     std::unique_ptr<Tables> tables;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        tables = std::make_unique<Tables>(codes.data(), n_codes, n_bytes, n_bits, n_tables, layout_of(fast), thread_count(threads), interrupted);
+        tables =
+            std::make_unique<Tables>(codes.data(), n_codes, n_bytes, n_bits, n_tables, layout_of(fast), thread_count(threads), interrupted);
     });
     return tables;
 }
@@ -60,7 +61,9 @@ void topk(const Tables& tables, const Codes& queries, const Codes& codes, int64_
     int32_t* const out_distances = output(name, "distances", distances, {n_queries, k});
     int64_t* const out_ids = output(name, "ids", ids, {n_queries, k});
     bool* const out_complete = output(name, "complete", complete, {n_queries});
-    if (max_candidates > 0 && !complete) throw std::invalid_argument(std::string(name) + ": expected complete with max_candidates, got None");
+    if (max_candidates > 0 && !complete) {
+        throw std::invalid_argument(std::string(name) + ": expected complete with max_candidates, got None");
+    }
     search.run([&] {
         const MultiSearchOptions options{search.options, multi_index_kernel(level), max_candidates};
         search_topk(tables, search.set, search.queries, k, options, out_distances, out_ids, out_complete);
@@ -73,9 +76,8 @@ py::tuple radius(const Tables& tables, const Codes& queries, const Codes& codes,
     const Isa level = select_isa(isa);
     SearchArguments search(name, queries, codes, mask, threads, level);
     check_tables(name, tables, search.set);
-    return search.run_radius([&] {
-        return search_radius(tables, search.set, search.queries, bound, {search.options, multi_index_kernel(level), 0});
-    });
+    return search.run_radius(
+        [&] { return search_radius(tables, search.set, search.queries, bound, {search.options, multi_index_kernel(level), 0}); });
 }
 
 // The first bit and the width of each table's keys.

@@ -32,10 +32,10 @@ struct Probe {
     int64_t n_tables;
     int64_t table;
     uint64_t radius;
-    const uint32_t* ids;      // of the table's entries
-    const uint64_t* words;    // of the table's entries, a word of the code each; null in the compact layout
+    const uint32_t* ids;    // of the table's entries
+    const uint64_t* words;  // of the table's entries, a word of the code each; null in the compact layout
     uint64_t query_word;
-    uint64_t limit;           // a code is wanted when its distance is not above this
+    uint64_t limit;  // a code is wanted when its distance is not above this
 };
 
 constexpr int64_t kSelectSlack = 8;

@@ -20,7 +20,8 @@ double scan_cost_of_one(const CodeSet& set, int64_t n_queries, const SearchOptio
 
 }  // namespace
 
-bool worth_probing(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options, const FoundCodes& nothing) {
+bool worth_probing(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options,
+                   const FoundCodes& nothing) {
     if (n_queries == 0) return false;
     const double scan_cost = scan_cost_of_one(set, n_queries, options.scan);
     return Prober(tables, set, options, scan_cost, std::min(n_queries, kMaxQueriesPerTask)).affords(nothing);
@@ -37,13 +38,13 @@ std::vector<int64_t> probe_queries(const Tables& tables, const CodeSet& set, int
         const double scan_cost = scan_cost_of_one(set, n, options.scan);
         std::vector<Outcome> outcomes(n_before, Outcome::too_dear);
         const int64_t per_task = std::clamp<int64_t>(n / (4 * options.scan.threads), 1, kMaxQueriesPerTask);
-        parallel_for(ceil_div(n, per_task), options.scan.threads, [&](Job& job, int64_t task) {
+        parallel_for(ceil_div(n, per_task), options.scan.threads, options.scan.interrupted, [&](Job& job, int64_t task) {
             const int64_t first = task * per_task, last = std::min(first + per_task, n);
             Prober prober(tables, set, options, scan_cost, last - first);
             for (int64_t i = first; i < last && !prober.exhausted(); ++i) {
                 outcomes[static_cast<size_t>(i)] = probe(prober, left[static_cast<size_t>(i)], job);
             }
-        }, options.scan.interrupted);
+        });
         size_t kept = 0;
         for (size_t i = 0; i < n_before; ++i) {
             if (outcomes[i] == Outcome::too_dear) left[kept++] = left[i];

@@ -20,9 +20,7 @@ bool has_words(Layout layout, int n_bytes) { return layout == Layout::fast && n_
 double entry_bytes(Layout layout, int n_bytes) { return has_words(layout, n_bytes) ? 12 : 4; }
 
 // Where the word lies that stands beside an id: all of a short code, else the end that shares the less with the key.
-int64_t word_byte(int n_bytes, int start, int width) {
-    return n_bytes > 8 && start + width / 2 < 4 * n_bytes ? n_bytes - 8 : 0;
-}
+int64_t word_byte(int n_bytes, int start, int width) { return n_bytes > 8 && start + width / 2 < 4 * n_bytes ? n_bytes - 8 : 0; }
 
 // The probability that of `flips` bits anywhere in a code at most `radius` are in a key that is `share` of it.
 double binomial_at_most(int radius, int flips, double share) {
@@ -67,7 +65,8 @@ void Tables::choose_keys(int n_bits, int n_tables, Layout layout) {
     for (;;) {
         double offsets = 0;
         for (const Table& table : tables_) offsets += std::ldexp(4.0, table.width);
-        const auto widest = std::max_element(tables_.rbegin(), tables_.rend(), [](const Table& a, const Table& b) { return a.width < b.width; });
+        const auto widest =
+            std::max_element(tables_.rbegin(), tables_.rend(), [](const Table& a, const Table& b) { return a.width < b.width; });
         if (offsets <= for_offsets || widest->width == 1) break;
         --widest->width;
     }
@@ -83,7 +82,7 @@ Tables::Tables(const uint8_t* codes, int64_t n_codes, int n_bytes, int n_bits, i
     choose_keys(n_bits, n_tables > 0 ? n_tables : choose_size(n_codes, n_bytes, n_bits, layout), layout);
     count_probes();
     estimate_shares_found();
-    parallel_for(size(), threads, [&](Job& job, int64_t t) { fill(t, codes, has_words(layout, n_bytes), job); }, interrupted);
+    parallel_for(size(), threads, interrupted, [&](Job& job, int64_t t) { fill(t, codes, has_words(layout, n_bytes), job); });
 }
 
 void Tables::fill(int64_t t, const uint8_t* codes, bool with_words, Job& job) {
@@ -144,7 +143,9 @@ void Tables::estimate_shares_found() {
         const size_t of_step = static_cast<size_t>(step % size()) * static_cast<size_t>(n_bits + 1);
         for (int distance = 0; distance <= n_bits; ++distance) {
             double missed_by_all = 1;
-            for (size_t t = 0; t < tables_.size(); ++t) missed_by_all *= missed[t * static_cast<size_t>(n_bits + 1) + static_cast<size_t>(distance)];
+            for (size_t t = 0; t < tables_.size(); ++t) {
+                missed_by_all *= missed[t * static_cast<size_t>(n_bits + 1) + static_cast<size_t>(distance)];
+            }
             shares_found_.push_back(static_cast<float>(1 - missed_by_all));
             const double share = static_cast<double>((*this)[step % size()].width) / n_bits;
             missed[of_step + static_cast<size_t>(distance)] = 1 - binomial_at_most(static_cast<int>(step / size()), distance, share);

@@ -13,12 +13,12 @@ namespace fasthash {
 // Codes listed by a substring of theirs, in compressed-sparse-row form: the entries with key x are offsets[x] to offsets[x + 1],
 // in ascending order of id.
 struct Table {
-    int start;                     // first bit of the key
-    int width;                     // bits of the key
-    int64_t word_byte;             // where in a code its entry's word lies
-    HugeArray<uint32_t> offsets;   // [2^width + 1]
-    HugeArray<uint32_t> ids;       // [n]
-    HugeArray<uint64_t> words;     // [n] or none
+    int start;                    // first bit of the key
+    int width;                    // bits of the key
+    int64_t word_byte;            // where in a code its entry's word lies
+    HugeArray<uint32_t> offsets;  // [2^width + 1]
+    HugeArray<uint32_t> ids;      // [n]
+    HugeArray<uint64_t> words;    // [n] or none
 };
 
 enum class Layout { compact, fast };
@@ -43,7 +43,8 @@ public:
     const Substring* substrings() const { return substrings_.data(); }
     int64_t memory() const;  // in bytes
 
-    // Step m r + t of a search probes table t of m with every key at radius r from the query's. Before step s all codes nearer than s are found.
+    // Step m r + t of a search probes table t of m with every key at radius r from the query's. Before step s all codes nearer
+    // than s are found.
     int64_t n_steps() const { return static_cast<int64_t>(probes_before_.size()) - 1; }
     double probes_before(int64_t step) const { return probes_before_[static_cast<size_t>(step)]; }
     double probes_at(int64_t step) const { return probes_before(step + 1) - probes_before(step); }

@@ -84,7 +84,8 @@ int64_t verify_rows(const Probe& probe, const uint32_t* entries, int64_t n_entri
 }
 
 int64_t verify(const Probe& probe, uint32_t* entries, int64_t n_entries, uint64_t* items) {
-    return probe.words && probe.n_bytes <= 8 ? verify_words(probe, entries, n_entries, items) : verify_rows(probe, entries, n_entries, items);
+    return probe.words && probe.n_bytes <= 8 ? verify_words(probe, entries, n_entries, items)
+                                             : verify_rows(probe, entries, n_entries, items);
 }
 
 }  // namespace

@@ -16,8 +16,8 @@ namespace {
 
 Element element_from_name(const std::string& name) {
     static const std::pair<const char*, Element> elements[] = {
-        {"uint8", Element::uint8}, {"int8", Element::int8}, {"int16", Element::int16},
-        {"int32", Element::int32}, {"int64", Element::int64}, {"float16", Element::float16},
+        {"uint8", Element::uint8},       {"int8", Element::int8},       {"int16", Element::int16},
+        {"int32", Element::int32},       {"int64", Element::int64},     {"float16", Element::float16},
         {"bfloat16", Element::bfloat16}, {"float32", Element::float32}, {"float64", Element::float64}};
     for (const auto& [known, element] : elements) {
         if (name == known) return element;
@@ -32,9 +32,8 @@ bool packed(const py::array& x, const std::string& element, Array<uint8_t> out, 
     const PackingKernel kernel = packing_kernel(select_isa(isa));
     uint8_t* const codes = output("pack_bits", "out", out, {n, ceil_div(n_bits, 8)});
     bool nan = false;
-    run_interruptible([&](const std::function<bool()>& interrupted) {
-        nan = pack_bits(elements, codes, kernel, thread_count(threads), interrupted);
-    });
+    run_interruptible(
+        [&](const std::function<bool()>& interrupted) { nan = pack_bits(elements, codes, kernel, thread_count(threads), interrupted); });
     return nan;
 }
 
@@ -59,8 +58,8 @@ int64_t projected(const py::array_t<T>& x, const Array<T>& projection, const Opt
 
 template <class T>
 void define_projections(py::module_& m) {
-    m.def("pack_projections", &projected<T>, exact("x"), exact("projection"), exact("offset"),
-          exact("out"), py::arg("threads"), py::arg("isa"));
+    m.def("pack_projections", &projected<T>, exact("x"), exact("projection"), exact("offset"), exact("out"), py::arg("threads"),
+          py::arg("isa"));
 }
 
 }  // namespace

@@ -43,9 +43,13 @@ inline uint8_t positive_byte(const int64_t* x, Magnitudes<int64_t>& seen) {
 }
 
 template <class Word>
-bool exceed(Magnitudes<Word>, Word) { return false; }
+bool exceed(Magnitudes<Word>, Word) {
+    return false;
+}
 
-bool exceed(Magnitudes<int16_t> seen, int16_t largest) { return _mm_movemask_epi8(_mm_cmpgt_epi16(seen.largest, _mm_set1_epi16(largest))) != 0; }
+bool exceed(Magnitudes<int16_t> seen, int16_t largest) {
+    return _mm_movemask_epi8(_mm_cmpgt_epi16(seen.largest, _mm_set1_epi16(largest))) != 0;
+}
 
 bool exceed(Magnitudes<int32_t> seen, int32_t largest) {
     return _mm256_movemask_epi8(_mm256_cmpgt_epi32(seen.largest, _mm256_set1_epi32(largest))) != 0;

@@ -37,7 +37,9 @@ inline uint8_t positive_byte(const int64_t* x, Magnitudes<int64_t>& seen) {
 }
 
 template <class Word>
-bool exceed(Magnitudes<Word>, Word) { return false; }
+bool exceed(Magnitudes<Word>, Word) {
+    return false;
+}
 
 bool exceed(Magnitudes<int16_t> seen, int16_t largest) { return _mm_cmpgt_epi16_mask(seen.largest, _mm_set1_epi16(largest)) != 0; }
 

@@ -21,7 +21,9 @@ inline uint8_t positive_byte(const Word* x, Magnitudes<Word>& seen) {
 }
 
 template <class Word>
-bool exceed(Magnitudes<Word> seen, Word largest) { return seen.largest > largest; }
+bool exceed(Magnitudes<Word> seen, Word largest) {
+    return seen.largest > largest;
+}
 
 }  // namespace
 }  // namespace fasthash

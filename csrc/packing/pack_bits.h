@@ -15,6 +15,7 @@ struct Elements {
 };
 
 // Writes the signs of each row as a code, [n, ceil(n_bits / 8)]. Returns whether there was a NaN.
-bool pack_bits(const Elements& elements, uint8_t* codes, const PackingKernel& kernel, int threads, const std::function<bool()>& interrupted);
+bool pack_bits(const Elements& elements, uint8_t* codes, const PackingKernel& kernel, int threads,
+               const std::function<bool()>& interrupted);
 
 }  // namespace fasthash

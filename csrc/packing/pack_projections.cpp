@@ -33,7 +33,7 @@ int64_t pack_projections(const Projections<T>& projections, uint8_t* codes, Mult
     const int64_t bit_blocks = ceil_div(n_bits, kBlockBits), row_blocks = ceil_div(n, rows_per_task);
     constexpr int64_t none = std::numeric_limits<int64_t>::max();
     std::atomic<int64_t> first_nan{none};
-    parallel_for(row_blocks * bit_blocks, threads, [&](Job& job, int64_t task) {
+    parallel_for(row_blocks * bit_blocks, threads, interrupted, [&](Job& job, int64_t task) {
         const int64_t first_bit = task % bit_blocks * kBlockBits, bits = std::min(kBlockBits, n_bits - first_bit);
         const int64_t first_row = task / bit_blocks * rows_per_task, last_row = std::min(first_row + rows_per_task, n);
         AlignedArray<T> block(std::min(kBlockRows, last_row - first_row) * bits);
@@ -49,11 +49,13 @@ int64_t pack_projections(const Projections<T>& projections, uint8_t* codes, Mult
             }
             job.checkpoint(rows * bits * d / kProductsPerNanosecond);
         }
-    }, interrupted);
+    });
     return first_nan == none ? -1 : first_nan.load();
 }
 
-template int64_t pack_projections(const Projections<float>&, uint8_t*, Multiply<float>, const PackingKernel&, int, const std::function<bool()>&);
-template int64_t pack_projections(const Projections<double>&, uint8_t*, Multiply<double>, const PackingKernel&, int, const std::function<bool()>&);
+template int64_t pack_projections(const Projections<float>&, uint8_t*, Multiply<float>, const PackingKernel&, int,
+                                  const std::function<bool()>&);
+template int64_t pack_projections(const Projections<double>&, uint8_t*, Multiply<double>, const PackingKernel&, int,
+                                  const std::function<bool()>&);
 
 }  // namespace fasthash

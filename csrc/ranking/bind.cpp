@@ -20,9 +20,8 @@ void counts(const Array<uint8_t>& queries, const Array<uint8_t>& codes, const Ar
     const Labels both{query_labels.data(), labels.data(), search.set.n_codes, n_words, shared};
     int64_t* const out_totals = output(name, "totals", totals, {n_queries, n_distances});
     int64_t* const out_relevants = output(name, "relevants", relevants, {n_queries, n_distances});
-    search.run([&] {
-        distance_counts(search.set, search.queries, both, ranking_kernel(level), search.options, out_totals, out_relevants);
-    });
+    search.run(
+        [&] { distance_counts(search.set, search.queries, both, ranking_kernel(level), search.options, out_totals, out_relevants); });
 }
 
 }  // namespace

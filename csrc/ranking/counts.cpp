@@ -98,8 +98,8 @@ private:
 // The counts of queries [first, last).
 class CountTask {
 public:
-    CountTask(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel, const HammingKernel& distances,
-              int64_t first, int64_t last)
+    CountTask(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
+              const HammingKernel& distances, int64_t first, int64_t last)
         : set_(set),
           labels_(labels),
           kernel_(kernel),
@@ -164,12 +164,12 @@ private:
 
 void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
                      const SearchOptions& options, int64_t* totals, int64_t* relevants) {
-    parallel_for(ceil_div(queries.n_queries, kQueriesPerTask), options.threads, [&](Job& job, int64_t task) {
+    parallel_for(ceil_div(queries.n_queries, kQueriesPerTask), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const int64_t first = task * kQueriesPerTask, last = std::min(first + kQueriesPerTask, queries.n_queries);
         CountTask counts(set, queries, labels, kernel, options.kernel, first, last);
         counts.run(job);
         counts.write(totals, relevants);
-    }, options.interrupted);
+    });
 }
 
 }  // namespace fasthash

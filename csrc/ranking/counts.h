@@ -7,8 +7,8 @@
 
 namespace fasthash {
 
-// Labels as n_words words of 32 bits a code: those of a query together, and those of the codes in planes, the same word of all codes together.
-// A code is relevant to a query if its one word is the same or, where `shared`, if any bit is set in both.
+// Labels as n_words words of 32 bits a code: those of a query together, and those of the codes in planes, the same word of all
+// codes together. A code is relevant to a query if its one word is the same or, where `shared`, if any bit is set in both.
 struct Labels {
     const int32_t* queries;  // [n_queries, n_words]
     const int32_t* codes;    // [n_words, n_codes]

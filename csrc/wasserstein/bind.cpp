@@ -14,18 +14,17 @@ namespace fasthash {
 namespace {
 
 template <class T>
-double cost(const py::array_t<T>& x, const Array<int64_t>& n_low, double split, double low, double high, double p, OptionalArray<T> gradient,
-            double scale, int threads, const std::string& isa) {
+double cost(const py::array_t<T>& x, const Array<int64_t>& n_low, double split, double low, double high, double p,
+            OptionalArray<T> gradient, double scale, int threads, const std::string& isa) {
     constexpr const char* name = "two_point_cost";
     const int64_t n = x.shape(0), m = x.shape(1);
     check_shape(name, "n_low", n_low, {m});
-    const TwoPointColumns<T> columns{x.data(),     n,     m,   stride(x, 0), stride(x, 1), n_low.data(), split,
-                                     low, high, p, output(name, "gradient", gradient, {n, m}), scale};
+    const TwoPointColumns<T> columns{
+        x.data(), n, m, stride(x, 0), stride(x, 1), n_low.data(), split, low, high, p, output(name, "gradient", gradient, {n, m}), scale};
     const WassersteinKernel kernel = wasserstein_kernel(select_isa(isa));
     double sum = 0;
-    run_interruptible([&](const std::function<bool()>& interrupted) {
-        sum = two_point_cost<T>(columns, kernel, thread_count(threads), interrupted);
-    });
+    run_interruptible(
+        [&](const std::function<bool()>& interrupted) { sum = two_point_cost<T>(columns, kernel, thread_count(threads), interrupted); });
     return sum;
 }
 
@@ -50,10 +49,10 @@ double cost_between(const py::array_t<T>& x, const py::array_t<T>& y, double p, 
 
 template <class T>
 void define(py::module_& m) {
-    m.def("two_point_cost", &cost<T>, exact("x"), exact("n_low"), py::arg("split"), py::arg("low"), py::arg("high"),
-          py::arg("p"), exact("gradient"), py::arg("scale"), py::arg("threads"), py::arg("isa"));
-    m.def("sorted_cost", &cost_between<T>, exact("x"), exact("y"), py::arg("p"), exact("gradient_x"),
-          exact("gradient_y"), py::arg("scale"), py::arg("threads"));
+    m.def("two_point_cost", &cost<T>, exact("x"), exact("n_low"), py::arg("split"), py::arg("low"), py::arg("high"), py::arg("p"),
+          exact("gradient"), py::arg("scale"), py::arg("threads"), py::arg("isa"));
+    m.def("sorted_cost", &cost_between<T>, exact("x"), exact("y"), py::arg("p"), exact("gradient_x"), exact("gradient_y"), py::arg("scale"),
+          py::arg("threads"));
 }
 
 }  // namespace

@@ -12,9 +12,9 @@ enum class Isa;
 
 constexpr int kMaxRowBytes = 64;
 
-// A block of as many columns as a register holds, and for each the two-point law that it is compared with: the n_low smallest values go to `low`, the
-// next one gives the share `split` of its mass to `low` and the rest to `high`, all others go to `high`. Equal values are
-// taken in the order of their rows.
+// A block of as many columns as a register holds, and for each the two-point law that it is compared with: the n_low smallest
+// values go to `low`, the next one gives the share `split` of its mass to `low` and the rest to `high`, all others go to `high`.
+// Equal values are taken in the order of their rows.
 template <class T>
 struct TwoPointBlock {
     const T* x;            // [n, lanes], aligned to kMaxRowBytes
@@ -22,9 +22,9 @@ struct TwoPointBlock {
     const int64_t* n_low;  // [lanes], from 0 to n
     double split;          // from 0 to 1; 0 where an n_low is n
     T low, high;
-    double p;              // at least 1
-    double* cost;          // [lanes], to which the sum over rows of |x - target|^p is added
-    T* gradient;           // [n, lanes], out: the derivative of the cost times `scale`; null if not wanted
+    double p;      // at least 1
+    double* cost;  // [lanes], to which the sum over rows of |x - target|^p is added
+    T* gradient;   // [n, lanes], out: the derivative of the cost times `scale`; null if not wanted
     int64_t gradient_stride;
     T scale;
 };

@@ -32,7 +32,11 @@ template <class T>
 class ColumnBlock {
 public:
     ColumnBlock(const SampleColumns<T>& sample, int64_t first, int64_t width)
-        : sample_(sample), first_(first), width_(width), values_(static_cast<size_t>(sample.n * width)), items_(static_cast<size_t>(sample.n)),
+        : sample_(sample),
+          first_(first),
+          width_(width),
+          values_(static_cast<size_t>(sample.n * width)),
+          items_(static_cast<size_t>(sample.n)),
           spare_(items_.size()) {
         for (int64_t i = 0; i < sample.n; ++i) {
             const T* row = sample.x + i * sample.row_stride + first * sample.column_stride;
@@ -128,7 +132,7 @@ double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t
                    const std::function<bool()>& interrupted) {
     std::vector<double> costs(static_cast<size_t>(m));
     threads = static_cast<int>(std::clamp<int64_t>((x.n + y.n) * m / kElementsPerThread, 1, threads));
-    parallel_for(ceil_div(m, kColumnsPerTask), threads, [&](Job& job, int64_t task) {
+    parallel_for(ceil_div(m, kColumnsPerTask), threads, interrupted, [&](Job& job, int64_t task) {
         const int64_t first = task * kColumnsPerTask, width = std::min(kColumnsPerTask, m - first);
         ColumnBlock<T> block_x(x, first, width), block_y(y, first, width);
         for (int64_t j = 0; j < width; ++j) {
@@ -137,11 +141,13 @@ double sorted_cost(const SampleColumns<T>& x, const SampleColumns<T>& y, int64_t
         }
         block_x.store_gradient(m);
         block_y.store_gradient(m);
-    }, interrupted);
+    });
     return std::accumulate(costs.begin(), costs.end(), 0.0);
 }
 
-template double sorted_cost(const SampleColumns<float>&, const SampleColumns<float>&, int64_t, double, double, int, const std::function<bool()>&);
-template double sorted_cost(const SampleColumns<double>&, const SampleColumns<double>&, int64_t, double, double, int, const std::function<bool()>&);
+template double sorted_cost(const SampleColumns<float>&, const SampleColumns<float>&, int64_t, double, double, int,
+                            const std::function<bool()>&);
+template double sorted_cost(const SampleColumns<double>&, const SampleColumns<double>&, int64_t, double, double, int,
+                            const std::function<bool()>&);
 
 }  // namespace fasthash

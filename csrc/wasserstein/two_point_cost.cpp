@@ -57,8 +57,14 @@ template <class T>
 class ColumnGroup {
 public:
     ColumnGroup(const TwoPointColumns<T>& columns, int64_t first, int64_t end, int64_t lanes)
-        : columns_(columns), first_(first), lanes_(lanes), n_blocks_(ceil_div(end - first, lanes)), partial_((end - first) % lanes),
-          x_(columns.n * n_blocks_ * lanes), n_low_(static_cast<size_t>(n_blocks_ * lanes)), splits_(n_blocks_),
+        : columns_(columns),
+          first_(first),
+          lanes_(lanes),
+          n_blocks_(ceil_div(end - first, lanes)),
+          partial_((end - first) % lanes),
+          x_(columns.n * n_blocks_ * lanes),
+          n_low_(static_cast<size_t>(n_blocks_ * lanes)),
+          splits_(n_blocks_),
           partial_gradient_(columns.gradient && partial_ > 0 ? columns.n * lanes : 0) {
         std::copy_n(columns.n_low + first, end - first, n_low_.begin());
         for (int64_t i = 0; i < columns.n; ++i) {
@@ -72,8 +78,17 @@ public:
     TwoPointBlock<T> block(int64_t i, double* cost) {
         const bool in_place = width(i) == lanes_;
         T* const gradient = !columns_.gradient ? nullptr : in_place ? columns_.gradient + first_ + i * lanes_ : partial_gradient_.get();
-        return {x(i), columns_.n, n_low_.data() + i * lanes_, columns_.split, static_cast<T>(columns_.low), static_cast<T>(columns_.high),
-                columns_.p, cost, gradient, in_place ? columns_.m : lanes_, static_cast<T>(columns_.scale)};
+        return {x(i),
+                columns_.n,
+                n_low_.data() + i * lanes_,
+                columns_.split,
+                static_cast<T>(columns_.low),
+                static_cast<T>(columns_.high),
+                columns_.p,
+                cost,
+                gradient,
+                in_place ? columns_.m : lanes_,
+                static_cast<T>(columns_.scale)};
     }
 
     void store_partial_gradient() {
@@ -116,7 +131,7 @@ double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel
     threads = static_cast<int>(std::clamp<int64_t>(n * m / kElementsPerThread, 1, threads));
     const int64_t room = std::max<int64_t>(1, kGroupBytes / (n * kernel.row_bytes));
     const int64_t group = std::min({kBlocksPerGroup, room, ceil_div(n_blocks, threads)});
-    parallel_for(ceil_div(n_blocks, group), threads, [&](Job& job, int64_t task) {
+    parallel_for(ceil_div(n_blocks, group), threads, interrupted, [&](Job& job, int64_t task) {
         const int64_t first = task * group * lanes, end = std::min(m, first + group * lanes), left_over = (end - first) % lanes;
         const bool alone = n >= kLongColumn && left_over > 0 && left_over <= kNarrow && 2 * left_over <= lanes;
         const int64_t end_of_blocks = alone ? end - left_over : end;
@@ -131,10 +146,12 @@ double two_point_cost(const TwoPointColumns<T>& columns, const WassersteinKernel
         }
         for (int64_t row = 0; row < n; row += kRowsAtOnce) {
             const int64_t last = std::min(n, row + kRowsAtOnce);
-            for (int64_t i = 0; i < blocks.size(); ++i) two_point.rows(blocks.block(i, costs.data() + first + i * lanes), blocks.split(i), row, last);
+            for (int64_t i = 0; i < blocks.size(); ++i) {
+                two_point.rows(blocks.block(i, costs.data() + first + i * lanes), blocks.split(i), row, last);
+            }
         }
         blocks.store_partial_gradient();
-    }, interrupted);
+    });
     double sum = 0;
     for (int64_t column = 0; column < m; ++column) sum += costs[static_cast<size_t>(column)];
     return sum;
