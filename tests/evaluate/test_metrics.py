@@ -217,7 +217,6 @@ METRICS = {
         ((CODES, LABELS, CODES[:0], LABELS[:0]), ValueError, "expected at least one query and one code, got 3 and 0"),
         ((CODES[:0], LABELS[:0], CODES, LABELS), ValueError, "expected at least one query and one code, got 0 and 3"),
     ],
-    ids=str,
 )
 def test_bad_input(name, arguments, error, message):
     with pytest.raises(error, match=f"^{name}: {message}$"):
@@ -255,7 +254,6 @@ def test_bad_input(name, arguments, error, message):
             "expected query_embeddings and embeddings of equal width, got 1 and 2",
         ),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("name", RANKED)
 def test_bad_ties(name, settings, message):
