@@ -25,7 +25,6 @@ def test_quantization_angle():
         (torch.ones(2, 0), ValueError, r"expected u with at least one row and one column, got \[2, 0\]"),
         (np.array([["a"]], object), TypeError, "expected u to be a numeric array, got dtype object"),
     ],
-    ids=str,
 )
 def test_bad_input_to_quantization_angle(u, error, message):
     with pytest.raises(error, match=f"^quantization_angle: {message}$"):
@@ -55,7 +54,6 @@ def test_bit_entropy():
         (torch.zeros(2, 2), None, TypeError, "expected codes of dtype uint8.*, got float32"),
         (np.array([["a"]], object), None, TypeError, "expected codes to be a numeric array, got dtype object"),
     ],
-    ids=str,
 )
 def test_bad_input_to_bit_entropy(codes, n_bits, error, message):
     with pytest.raises(error, match=f"^bit_entropy: {message}$"):

@@ -217,11 +217,18 @@ METRICS = {
         ((CODES, LABELS, CODES[:0], LABELS[:0]), ValueError, "expected at least one query and one code, got 3 and 0"),
         ((CODES[:0], LABELS[:0], CODES, LABELS), ValueError, "expected at least one query and one code, got 0 and 3"),
     ],
-    ids=str,
 )
 def test_bad_input(name, arguments, error, message):
     with pytest.raises(error, match=f"^{name}: {message}$"):
         METRICS[name](*arguments)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("wrong", ["query_codes", "query_labels", "codes", "labels"])
+def test_what_is_not_of_numbers_is_named(name, wrong):
+    arguments = {"query_codes": CODES, "query_labels": LABELS, "codes": CODES, "labels": LABELS}
+    with pytest.raises(TypeError, match=f"^{name}: expected {wrong} to be a numeric array, got dtype object$"):
+        METRICS[name](**arguments | {wrong: np.array(["a", "b", "c"], object)})
 
 
 @pytest.mark.parametrize(
@@ -255,12 +262,19 @@ def test_bad_input(name, arguments, error, message):
             "expected query_embeddings and embeddings of equal width, got 1 and 2",
         ),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("name", RANKED)
 def test_bad_ties(name, settings, message):
     with pytest.raises(ValueError, match=f"^{name}: {message}"):
         RANKED[name](CODES, LABELS, CODES, LABELS, **settings)
+
+
+@pytest.mark.parametrize("name", RANKED)
+@pytest.mark.parametrize("wrong", ["query_embeddings", "embeddings"])
+def test_embeddings_that_are_not_of_numbers_are_named(name, wrong):
+    settings = {"query_embeddings": np.ones((3, 2)), "embeddings": np.ones((3, 2))} | {wrong: np.array([["a"]], object)}
+    with pytest.raises(TypeError, match=f"^{name}: expected {wrong} to be a numeric array, got dtype object$"):
+        RANKED[name](CODES, LABELS, CODES, LABELS, ties="cosine", **settings)
 
 
 @pytest.mark.parametrize("name", ["mean_average_precision", "recall_at", "precision_within"])

@@ -80,7 +80,9 @@ def test_a_picture_says_what_it_shows(rng):
     assert code_map(codes, labels, title="map").axes[0].get_title() == "map"
     axes = training_figure({"a": [1.0]}).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.lines[0].get_label()) == ("epoch", "loss", "a")
-    assert training_figure({"a": [1.0]}, "mAP", "b").axes[0].get_ylabel() == "mAP"
+    assert axes.get_title() == ""
+    axes = training_figure({"a": [1.0]}, "mAP", "b").axes[0]
+    assert (axes.get_ylabel(), axes.get_title()) == ("mAP", "b")
 
 
 def test_pictures_need_matplotlib(monkeypatch):

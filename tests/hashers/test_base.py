@@ -137,7 +137,6 @@ def test_bad_files(tmp_path):
         (2, np.array([[0.0, 1.0], [np.nan, 0.0]]), ValueError, "expected X to be finite, got nan at row 1, column 0"),
         (2, np.array([[0.0, np.inf]]), ValueError, "expected X to be finite, got inf at row 0, column 1"),
     ],
-    ids=str,
 )
 def test_bad_input_to_fit(hasher, n_bits, x, error, message):
     estimator = hasher(n_bits)
@@ -157,7 +156,6 @@ def test_bad_input_to_fit(hasher, n_bits, x, error, message):
         (np.ones(4), ValueError, r"expected X of shape \[n, d\], got \[4\]; pass X\[None\] for a single row"),
         ([["a"]], TypeError, "expected X to be a numeric array, got .*"),
     ],
-    ids=str,
 )
 def test_bad_input_after_fit(hasher, method, x, error, message, rng):
     estimator = hasher(2).fit(rng.standard_normal((9, 4)))
