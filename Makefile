@@ -50,8 +50,7 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
-		../../tests/ops/test_packing.py ../../tests/ops/test_hamming.py ../../tests/ops/test_wasserstein.py \
-		../../tests/ops/test_householder.py ../../tests/hashers/test_h2q.py ../../tests/evaluate \
+		../../tests/ops ../../tests/hashers/test_h2q.py ../../tests/evaluate \
 		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
 
 CLANG := build/clang
