@@ -45,6 +45,7 @@ class Op:
         leading: the place of the one that says on which device it runs.
         n_inputs: how many inputs it has.
         n_outputs: how many tensors it returns.
+        is_told: whether its last input is `bool with_gradient`, which a call fills in: whether a derivative is wanted.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Op:
     leading: int
     n_inputs: int
     n_outputs: int
+    is_told: bool
 
     def __call__(self, *inputs: Any, kernel: str | None = None, where: str = "") -> Any:
         """Return what the named kernel computes, or the device's default one; with a gradient, the first output alone.
@@ -64,9 +66,11 @@ class Op:
         """
         where = where or self.name
         function, traced = function_for(self.kernels, self.name, inputs[self.leading], kernel, where)
-        wanted = self.gradient is not None and not traced and torch.is_grad_enabled()
+        wanted = self.gradient is not None and torch.is_grad_enabled() and self._is_differentiated(inputs)
+        if self.is_told:
+            inputs = (*inputs, wanted)
         try:
-            if wanted and self._is_differentiated(inputs):
+            if wanted and not traced:
                 return _Eager.apply(*inputs, self, function, {"kernel": kernel, "where": where})  # type: ignore[no-untyped-call]
             outputs = function(*inputs)
         except RefusedError as refused:
@@ -81,22 +85,15 @@ class Op:
         return False
 
 
-def wants_gradient(*tensors: torch.Tensor | None) -> bool:
-    """Return whether autograd asks for a derivative in one of the tensors."""
-    if torch.is_grad_enabled():
-        for x in tensors:
-            if x is not None and x.requires_grad:
-                return True
-    return False
-
-
 def declare(
     schema: str, kernels: Mapping[str, Kernel], fake: Callable[..., Any], gradient: Gradient | None = None
 ) -> Op:
     """Declare an op: register it with torch and return what calls it.
 
     Args:
-        schema: name, inputs and outputs, as torch writes them. Every kernel's module has a function of that name.
+        schema: name, inputs and outputs, as torch writes them. Every kernel's module has a function of that name. Where
+            the last input is `bool with_gradient`, calls leave it out and kernels are told whether to keep what the
+            backward pass needs.
         kernels: the room's table, of which the defaults of a CPU and of CUDA are registered.
         fake: returns empty tensors of the outputs' shapes and dtypes.
         gradient: how it is differentiated; without one a derivative is an error.
@@ -106,7 +103,8 @@ def declare(
     signature = getattr(torch.ops.fasthash, name).default._schema
     kinds = [str(argument.type) for argument in signature.arguments]
     tensors = tuple(place for place, kind in enumerate(kinds) if "Tensor" in kind)
-    op = Op(name, kernels, gradient, tensors, kinds.index("Tensor"), len(kinds), len(signature.returns))
+    is_told = signature.arguments[-1].name == "with_gradient"
+    op = Op(name, kernels, gradient, tensors, kinds.index("Tensor"), len(kinds), len(signature.returns), is_told)
     for device in ("cpu", "cuda"):
         if (default := default_kernel(kernels, torch.device(device))) is not None:
             LIBRARY.impl(name, _refusing(op, kernels[default]), device.upper())

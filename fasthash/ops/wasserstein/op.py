@@ -17,7 +17,7 @@ from fasthash.errors import (
     dtype_name,
 )
 from fasthash.ops.arrays import Array, as_given, to_tensor
-from fasthash.ops.declaration import Gradient, declare, wants_gradient
+from fasthash.ops.declaration import Gradient, declare
 from fasthash.ops.registry import Kernel, cpu_kernels, is_traced
 from fasthash.ops.wasserstein import distributed
 
@@ -79,7 +79,7 @@ def hswd(
 
     def loss_to(n_low: torch.Tensor | None, split: float) -> torch.Tensor:
         law = (split, low, high, float(p))
-        loss: torch.Tensor = two_point_op(u, n_low, *law, wants_gradient(u), kernel=kernel, where="hswd")
+        loss: torch.Tensor = two_point_op(u, n_low, *law, kernel=kernel, where="hswd")
         return loss
 
     if group is not None:
@@ -115,7 +115,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
     """
     u, v = _two_samples("wasserstein_1d", x, y)
     check_number("wasserstein_1d", "p", p, minimum=1)
-    loss = sorted_op(u, v, float(p), wants_gradient(u, v), kernel=kernel, where="wasserstein_1d")
+    loss = sorted_op(u, v, float(p), kernel=kernel, where="wasserstein_1d")
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
@@ -158,7 +158,7 @@ def sliced_wasserstein(
     wide = torch.float64 if u.dtype == torch.float64 else torch.float32
     directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
     directions /= directions.norm(dim=0)
-    loss = sliced_op(u.to(wide), v.to(wide), directions, float(p), wants_gradient(u, v), kernel=kernel).to(u.dtype)
+    loss = sliced_op(u.to(wide), v.to(wide), directions, float(p), kernel=kernel).to(u.dtype)
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
