@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize clang mutate wheel clean
+.PHONY: demo test test-quick bench lint format sanitize clang mutate room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -21,7 +21,7 @@ bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/r
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
 	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
 
-CPP_FILES := git ls-files 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp'
+CPP_FILES := git ls-files 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp' 'tools/*.cpp' 'tools/*.h'
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check .
@@ -34,19 +34,19 @@ format: .venv/dev.installed
 	$(BIN)/ruff format .
 	$(CPP_FILES) | xargs $(BIN)/clang-format -i
 
-# $(call beside,FOLDER,SETTINGS): an environment in FOLDER that sees .venv's packages but has a build of its own in the place
-# of the editable install.
+# $(call beside,FOLDER,SETTINGS,SOURCE): an environment in FOLDER that sees .venv's packages but has a build of its own, of SOURCE,
+# in the place of the editable install.
 define beside
 	$(PYTHON) -m venv --without-pip $(1)/venv
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(1)/venv/lib/python3*/site-packages)/packages.pth"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(1)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(1)/cmake $(2) .
+		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(1)/cmake $(2) $(3)
 endef
 WARNINGS := --config-settings=cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON
 
 SANITIZE := build/sanitize
 sanitize: .venv/dev.installed  ## the tests of the compiled core under the address and undefined-behaviour sanitizers
-	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=ON)
+	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=ON,.)
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
@@ -54,12 +54,20 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
 
 CLANG := build/clang
-clang: .venv/dev.installed  ## every module's tests on a core built by Clang
-	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++)
-	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' ../../tests --ignore=../../tests/benchmarks
+clang: .venv/dev.installed  ## every module's tests on a core built by Clang, of the checkout and a room that `make room` would make
+	rm -rf $(CLANG)/tree && mkdir -p $(CLANG)/tree
+	git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory=$(CLANG)/tree
+	$(BIN)/python $(CLANG)/tree/tools/new_room.py scaffolded
+	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++,$(CLANG)/tree)
+	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' tree/tests --ignore=tree/tests/benchmarks
 
 mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
 	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')
+
+room: .venv/dev.installed  ## a new op, whose tests pass at once: make room NAME=x
+	$(BIN)/python tools/new_room.py $(NAME)
+	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+	rm .venv/dev.installed
 
 wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
 	rm -rf build/wheel

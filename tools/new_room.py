@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 TOOLS = Path(__file__).parent
-STUB = '''def ROOM(x: NDArray[Any], out: NDArray[Any], threads: int, isa: str) -> None: ...
-'''
+STUB = """def ROOM(x: NDArray[Any], out: NDArray[Any], threads: int, isa: str) -> None: ...
+"""
 
 
 def new_room(name: str, root: Path) -> list[Path]:

@@ -3,17 +3,11 @@
 
 #include "../cpu_features.h"
 #include "../thread_pool.h"
+#include "rooms.h"
 
 namespace py = pybind11;
 
 namespace fasthash {
-void register_packing(py::module_& m);
-void register_hamming(py::module_& m);
-void register_multi_index(py::module_& m);
-void register_ranking(py::module_& m);
-void register_wasserstein(py::module_& m);
-void register_h2q(py::module_& m);
-void register_householder(py::module_& m);
 
 namespace {
 
@@ -35,11 +29,5 @@ PYBIND11_MODULE(_core, m) {
     m.def("runnable_isas", [] { return names(runnable_isas()); });
     m.def("active_isa", [] { return std::string(isa_name(select_isa())); });
     m.def("default_threads", &default_threads);
-    register_packing(m);
-    register_hamming(m);
-    register_multi_index(m);
-    register_ranking(m);
-    register_wasserstein(m);
-    register_h2q(m);
-    register_householder(m);
+    register_rooms(m);
 }

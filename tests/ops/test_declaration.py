@@ -13,7 +13,6 @@ import torch
 
 from fasthash.ops import ROOMS
 from fasthash.ops.declaration import Gradient, Op, RefusedError, declare
-from fasthash.ops.householder import op as householder
 from fasthash.ops.registry import Kernel
 from fasthash.ops.wasserstein import op as wasserstein
 from tests.conftest import opcheck
@@ -72,14 +71,9 @@ def eager_and_registered(op):
     return op, partial(op, kernel="reference"), first
 
 
-CASES = {
-    cube_op: (normal(3),),
-    scaled_op: (normal(3), normal(3), 2.0),
-    householder.apply_op: (normal(3, 4), normal(2, 4), False),
-    wasserstein.two_point_op: (normal(5, 2), None, 0.5, -1.0, 1.0, 2.0),
-    wasserstein.sorted_op: (normal(5, 2), normal(4, 2), 2.0),
-    wasserstein.sliced_op: (normal(5, 2), normal(4, 2), normal(2, 3).detach(), 2.0),
-}
+CASES = {cube_op: (normal(3),), scaled_op: (normal(3), normal(3), 2.0)}
+for room in ROOMS:
+    CASES |= getattr(importlib.import_module(f"fasthash.ops.{room}.example"), "differentiated", dict)()
 
 
 def test_every_op_with_a_gradient_is_among_the_cases():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from fasthash.ops.ROOM import KERNELS
 
 from .conftest import runnable

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fasthash.ops.ROOM import KERNELS, ROOM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fasthash.ops.ROOM import KERNELS, ROOM
 from tests.conftest import on_kernel_device, opcheck, runnable, runnable_names
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}

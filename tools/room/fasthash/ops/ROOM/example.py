@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
-from fasthash.ops.ROOM.op import ROOM
+import torch
+from fasthash.ops.ROOM.op import ROOM, ROOM_op
+
+from fasthash.ops.declaration import Op
 
 TOLERANCE = 1e-5
 
@@ -14,3 +17,9 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     x = torch.randn(70, 45, generator=torch.Generator().manual_seed(0)).to(device, dtype).requires_grad_()
     y = ROOM(x, kernel=kernel)
     return y, *torch.autograd.grad(y.sin().sum(), x)
+
+
+def differentiated() -> dict[Op, tuple[Any, ...]]:
+    """Return for each op with a gradient small float64 inputs to check it at."""
+    x = torch.rand(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return {ROOM_op: (x.requires_grad_(),)}
