@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 
-from fasthash import _core
-from fasthash.hashers import H2Q, ITQ, LSH, SpectralHashing
+from fasthash import _core, hashers
 from fasthash.ops.h2q import KERNELS
 from tests.conftest import DEVICE, runnable
 
-SEEDED = [LSH, ITQ, H2Q]
-HASHERS = [*SEEDED, SpectralHashing]
+HASHERS = list(hashers.HASHERS.values())
+SEEDED = [hasher for hasher in HASHERS if "seed" in inspect.signature(hasher).parameters]
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
 TRITON = runnable({"triton": KERNELS["triton"]})
 TRAINERS = ["", *TRITON]
