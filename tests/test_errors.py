@@ -164,3 +164,30 @@ def test_copies_from_faiss(codes_of, ids, message):
         flat.add_with_ids(given, np.array(ids))
     with pytest.raises(ValueError, match="^" + message):
         fh.index.from_faiss(flat)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fh.losses.HSWD(p=0), "HSWD: expected p at least 1 and finite, got 0"),
+        (
+            lambda: fh.losses.HSWD(target="even"),
+            "HSWD: expected target to be one of 'balanced', 'bernoulli', got 'even'",
+        ),
+        (lambda: fh.losses.HSWD(values=(1, 0)), "HSWD: expected values finite and in ascending order, got (1, 0)"),
+        (lambda: fh.losses.HSWD()(torch.ones(3)), "HSWD: expected u of shape [n, m], got [3]"),
+        (lambda: fh.losses.HSWD()(torch.ones(3, 2).long()), "HSWD: expected u of a floating-point dtype, got int64"),
+        (lambda: fh.losses.SlicedWasserstein(p=0), "SlicedWasserstein: expected p at least 1 and finite, got 0"),
+        (
+            lambda: fh.losses.SlicedWasserstein()(torch.ones(3)),
+            "SlicedWasserstein: expected u of shape [n, m], got [3]",
+        ),
+        (
+            lambda: fh.losses.SlicedWasserstein()(torch.ones(3, 2), torch.ones(3, 4)),
+            "SlicedWasserstein: expected target with as many columns as u, 2, got 4",
+        ),
+    ],
+)
+def test_quantisation_losses(call, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
+        call()

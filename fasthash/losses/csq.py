@@ -27,8 +27,12 @@ def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
 
     Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval", 2020, algorithm 1.
     """
-    n_bits = check_integer("hash_centers", "n_bits", n_bits, 1)
-    n_classes = check_integer("hash_centers", f"n_classes for {n_bits} bits", n_classes, 1, 2**n_bits)
+    return _centers("hash_centers", n_classes, n_bits, seed)
+
+
+def _centers(where: str, n_classes: int, n_bits: int, seed: int) -> torch.Tensor:
+    n_bits = check_integer(where, "n_bits", n_bits, 1)
+    n_classes = check_integer(where, f"n_classes for {n_bits} bits", n_classes, 1, 2**n_bits)
     if n_bits & (n_bits - 1) == 0 and n_classes <= 2 * n_bits:
         from scipy.linalg import hadamard
 
@@ -84,7 +88,7 @@ class CSQ(HashingLoss):
     ) -> None:
         super().__init__(quantization, quantization_weight)
         self.n_classes = n_classes
-        self.register_buffer("centers", hash_centers(n_classes, n_bits, seed))
+        self.register_buffer("centers", _centers("CSQ", n_classes, n_bits, seed))
         ties = torch.rand(n_bits, generator=torch.Generator().manual_seed(seed)) < 0.5
         self.register_buffer("tie_bits", ties.float() * 2 - 1)
 

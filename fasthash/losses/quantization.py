@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_number
-from fasthash.ops.wasserstein import hswd, sliced_wasserstein
+from fasthash.ops.wasserstein.op import check_law, check_sample, check_samples, distance_to_bits, sliced_distance
 
 
 class HSWD(torch.nn.Module):
@@ -31,14 +31,13 @@ class HSWD(torch.nn.Module):
         group: torch.distributed.ProcessGroup | None = None,
     ) -> None:
         super().__init__()
+        check_law("HSWD", p, target, values)
         self.p, self.target, self.values, self.root, self.group = p, target, values, root, group
 
     def forward(self, u: torch.Tensor, *, generator: torch.Generator | None = None) -> torch.Tensor:
         """Return the loss; `generator` is of the Bernoulli target's draws."""
-        loss: torch.Tensor = hswd(
-            u, self.p, self.target, values=self.values, root=self.root, generator=generator, group=self.group
-        )
-        return loss
+        sample, (low, high) = check_sample("HSWD", "u", u), self.values
+        return distance_to_bits("HSWD", sample, self.target, self.p, low, high, self.root, generator, self.group)
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -54,15 +53,16 @@ class SlicedWasserstein(torch.nn.Module):
     def __init__(self, n_projections: int = 1000, p: float = 2) -> None:
         super().__init__()
         self.n_projections = check_integer("SlicedWasserstein", "n_projections", n_projections, 1)
-        self.p = p
+        self.p = check_number("SlicedWasserstein", "p", p, minimum=1)
 
     def forward(
         self, u: torch.Tensor, target: torch.Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> torch.Tensor:
         """Return the distance to `target` [k, m], or to fresh random bits in the shape of `u`."""
-        target = random_bits("SlicedWasserstein", u, generator) if target is None else target
-        loss: torch.Tensor = sliced_wasserstein(u, target, self.n_projections, self.p, generator=generator)
-        return loss
+        where = "SlicedWasserstein"
+        target = random_bits(where, u, generator) if target is None else target
+        samples = check_samples(where, u=u, target=target)
+        return sliced_distance(where, *samples, self.n_projections, self.p, generator)
 
     def extra_repr(self) -> str:
         """Return the settings."""

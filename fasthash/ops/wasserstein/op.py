@@ -69,26 +69,53 @@ def hswd(
     Source: Doan, Yang, Li, "One Loss for Quantization: Deep Hashing with Discrete Wasserstein Distributional Matching",
     2022; Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020.
     """
-    u = _sample("hswd", "x", x)
-    n, m = u.shape
-    check_choice("hswd", "target", target, ("balanced", "bernoulli"))
-    check_number("hswd", "p", p, minimum=1)
-    low, high = _two_values(values)
+    where = "hswd"
+    law = check_law(where, p, target, values)
+    loss = distance_to_bits(where, check_sample(where, "x", x), target, *law, root, generator, group, kernel)
+    return as_given(loss, x)
+
+
+def check_law(where: str, p: float, target: str, values: tuple[float, float]) -> tuple[float, float, float]:
+    """Return p and the two values that `hswd` takes, or raise a TypeError or ValueError."""
+    check_choice(where, "target", target, ("balanced", "bernoulli"))
+    check_number(where, "p", p, minimum=1)
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: expected values to be two numbers, got {values!r}") from None
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"{where}: expected values finite and in ascending order, got {values}")
+    return float(p), low, high
+
+
+def distance_to_bits(
+    where: str,
+    u: torch.Tensor,
+    target: str,
+    p: float,
+    low: float,
+    high: float,
+    root: bool,
+    generator: torch.Generator | None,
+    group: torch.distributed.ProcessGroup | None,
+    kernel: str | None = None,
+) -> torch.Tensor:
+    """Return `hswd` of a checked sample and law. Errors begin with `where`."""
     if group is not None and not isinstance(group, torch.distributed.ProcessGroup):
-        raise TypeError(f"hswd: expected group to be a ProcessGroup, got {type(group).__name__}")
+        raise TypeError(f"{where}: expected group to be a ProcessGroup, got {type(group).__name__}")
+    n, m = u.shape
 
     def loss_to(n_low: torch.Tensor | None, split: float) -> torch.Tensor:
-        law = (split, low, high, float(p))
-        loss: torch.Tensor = two_point_op(u, n_low, *law, kernel=kernel, where="hswd")
+        loss: torch.Tensor = two_point_op(u, n_low, split, low, high, p, kernel=kernel, where=where)
         return loss
 
     if group is not None:
-        loss = distributed.two_point_wasserstein(u, loss_to, target, low, high, float(p), generator, group)
+        loss = distributed.two_point_wasserstein(u, loss_to, target, low, high, p, generator, group)
     elif target == "balanced":
         loss = loss_to(None, n % 2 / 2)
     else:
         loss = loss_to(distributed.fair_coins(torch.full((m,), float(n), device=u.device), generator), 0.0)
-    return as_given(loss ** (1 / p) if root else loss, x)
+    return loss ** (1 / p) if root else loss
 
 
 def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kernel: str | None = None) -> Array:
@@ -113,7 +140,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
 
     Source: Peyre, Cuturi, "Computational Optimal Transport", 2019, remark 2.30.
     """
-    u, v = _two_samples("wasserstein_1d", x, y)
+    u, v = check_samples("wasserstein_1d", x=x, y=y)
     check_number("wasserstein_1d", "p", p, minimum=1)
     loss = sorted_op(u, v, float(p), kernel=kernel, where="wasserstein_1d")
     return as_given(loss ** (1 / p) if root else loss, x)
@@ -152,17 +179,33 @@ def sliced_wasserstein(
 
     Source: Bonneel, Rabin, Peyre, Pfister, "Sliced and Radon Wasserstein Barycenters of Measures", 2015.
     """
-    u, v = _two_samples("sliced_wasserstein", x, y)
-    n_projections = check_integer("sliced_wasserstein", "n_projections", n_projections, 1)
-    check_number("sliced_wasserstein", "p", p, minimum=1)
-    wide = torch.float64 if u.dtype == torch.float64 else torch.float32
-    directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
-    directions /= directions.norm(dim=0)
-    loss = sliced_op(u.to(wide), v.to(wide), directions, float(p), kernel=kernel).to(u.dtype)
+    where = "sliced_wasserstein"
+    u, v = check_samples(where, x=x, y=y)
+    n_projections = check_integer(where, "n_projections", n_projections, 1)
+    check_number(where, "p", p, minimum=1)
+    loss = sliced_distance(where, u, v, n_projections, float(p), generator, kernel)
     return as_given(loss ** (1 / p) if root else loss, x)
 
 
-def _sample(where: str, name: str, x: Array) -> torch.Tensor:
+def sliced_distance(
+    where: str,
+    u: torch.Tensor,
+    v: torch.Tensor,
+    n_projections: int,
+    p: float,
+    generator: torch.Generator | None,
+    kernel: str | None = None,
+) -> torch.Tensor:
+    """Return `sliced_wasserstein` of checked samples. Errors begin with `where`."""
+    wide = torch.float64 if u.dtype == torch.float64 else torch.float32
+    directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
+    directions /= directions.norm(dim=0)
+    loss: torch.Tensor = sliced_op(u.to(wide), v.to(wide), directions, p, kernel=kernel, where=where).to(u.dtype)
+    return loss
+
+
+def check_sample(where: str, name: str, x: Array) -> torch.Tensor:
+    """Return `x` as a tensor [n, m], or raise a TypeError or ValueError."""
     u = to_tensor(where, name, x)
     check_floating(where, name, u)
     check_matrix(where, name, u, "m")
@@ -171,24 +214,16 @@ def _sample(where: str, name: str, x: Array) -> torch.Tensor:
     return u
 
 
-def _two_samples(where: str, x: Array, y: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    u, v = _sample(where, "x", x), _sample(where, "y", y)
+def check_samples(where: str, **samples: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return two samples, given by their names, as tensors that can be compared, or raise a TypeError or ValueError."""
+    first, second = samples
+    u, v = (check_sample(where, name, x) for name, x in samples.items())
     if u.dtype != v.dtype:
-        raise TypeError(f"{where}: expected y of the dtype of x, {dtype_name(u)}, got {dtype_name(v)}")
-    check_device(where, "y", v, u.device)
+        raise TypeError(f"{where}: expected {second} of the dtype of {first}, {dtype_name(u)}, got {dtype_name(v)}")
+    check_device(where, second, v, u.device)
     if u.shape[1] != v.shape[1]:
-        raise ValueError(f"{where}: expected y with as many columns as x, {u.shape[1]}, got {v.shape[1]}")
+        raise ValueError(f"{where}: expected {second} with as many columns as {first}, {u.shape[1]}, got {v.shape[1]}")
     return u, v
-
-
-def _two_values(values: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = map(float, values)
-    except (TypeError, ValueError):
-        raise TypeError(f"hswd: expected values to be two numbers, got {values!r}") from None
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"hswd: expected values finite and in ascending order, got {values}")
-    return low, high
 
 
 def _is_one(upstream: torch.Tensor) -> bool:
