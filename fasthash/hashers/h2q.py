@@ -9,7 +9,7 @@ from fasthash.errors import check_choice, check_integer, check_number
 from fasthash.hashers.affine import AffineHasher
 from fasthash.hashers.base import principal_axes
 from fasthash.hashers.itq import procrustes_rotation
-from fasthash.ops.h2q import LOSSES, MAX_BITS_ON_GPU, trainer
+from fasthash.ops.h2q import LOSSES, MAX_BITS_ON_GPU, Plan, trainer
 from fasthash.ops.householder.op import rotated
 
 _STEPS = 8000  # of training by default
@@ -139,10 +139,7 @@ class H2Q(AffineHasher):
         start[0] = np.eye(self.n_bits)  # the product of its reflections is -I
         batches = -(-len(training) // self.batch_size)
         epochs = self.epochs or max(1, round(_STEPS / batches))
-        runs = trainer(
-            training,
-            held_out,
-            start,
+        plan = Plan(
             loss=self.loss,
             optimizer=self.optimizer,
             rate=self.learning_rate or _LEARNING_RATES[self.optimizer],
@@ -152,8 +149,8 @@ class H2Q(AffineHasher):
             batch_size=self.batch_size,
             patience=self.patience or 0,
             seed=self.seed,
-            where=where,
         )
+        runs = trainer(training, held_out, start, plan, where=where)
         with tqdm(total=epochs, unit="epoch", disable=not self.progress, desc=f"H2Q {self.n_bits} bits") as bar:
             while not runs.finished:
                 runs.train(-(-epochs // _CALLS))

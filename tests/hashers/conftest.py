@@ -7,7 +7,7 @@ import inspect
 import torch
 
 from fasthash import _core, hashers
-from fasthash.ops.h2q import KERNELS
+from fasthash.ops.h2q import KERNELS, Plan
 from tests.conftest import DEVICE, runnable
 
 HASHERS = list(hashers.HASHERS.values())
@@ -48,4 +48,4 @@ def trainer(x, v, *, held_out=None, rate=0.1, epochs=1, batch=None, patience=0, 
     if isinstance(kernel, str):
         return _core.H2QTrainer(x, held_out, v, **options, isa=kernel)
     rows = (torch.from_numpy(array).to(DEVICE) for array in (x, held_out))
-    return kernel.function("H2QTrainer")(*rows, v, **options)
+    return kernel.function("H2QTrainer")(*rows, v, Plan(**options))

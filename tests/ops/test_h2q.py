@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fasthash.ops.h2q import KERNELS, LOSSES, op
+from fasthash.ops.h2q import KERNELS, LOSSES, Plan, op
 from fasthash.ops.h2q.reference import objective
 from fasthash.ops.householder.reference import reflect
 from tests.conftest import on_kernel_device, runnable
@@ -27,7 +27,7 @@ def starts(runs, k):
 
 def runs_of(kernel, x, held_out, v, **settings):
     x, held_out = on_kernel_device(kernel, x, held_out)
-    return kernel.function("H2QTrainer")(x, held_out, v, *(SETTINGS | settings).values())
+    return kernel.function("H2QTrainer")(x, held_out, v, Plan(**(SETTINGS | settings)))
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
@@ -79,4 +79,4 @@ def test_patience_ends_a_run(kernel):
 def test_an_unknown_kernel_is_named_by_the_function_that_the_user_called():
     x = scaled(3, 2)
     with pytest.raises(ValueError, match=r"H2Q\.fit: expected kernel to be one of 'reference', 'cpu', .*, got 'x'"):
-        op.trainer(x, x, starts(1, 2), **SETTINGS, kernel="x", where="H2Q.fit")
+        op.trainer(x, x, starts(1, 2), Plan(**SETTINGS), kernel="x", where="H2Q.fit")

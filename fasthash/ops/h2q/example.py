@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.ops.h2q.op import LOSSES, trainer
+from fasthash.ops.h2q.plan import Plan
 
 TOLERANCE = 1e-4
 
@@ -17,10 +18,8 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     starts = torch.randn(2, 24, 24, generator=generator).numpy()
     results: list[torch.Tensor] = []
     for loss in LOSSES:
-        runs = trainer(
-            rows, rows[:20], starts, loss=loss, optimizer="adam", rate=0.01, cosine=True, renormalize=True,
-            epochs=4, batch_size=60, patience=0, seed=0, kernel=kernel,
-        )  # fmt: skip
+        plan = Plan(loss, "adam", 0.01, True, True, epochs=4, batch_size=60, patience=0, seed=0)
+        runs = trainer(rows, rows[:20], starts, plan, kernel=kernel)
         runs.train(4)
         for run in range(2):
             results += [torch.from_numpy(runs.history(run)[:, :2]), torch.from_numpy(runs.best(run))]

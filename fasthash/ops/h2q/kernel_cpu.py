@@ -7,12 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from fasthash import _core
-
-Settings = tuple[str, str, float, bool, bool, int, int, int, int]  # from the loss to the seed
+from fasthash.ops.h2q.plan import Plan
 
 
 def H2QTrainer(  # noqa: N802  # as the classes of the other kernels are called
-    x: torch.Tensor, held_out: torch.Tensor, v: NDArray[np.float32], *settings: *Settings, isa: str = ""
+    x: torch.Tensor, held_out: torch.Tensor, v: NDArray[np.float32], plan: Plan, isa: str = ""
 ) -> _core.H2QTrainer:
     """Return the core's trainer, which keeps the rows alive; see `fasthash.ops.h2q.op.trainer`."""
-    return _core.H2QTrainer(x.contiguous().numpy(), held_out.contiguous().numpy(), v, *settings, isa)
+    return _core.H2QTrainer(x.contiguous().numpy(), held_out.contiguous().numpy(), v, *plan, isa)

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
+from fasthash.ops.h2q.plan import Plan
+
 MAX_BITS = 128
 ELEMENTS = 4096  # of a product that a program sums in registers
 ROWS = 64  # of a batch at a time, at most
@@ -309,15 +311,7 @@ class H2QTrainer:
         x: float32 [n, k], rows of length sqrt(k), on the GPU; k at most `MAX_BITS`.
         held_out: float32 [n_held_out, k], where `x` is.
         v: float32 [runs, k, k], the vectors each run starts from.
-        loss: "l2", "l1", "min_entry" or "bit_var".
-        optimizer: "adam" or "sgd".
-        rate: of learning, at the first step.
-        cosine: whether it falls to 0 after the last step.
-        renormalize: whether the vectors are given length 1 after each step.
-        epochs: that a run takes.
-        batch_size: rows a step.
-        patience: epochs without a better objective on the held-out rows after which a run ends; 0 for all epochs.
-        seed: of the order of rows; every run has its own.
+        plan: how they are trained.
     """
 
     def __init__(
@@ -325,21 +319,12 @@ class H2QTrainer:
         x: torch.Tensor,
         held_out: torch.Tensor,
         v: NDArray[np.float32],
-        loss: str,
-        optimizer: str,
-        rate: float,
-        cosine: bool,
-        renormalize: bool,
-        epochs: int,
-        batch_size: int,
-        patience: int,
-        seed: int,
+        plan: Plan,
     ) -> None:
         runs, self._k, _ = v.shape
         n, columns, device = len(x), max(16, triton.next_power_of_2(self._k)), x.device
         self._x, self._held_out = x.contiguous(), held_out.contiguous()
-        self._rate, self._cosine, self._adam = rate, cosine, optimizer == "adam"
-        self._epochs, self._batch_size, self._patience = epochs, batch_size, patience
+        self._plan, self._adam = plan, plan.optimizer == "adam"
         self._v = torch.eye(columns, device=device).repeat(runs, 1, 1)
         self._v[:, : self._k, : self._k] = torch.from_numpy(v)
         self._moments = torch.zeros((2, *self._v.shape), device=device)
@@ -347,31 +332,31 @@ class H2QTrainer:
         self._least = torch.full((runs,), torch.inf, dtype=torch.float64, device=device)
         self._best_epoch = torch.zeros(runs, dtype=torch.int32, device=device)
         self._epoch = torch.zeros_like(self._best_epoch)
-        keys = np.random.default_rng(seed).integers(2**31, size=runs, dtype=np.int32)
+        keys = np.random.default_rng(plan.seed).integers(2**31, size=runs, dtype=np.int32)
         self._keys = torch.from_numpy(keys).to(device)
         self._order = torch.empty((runs, n), dtype=torch.int32, device=device)
         self._identity = torch.eye(columns, device=device)
-        self._options = {"LOSS": loss, "ADAM": self._adam, "RENORMALIZE": renormalize} | shape(columns)
+        self._options = {"LOSS": plan.loss, "ADAM": self._adam, "RENORMALIZE": plan.renormalize} | shape(columns)
         self._scratch = torch.empty((runs, 5 * columns + self._options["ROWS"], columns), device=device)
         self._epochs_begun, self._finished = 0, False
         self._histories = [np.empty((0, 3)) for _ in range(runs)]
 
     def train(self, epochs: int) -> None:
         """Train every run for up to `epochs` more, in one launch, and wait for it."""
-        first, last = self._epochs_begun, min(self._epochs_begun + epochs, self._epochs)
+        first, last = self._epochs_begun, min(self._epochs_begun + epochs, self._plan.epochs)
         n, runs = len(self._x), len(self._v)
         history = torch.empty((runs, last - first, 3), dtype=torch.float64, device=self._x.device)
         with torch.cuda.device_of(self._x):
             h2q_kernel[(runs,)](
                 self._x, self._held_out, self._v, *self._moments, self._best, self._least, self._best_epoch,
                 self._epoch, history, self._keys, self._rates(first, last), self._order, self._identity, self._scratch,
-                n, len(self._held_out), self._k, self._batch_size, first, last, self._patience,
+                n, len(self._held_out), self._k, self._plan.batch_size, first, last, self._plan.patience,
                 **self._options, **options(self._v.shape[2]),
             )  # fmt: skip
         self._epochs_begun = last
         ended = self._epoch.cpu().numpy()
-        lost = ended - self._best_epoch.cpu().numpy() >= (self._patience or np.inf)
-        self._finished = bool((lost | (ended == self._epochs)).all())
+        lost = ended - self._best_epoch.cpu().numpy() >= (self._plan.patience or np.inf)
+        self._finished = bool((lost | (ended == self._plan.epochs)).all())
         parts = zip(history.cpu().numpy(), ended, strict=True)
         self._histories = [
             np.concatenate([before, part[: max(0, end - first)]])
@@ -380,11 +365,11 @@ class H2QTrainer:
 
     def _rates(self, first: int, last: int) -> torch.Tensor:
         """Return each step's rate, with Adam's correction of the first moment, and that of the second, [steps, 2]."""
-        batches = -(-len(self._x) // self._batch_size)
+        batches = -(-len(self._x) // self._plan.batch_size)
         done = np.arange(first * batches, last * batches, dtype=np.float64)
-        rates = np.full_like(done, self._rate)
-        if self._cosine:
-            rates *= (1 + np.cos(np.pi * done / (batches * self._epochs))) / 2
+        rates = np.full_like(done, self._plan.rate)
+        if self._plan.cosine:
+            rates *= (1 + np.cos(np.pi * done / (batches * self._plan.epochs))) / 2
         if self._adam:
             rates /= 1 - 0.9 ** (done + 1)
         rates = np.stack([rates, np.sqrt(1 - 0.999 ** (done + 1))], axis=1)

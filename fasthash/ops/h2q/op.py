@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fasthash.ops.h2q.plan import Plan
 from fasthash.ops.registry import Kernel, choose, cpu_kernels
 
 KERNELS = {
@@ -41,16 +42,8 @@ def trainer(
     x: torch.Tensor,
     held_out: torch.Tensor,
     v: NDArray[np.float32],
+    plan: Plan,
     *,
-    loss: str,
-    optimizer: str,
-    rate: float,
-    cosine: bool,
-    renormalize: bool,
-    epochs: int,
-    batch_size: int,
-    patience: int,
-    seed: int,
     kernel: str | None = None,
     where: str = "h2q",
 ) -> Trainer:
@@ -60,19 +53,9 @@ def trainer(
         x: float32 [n, k], rows of length sqrt(k); k at most `MAX_BITS_ON_GPU` on a GPU.
         held_out: float32 [n_held_out, k], where `x` is: the rows that decide which epoch is the best.
         v: float32 [runs, k, k], the vectors each run starts from.
-        loss: one of `LOSSES`.
-        optimizer: "adam" or "sgd".
-        rate: of learning, at the first step.
-        cosine: whether it falls to 0 after the last step.
-        renormalize: whether the vectors are given length 1 after each step.
-        epochs: that a run takes.
-        batch_size: rows a step.
-        patience: epochs without a better objective on the held-out rows after which a run ends; 0 for all epochs.
-        seed: of the order of rows; every run has its own.
+        plan: how they are trained.
         kernel: a name from `fasthash.ops.h2q.KERNELS`; by default the best one for the device.
         where: what errors begin with.
     """
-    build = choose(KERNELS, x.device, kernel, where).function("H2QTrainer")
-    settings = (loss, optimizer, rate, cosine, renormalize, epochs, batch_size, patience, seed)
-    built: Trainer = build(x, held_out, v, *settings)
+    built: Trainer = choose(KERNELS, x.device, kernel, where).function("H2QTrainer")(x, held_out, v, plan)
     return built

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fasthash.ops.h2q.plan import Plan
 from fasthash.ops.householder.reference import reflect
 
 
@@ -29,24 +30,15 @@ class H2QTrainer:
         x: torch.Tensor,
         held_out: torch.Tensor,
         v: NDArray[np.float32],
-        loss: str,
-        optimizer: str,
-        rate: float,
-        cosine: bool,
-        renormalize: bool,
-        epochs: int,
-        batch_size: int,
-        patience: int,
-        seed: int,
+        plan: Plan,
     ) -> None:
         self._x, self._held_out = x.double(), held_out.double()
-        self._loss, self._rate, self._cosine, self._renormalize = loss, rate, cosine, renormalize
-        self._epochs, self._batch_size, self._patience = epochs, batch_size, patience
-        kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
+        self._plan = plan
+        kind = torch.optim.Adam if plan.optimizer == "adam" else torch.optim.SGD
         starts = torch.from_numpy(v).to(self._x)
         self._v = [start.clone().requires_grad_() for start in starts]
-        self._optimizers = [kind([v], lr=rate) for v in self._v]
-        self._generators = [torch.Generator().manual_seed(seed + run) for run in range(len(starts))]
+        self._optimizers = [kind([v], lr=plan.rate) for v in self._v]
+        self._generators = [torch.Generator().manual_seed(plan.seed + run) for run in range(len(starts))]
         self._histories: list[list[tuple[float, float, float]]] = [[] for _ in starts]
         self._best = [(0, math.inf, start) for start in starts]  # epoch, objective on the held-out rows, v
 
@@ -73,27 +65,27 @@ class H2QTrainer:
 
     def _is_finished(self, run: int) -> bool:
         done = len(self._histories[run])
-        return done >= self._epochs or 0 < self._patience <= done - self._best[run][0]
+        return done >= self._plan.epochs or 0 < self._plan.patience <= done - self._best[run][0]
 
     def _train_epoch(self, run: int) -> None:
         v, optimizer, n = self._v[run], self._optimizers[run], len(self._x)
         order = torch.randperm(n, generator=self._generators[run]).to(self._x.device)
-        batches = torch.split(order, self._batch_size)
+        batches = torch.split(order, self._plan.batch_size)
         paid = 0.0
         for step, batch in enumerate(batches, start=len(batches) * len(self._histories[run])):
-            if self._cosine:
-                done = step / (len(batches) * self._epochs)
-                optimizer.param_groups[0]["lr"] = self._rate * (1 + math.cos(math.pi * done)) / 2
-            cost = objective(reflect(self._x[batch], v, False), self._loss)
+            if self._plan.cosine:
+                done = step / (len(batches) * self._plan.epochs)
+                optimizer.param_groups[0]["lr"] = self._plan.rate * (1 + math.cos(math.pi * done)) / 2
+            cost = objective(reflect(self._x[batch], v, False), self._plan.loss)
             (v.grad,) = torch.autograd.grad(cost, v)
             optimizer.step()
-            if self._renormalize:
+            if self._plan.renormalize:
                 v.data /= v.data.norm(dim=1, keepdim=True)
             paid += cost.item() * len(batch) / n
         vectors = v.detach()
         identity = torch.eye(v.shape[1]).to(vectors)
         u = reflect(identity, vectors, False)
-        held_out = objective(reflect(self._held_out, vectors, False), self._loss).item()
+        held_out = objective(reflect(self._held_out, vectors, False), self._plan.loss).item()
         self._histories[run].append((paid, held_out, (u @ u.T - identity).abs().max().item()))
         if held_out < self._best[run][1]:
             self._best[run] = (len(self._histories[run]), held_out, vectors.clone())
