@@ -21,7 +21,7 @@ bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/r
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
 	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
 
-CPP_FILES := git ls-files 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp' 'tools/*.cpp' 'tools/*.h'
+CPP_FILES := git ls-files --cached --others --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp' 'tools/*.cpp' 'tools/*.h'
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check .
@@ -57,7 +57,8 @@ CLANG := build/clang
 clang: .venv/dev.installed  ## every module's tests on a core built by Clang, of the checkout and a room that `make room` would make
 	rm -rf $(CLANG)/tree && mkdir -p $(CLANG)/tree
 	git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory=$(CLANG)/tree
-	$(BIN)/python $(CLANG)/tree/tools/new_room.py scaffolded
+	$(BIN)/python $(CLANG)/tree/tools/new_room.py room_of_a_long_name
+	cd $(CLANG)/tree && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
 	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++,$(CLANG)/tree)
 	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' tree/tests --ignore=tree/tests/benchmarks
 
@@ -66,8 +67,6 @@ mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate R
 
 room: .venv/dev.installed  ## a new op, whose tests pass at once: make room NAME=x
 	$(BIN)/python tools/new_room.py $(NAME)
-	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
-	rm .venv/dev.installed
 
 wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
 	rm -rf build/wheel

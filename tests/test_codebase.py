@@ -152,7 +152,15 @@ def test_a_room_has_everything(room):
 def test_info_lists_every_room():
     lines = CliRunner().invoke(cli.main, ["info"]).output.splitlines()
     assert [line.split()[0] for line in lines[-len(ROOMS) :]] == list(ROOMS)
-    assert all(f"cpu: cpu-{_core.active_isa()}" in line for line in lines[-len(ROOMS) :])
+    assert all(f"cpu: cpu-{_core.room_level(line.split()[0])}" in line for line in lines[-len(ROOMS) :])
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in (ROOT / "csrc").glob("*/kernel.h")))
+def test_a_room_takes_the_kernel_of_the_highest_level_that_it_has(room):
+    own = {path.stem.removeprefix("kernel_") for path in (ROOT / "csrc" / room).glob("kernel_*.cpp")}
+    levels = _core.runnable_isas()
+    for i, level in enumerate(levels):
+        assert _core.room_level(room, level) == [lower for lower in levels[: i + 1] if lower in own][-1]
 
 
 @pytest.mark.parametrize("room", ROOMS)

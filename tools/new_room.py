@@ -1,12 +1,13 @@
 """Scaffold an op: `make room NAME=x` makes a room with a small op that works, to be changed into the one wanted.
 
-The templates are the files in `tools/room`, in which ROOM stands for the name.
+The templates are the files in `tools/room`, in which ROOM stands for the name, and CamelROOM for it in CamelCase.
 """
 
 from __future__ import annotations
 
 import keyword
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,13 +28,16 @@ def new_room(name: str, root: Path) -> list[Path]:
     if f"def {name}(" in stub.read_text() or any((root / part / name).exists() for part in ("csrc", "fasthash/ops")):
         raise ValueError(f"expected a NAME that is new, got {name!r}, which is there")
     templates = [path for path in sorted((TOOLS / "room").rglob("*")) if path.is_file()]
-    written = []
+    camel, written = "".join(map(str.title, name.split("_"))), []
     for template in templates:
         path = root / str(template.relative_to(TOOLS / "room")).replace("ROOM", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(template.read_text().replace("ROOM", name))
+        path.write_text(template.read_text().replace("CamelROOM", camel).replace("ROOM", name))
         written.append(path)
     stub.write_text(stub.read_text().rstrip() + "\n" + STUB.replace("ROOM", name))
+    python = [path for path in written if path.suffix == ".py"]
+    for command in (["check", "--quiet", "--fix", "--select=I"], ["format", "--quiet"]):  # as the name's length wants
+        subprocess.run([sys.executable, "-m", "ruff", *command, *python], cwd=root, check=True)
     return [*written, stub]
 
 

@@ -28,6 +28,9 @@ PYBIND11_MODULE(_core, m) {
     m.def("built_isas", [] { return names(built_isas()); });
     m.def("runnable_isas", [] { return names(runnable_isas()); });
     m.def("active_isa", [] { return std::string(isa_name(select_isa())); });
+    m.def(
+        "room_level", [](const std::string& room, const std::string& isa) { return isa_name(room_level(room, select_isa(isa))); },
+        py::arg("room"), py::arg("isa") = "");
     m.def("default_threads", &default_threads);
     register_rooms(m);
 }

@@ -47,8 +47,12 @@ def command_of(name: str, settings: type[RecipeSettings]) -> click.Command:
         from fasthash.recipes.loop import train
 
         chosen = {field.name: rest.pop(field.name) for field in dataclasses.fields(settings)}
-        with told_plainly():
-            run = train(settings(**chosen), root=data_root, out=out, progress=True, **rest)
+        try:
+            with told_plainly():
+                run = train(settings(**chosen), root=data_root, out=out, progress=True, **rest)
+        except KeyboardInterrupt:
+            click.echo(f"\ninterrupted; the same command with --resume goes on in {out}", err=True)
+            raise
         for measure, value in run.results.items():
             click.echo(f"{measure:<20} {value:.4f}")
         click.echo(f"written: {out / 'network.safetensors'}, {out / 'results.json'}, {out / 'log.csv'}")

@@ -93,9 +93,12 @@ def default_kernel(kernels: Mapping[str, Kernel], device: torch.device) -> str |
 
 
 def default_level(kernels: Mapping[str, Kernel], device: torch.device) -> str | None:
-    """Return `default_kernel`, the processor level spelt out."""
+    """Return `default_kernel`, spelling out which processor level's kernel the room has for this processor."""
     name = default_kernel(kernels, device)
-    return f"cpu-{_core.active_isa()}" if name == "cpu" else name
+    if name != "cpu":
+        return name
+    room = kernels[name].module.removeprefix("fasthash.ops.").partition(".")[0]
+    return f"cpu-{_core.room_level(room)}"
 
 
 def is_traced(x: torch.Tensor) -> bool:

@@ -113,7 +113,8 @@ def train(
         root: where data sets are, else FASTHASH_DATA.
         out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors, rotation.safetensors, results.json,
             and what the recipe adds; None keeps nothing.
-        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted.
+        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted. A
+            network or a loss of yours is known by its name: what it computes must not have changed.
         device: "auto", "cpu", "cuda", ...
         workers: processes that read image files.
         progress: whether to show a progress bar.
@@ -258,7 +259,12 @@ class Training(Generic[_S]):
         if state is None:
             return []
         for name, part in self.state.items():
-            part.load_state_dict(state[name])
+            try:
+                part.load_state_dict(state[name])
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise ValueError(
+                    f"train: expected what was trained in {folder.path}, got another {name} to resume it: {error}"
+                ) from error
         rows: list[Row] = state["rows"]
         return rows
 

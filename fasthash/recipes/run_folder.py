@@ -36,7 +36,10 @@ class RunFolder:
         if file.exists():
             there = json.loads(file.read_text())
             if not resume:
-                raise FileExistsError(f"train: expected a folder without a training in it, or to resume it, got {path}")
+                raise FileExistsError(
+                    f"train: expected a folder without a training in it, or to resume it (resume=True, --resume), got "
+                    f"{path}"
+                )
             wanted = json.loads(json.dumps(settings))
             changed = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
             if changed:

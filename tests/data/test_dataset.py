@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fasthash.data import load_dataset
+from fasthash.data import DATASETS, load_dataset
 from tests.data.conftest import assert_holds, images_of, write_mnist
 
 
@@ -50,7 +50,7 @@ def test_what_is_not_found_is_told_with_every_place(tmp_path, monkeypatch, name,
     assert (f"{tmp_path}/" if given else "$FASTHASH_DATA/") in message
     root = f"now {tmp_path}" if given else "neither is set"
     assert f"set the environment variable FASTHASH_DATA to the folder that holds it ({root})" in message
-    assert "Registered names: cifar10, cifar100, coco, digits, fashion_mnist, imagenet100, mnist" in message
+    assert f"Registered names: {', '.join(DATASETS)}." in message
 
 
 @pytest.mark.parametrize("path", ["sets/none.npz", "sets/none"])

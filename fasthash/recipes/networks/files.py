@@ -31,7 +31,14 @@ def load_module(kind: type[_M], path: str | Path, form: str) -> _M:
             metadata: dict[str, str] = file.metadata() or {}
             if metadata.get("format") != form:
                 raise ValueError(f"{where}: expected a file of format {form!r}, got {path}")
-            module = kind(**json.loads(metadata["settings"]))
+            settings = json.loads(metadata["settings"])
+            try:
+                module = kind(**settings)
+            except ValueError as error:
+                raise ValueError(
+                    f"{where}: expected settings of a network, got those of {path}: {error}; what registers a name "
+                    "must be imported first (fasthash --import)"
+                ) from error
             module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{where}: expected a network written by save, got {path}: {error}") from error

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.networks.files import load_module, save_module
 
 
@@ -30,3 +31,11 @@ def test_files_of_another_format_or_shape_are_refused(tmp_path):
     (tmp_path / "b").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"Scale.load: expected a network written by save, got .*b"):
         load_module(Scale, tmp_path / "b", "scales 1")
+
+
+def test_what_is_not_registered_here_is_told_of(tmp_path):
+    network = HashingNetwork("mlp", (5,), 8)
+    network.architecture = "theirs"
+    network.save(tmp_path / "network")
+    with pytest.raises(ValueError, match=r"(?s)architecture to be one of .* got 'theirs'; what registers a name"):
+        HashingNetwork.load(tmp_path / "network")

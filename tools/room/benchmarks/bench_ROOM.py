@@ -8,7 +8,8 @@ from fasthash.ops.ROOM import KERNELS
 
 from .conftest import runnable
 
-WAYS = {"torch": lambda x: x.square().sum(1), **{name: k.function("ROOM") for name, k in runnable(KERNELS).items()}}
+WAYS = {"torch": lambda x: x.square().sum(1)}
+WAYS |= {name: kernel.function("ROOM") for name, kernel in runnable(KERNELS).items()}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -16,11 +16,11 @@ namespace {
 constexpr int64_t kElementsPerTask = 1 << 16;
 
 template <class T>
-void squares(const Array<T>& x, Array<T> out, int threads, const std::string& isa) {
+void ROOM(const Array<T>& x, Array<T> out, int threads, const std::string& isa) {
     const int64_t n = x.shape(0), m = x.shape(1);
     const T* const from = x.data();
     T* const to = output("ROOM", "out", out, {n});
-    const ROOM_Functions<T> functions = ROOM_kernel(select_isa(isa)).of<T>();
+    const CamelROOMFunctions<T> functions = ROOM_kernel(select_isa(isa)).of<T>();
     const int64_t rows_per_task = std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, m));
     run_interruptible([&](const std::function<bool()>& interrupted) {
         parallel_for(ceil_div(n, rows_per_task), thread_count(threads), interrupted, [&](Job& job, int64_t task) {
@@ -34,8 +34,8 @@ void squares(const Array<T>& x, Array<T> out, int threads, const std::string& is
 }  // namespace
 
 void register_ROOM(py::module_& m) {
-    m.def("ROOM", &squares<float>, exact("x"), exact("out"), py::arg("threads"), py::arg("isa"));
-    m.def("ROOM", &squares<double>, exact("x"), exact("out"), py::arg("threads"), py::arg("isa"));
+    m.def("ROOM", &ROOM<float>, exact("x"), exact("out"), py::arg("threads"), py::arg("isa"));
+    m.def("ROOM", &ROOM<double>, exact("x"), exact("out"), py::arg("threads"), py::arg("isa"));
 }
 
 }  // namespace fasthash

@@ -11,13 +11,13 @@ namespace fasthash {
 enum class Isa;
 
 template <class T>
-struct ROOM_Functions {
+struct CamelROOMFunctions {
     // The sum of the squares of each of the rows x [n, m], in C order, goes to out [n].
     void (*rows)(const T* x, int64_t n, int64_t m, T* out);
 };
 
-using ROOM_Kernel = BothPrecisions<ROOM_Functions>;
+using CamelROOMKernel = BothPrecisions<CamelROOMFunctions>;
 
-ROOM_Kernel ROOM_kernel(Isa isa);  // of the highest level, up to this one, that the room has
+CamelROOMKernel ROOM_kernel(Isa isa);  // of the highest level, up to this one, that the room has
 
 }  // namespace fasthash

@@ -2,6 +2,6 @@
 
 namespace fasthash {
 
-ROOM_Kernel ROOM_kernel_avx2() { return {{rows<float>}, {rows<double>}}; }
+CamelROOMKernel ROOM_kernel_avx2() { return {{rows<float>}, {rows<double>}}; }
 
 }  // namespace fasthash

@@ -67,7 +67,7 @@ def test_the_registered_op():
     ("x", "error", "message"),
     [
         (torch.ones(3), ValueError, r"ROOM: expected x of shape \[n, m\], got \[3\]"),
-        (torch.ones(3, 2, dtype=torch.int64), TypeError, "ROOM: expected x of a floating-point dtype, got int64"),
+        (torch.ones(3, 2).long(), TypeError, "ROOM: expected x of a floating-point dtype, got int64"),
     ],
 )
 def test_errors_name_what_came(x, error, message):
