@@ -35,7 +35,7 @@ def new_room(name: str, root: Path) -> list[Path]:
         path.write_text(template.read_text().replace("CamelROOM", camel).replace("ROOM", name))
         written.append(path)
     stub.write_text(stub.read_text().rstrip() + "\n" + STUB.replace("ROOM", name))
-    python = [path for path in written if path.suffix == ".py"]
+    python = [path for path in (*written, stub) if path.suffix in (".py", ".pyi")]
     for command in (["check", "--quiet", "--fix", "--select=I"], ["format", "--quiet"]):  # as the name's length wants
         subprocess.run([sys.executable, "-m", "ruff", *command, *python], cwd=root, check=True)
     return [*written, stub]
