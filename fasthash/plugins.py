@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
+_MISSING: Any = object()
 
 
 def located(thing: _T | str) -> _T:
@@ -55,17 +56,23 @@ class Registry(Mapping[str, _T], Generic[_T]):
         return len(self._own) + len(self._declared)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or name in self._declared
+        return isinstance(name, str) and (name in self._own or name in self._declared)
 
     def __getitem__(self, name: str) -> _T:
         if name in self._own:
             self._own[name] = located(self._own[name])
             return cast(_T, self._own[name])
-        return cast(_T, self._declared[name].load())
+        point = self._declared[name]
+        try:
+            return cast(_T, point.load())
+        except (ImportError, AttributeError) as error:
+            raise ImportError(
+                f"{self.group}: expected {name!r} at {point.value}, an entry point, got {error}"
+            ) from error
 
-    def load_all(self) -> None:
-        """Load everything, so that base classes know what is derived from them."""
-        for name in self:
+    def load_all(self, declared: bool = True) -> None:
+        """Load everything, so that base classes know what is derived from them; or all but what packages declare."""
+        for name in self if declared else list(self._own):
             self[name]
 
     @overload
@@ -74,7 +81,7 @@ class Registry(Mapping[str, _T], Generic[_T]):
     @overload
     def register(self, name: str, thing: _T) -> _T: ...
 
-    def register(self, name: str, thing: Any = None) -> Any:
+    def register(self, name: str, thing: Any = _MISSING) -> Any:
         """Add a thing under a new name; without `thing`, return a decorator that does.
 
         Raises:
@@ -84,6 +91,8 @@ class Registry(Mapping[str, _T], Generic[_T]):
         where = f"{self.group}.register"
         if not isinstance(name, str):
             raise TypeError(f"{where}: expected name to be a string, got {type(name).__name__}")
+        if not name or thing is None:
+            raise ValueError(f"{where}: expected a name and a thing, got {name!r} and {thing!r}")
 
         def add(value: _U) -> _U:
             if name in self:
@@ -91,7 +100,7 @@ class Registry(Mapping[str, _T], Generic[_T]):
             self._own[name] = value
             return value
 
-        return add if thing is None else add(thing)
+        return add if thing is _MISSING else add(thing)
 
     def __repr__(self) -> str:
         return f"{self.group}: {', '.join(self)}"

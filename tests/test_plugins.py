@@ -165,12 +165,20 @@ def test_a_registry_loads_what_is_asked_for():
         things["elsewhere"]
 
 
-def test_an_entry_point_may_not_take_a_name_that_is_there(tmp_path, monkeypatch):
-    described = tmp_path / "theirs-1.0.dist-info"
+def declare(folder, name, entry_points):
+    """Make a distribution in a folder."""
+    described = folder / f"{name}-1.0.dist-info"
     described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[fasthash.nothing]\nhere = theirs:thing\n")
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text(entry_points)
+
+
+def test_an_entry_point_may_not_take_a_name_that_is_there(tmp_path, monkeypatch):
+    declare(tmp_path, "theirs", "[fasthash.nothing]\nhere = theirs:thing\n[fasthash.others]\nnew = theirs:thing\n")
+    declare(tmp_path, "ours", "[fasthash.others]\nnew = ours:thing\n")
     monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="expected each name once, got 'new' again as an entry point, "):
+        list(Registry("fasthash.others", {}))
     with pytest.raises(ValueError, match="expected each name once, got 'here' again as an entry point, theirs:thing"):
         list(Registry("fasthash.nothing", {"here": 3}))
 
@@ -190,3 +198,50 @@ def test_an_entry_point_may_not_take_a_name_that_is_there(tmp_path, monkeypatch)
 def test_everything_that_is_registered_can_be_loaded(registry):
     registry.load_all()
     assert len(registry) > 3
+
+
+def test_an_entry_point_that_cannot_be_loaded_is_named_and_harms_no_other(tmp_path, monkeypatch):
+    declare(tmp_path, "theirs", "[fasthash.nothing]\nnew = not_there:thing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    things = Registry("fasthash.nothing", {"here": 3})
+    assert things["here"] == 3
+    things.load_all(declared=False)
+    with pytest.raises(ImportError, match="expected 'new' at not_there:thing, an entry point, got No module"):
+        things["new"]
+    with pytest.raises(ValueError, match="expected a new name, got 'new', which is registered already"):
+        things.register("new", 4)
+
+
+@pytest.mark.parametrize(("name", "thing"), [("", 3), ("name", None)])
+def test_nothing_is_not_registered(name, thing):
+    with pytest.raises(ValueError, match="fasthash.nothing.register: expected a name and a thing, got"):
+        Registry("fasthash.nothing", {}).register(name, thing)
+
+
+def importing(folder, *modules):
+    command = [sys.executable, "-m", "fasthash", *(f"--import={module}" for module in modules), "train", "--help"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_modules_are_imported_from_the_folder_that_the_command_is_called_in(tmp_path):
+    (tmp_path / "mine.py").write_text("print('imported')")
+    assert importing(tmp_path, "mine").stdout.startswith("imported")
+    (tmp_path / "nested.py").write_text("import absent_module")
+    assert "No module named 'absent_module'" in importing(tmp_path, "nested").stderr
+    for module in ("absent", "absent.part", ""):
+        done = importing(tmp_path, module)
+        assert done.returncode == 2
+        assert f"expected a module that can be imported, got {module!r}" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_broken_recipe_is_told_without_a_traceback(tmp_path, monkeypatch):
+    declare(tmp_path, "theirs", "[fasthash.recipes]\nbroken = not_there:Settings\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "fasthash", "train", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "Error: fasthash.recipes: expected 'broken' at not_there:Settings, an entry point, got "
+    )

@@ -22,8 +22,8 @@ def import_modules(context: click.Context, parameter: click.Parameter, modules: 
     for module in modules:
         try:
             import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name != module:
+        except (ModuleNotFoundError, ValueError) as error:
+            if isinstance(error, ModuleNotFoundError) and not f"{module}.".startswith(f"{error.name}."):
                 raise
             raise click.BadParameter(f"expected a module that can be imported, got {module!r}") from None
 

@@ -22,7 +22,8 @@ class OneOf(click.Choice[str]):
     @property
     def choices(self) -> tuple[str, ...]:  # type: ignore[override]
         """The names."""
-        return tuple(self.names)
+        with told_plainly():
+            return tuple(self.names)
 
 
 def options_of(settings: type) -> Callable[[_F], _F]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,9 @@ from fasthash.files import replacing
 from fasthash.hashers.names import HASHERS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from fasthash.hashers import Hasher
+    from fasthash.hashers import AffineHasher, Hasher
     from fasthash.recipes.networks import HashingNetwork
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
@@ -78,29 +78,39 @@ def encode(model: Path, items: Path, codes: Path) -> None:
     """Encode ITEMS, a .npy file, to CODES, a .npy file of packed codes, by MODEL: what `fit` or `train` wrote.
 
     ITEMS are the embeddings [n, d] of a hasher, or the images [n, h, w] or [n, h, w, 3] or features [n, d] of a
-    network. They may be larger than memory.
+    network. They may be larger than memory. A network's outputs are rotated by rotation.safetensors, if `train` wrote
+    one beside it.
     """
     import numpy as np
+    import torch
     from tqdm import tqdm
 
+    from fasthash.recipes import encode as network_codes
+
     with told_plainly():
+        if codes.exists() and codes.samefile(items):
+            raise ValueError(f"expected another file for codes than for items, got {codes}")
         loaded, x = read_model(model), read_array(items)
+        rotation = read_rotation(model) if isinstance(loaded, torch.nn.Module) else None
+        encoded = (
+            partial(network_codes, loaded, rotation=rotation) if isinstance(loaded, torch.nn.Module) else loaded.encode
+        )
         with replacing(codes) as file:
             out = np.lib.format.open_memmap(file, "w+", np.uint8, (len(x), (loaded.n_bits + 7) // 8))
             for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
                 part = np.array(x[start : start + ROWS_ENCODED_AT_ONCE])
-                out[start : start + len(part)] = _encoded(loaded, part)
+                out[start : start + len(part)] = encoded(part)
             out.flush()
-    click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits")
+    rotated = "" if rotation is None else ", rotated as it was trained"
+    click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits{rotated}")
 
 
-def _encoded(model: Hasher | HashingNetwork, items: NDArray[Any]) -> NDArray[np.uint8]:
-    import numpy as np
+def read_rotation(network: Path) -> AffineHasher | None:
+    """Return the rotation that a training wrote beside its network, or None."""
+    from fasthash.hashers import AffineHasher
 
-    from fasthash.hashers import Hasher
-    from fasthash.recipes import encode
-
-    return np.asarray(model.encode(items)) if isinstance(model, Hasher) else encode(model, items)
+    path = network.with_name("rotation.safetensors")
+    return AffineHasher.load(path) if network.name == "network.safetensors" and path.exists() else None
 
 
 @click.command("index")

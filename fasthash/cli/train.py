@@ -17,11 +17,13 @@ class Recipes(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the recipes' names."""
-        return list(RECIPES)
+        with told_plainly():
+            return list(RECIPES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return the command of a recipe."""
-        return command_of(name, RECIPES[name]) if name in RECIPES else None
+        with told_plainly():
+            return command_of(name, RECIPES[name]) if name in RECIPES else None
 
 
 @click.group(cls=Recipes)

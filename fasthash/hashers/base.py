@@ -144,8 +144,11 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                     raise ValueError(
                         f"{where}: expected a file in the format {_FORMAT!r}, got {metadata.get('format')!r}"
                     )
-                HASHERS.load_all()
-                classes = {known.__name__: known for known in _with_subclasses(cls)}
+                for declared in (False, True):
+                    HASHERS.load_all(declared)
+                    classes = {known.__name__: known for known in _with_subclasses(cls)}
+                    if metadata["class"] in classes:
+                        break
                 if metadata["class"] not in classes:
                     raise ValueError(
                         f"{where}: expected a file of {' or '.join(classes)}, got one of {metadata['class']}"

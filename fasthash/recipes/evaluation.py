@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fasthash.data import ImageFiles
+from fasthash.errors import dtype_name
 from fasthash.evaluate import (
     bit_entropy,
     mean_average_precision,
@@ -22,12 +23,26 @@ from fasthash.ops.packing import pack_bits
 from fasthash.recipes.batches import Items, Loaded
 
 
-def network_outputs(network: nn.Module, items: Loaded, workers: int = 0) -> torch.Tensor:
+def check_outputs(where: str, u: torch.Tensor, n: int, n_bits: int | None = None) -> None:
+    """Raise unless a network returned floating-point [n, n_bits] for n items."""
+    wanted = f"{where}: expected network to return floating-point [{n}, {n_bits or 'n_bits'}] for {n} items"
+    if not isinstance(u, torch.Tensor):
+        raise TypeError(f"{wanted}, got {type(u).__name__}")
+    if not u.is_floating_point() or u.ndim != 2 or len(u) != n or (n_bits is not None and u.shape[1] != n_bits):
+        raise ValueError(f"{wanted}, got {dtype_name(u)} {list(u.shape)}")
+
+
+def network_outputs(network: nn.Module, items: Loaded, workers: int = 0, n_bits: int | None = None) -> torch.Tensor:
     """Return the network's outputs in evaluation mode for some items in their order, float32 [n, n_bits] on the CPU."""
     weights = next(itertools.chain(network.parameters(), network.buffers()), torch.empty(0))
     network.eval()
+    outputs = []
     with torch.inference_mode():
-        return torch.cat([network(batch.to(weights.device)).float().cpu() for batch, _, _ in items.in_order(workers)])
+        for batch, _, _ in items.in_order(workers):
+            u = network(batch.to(weights.device))
+            check_outputs("train", u, len(batch), n_bits)
+            outputs.append(u.float().cpu())
+    return torch.cat(outputs)
 
 
 def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = None) -> NDArray[np.uint8]:
@@ -41,7 +56,10 @@ def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = Non
     Returns:
         uint8 [n, ceil(n_bits / 8)].
     """
-    n, items = len(items), items if isinstance(items, ImageFiles) else np.asarray(items)
+    items = items if isinstance(items, ImageFiles) else np.asarray(items)
+    if isinstance(items, np.ndarray) and (items.dtype.kind not in "uifb" or items.ndim < 2):
+        raise ValueError(f"encode: expected items as numbers [n, ...], got {items.dtype} {list(items.shape)}")
+    n = len(items)
     image_size = getattr(network, "image_size", None)
     u = network_outputs(network, Loaded(items, np.zeros(n, np.int64), np.arange(n), image_size))
     return np.asarray(pack_bits(u if rotation is None else rotation.transform(u)))

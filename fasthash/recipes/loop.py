@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +17,19 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from safetensors.torch import save_model
 from torch import nn
 from tqdm import tqdm
 
 from fasthash.data import Dataset, load_dataset
+from fasthash.errors import check_integer
+from fasthash.files import replacing
 from fasthash.hashers import AffineHasher
 from fasthash.plugins import located
 from fasthash.recipes.batches import Batches, Items, Loaded
 from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs
 from fasthash.recipes.networks import HashingNetwork
-from fasthash.recipes.networks.files import save_module
-from fasthash.recipes.protocols import PROTOCOLS, Parts, split
+from fasthash.recipes.protocols import PROTOCOLS, Parts, check_parts, split
 from fasthash.recipes.ranks import joined_ranks, seed_epoch
 from fasthash.recipes.run_folder import Row, RunFolder
 from fasthash.recipes.settings import RecipeSettings
@@ -128,6 +132,11 @@ def train(
     """
     if not isinstance(settings, RecipeSettings):
         raise TypeError(f"train: expected settings of a recipe, SupervisedSettings say, got {type(settings).__name__}")
+    if network is not None and not isinstance(network, nn.Module):
+        raise TypeError(f"train: expected network to be an nn.Module, got {type(network).__name__}")
+    if loss is not None and not callable(loss):
+        raise TypeError(f"train: expected loss to be a module or a function, got {type(loss).__name__}")
+    check_integer("train", "workers", workers, 0)
     recipe: type[Training[Any]] = located(settings.training)
     for name, value, takes in (("network", network, recipe.takes_network), ("loss", loss, recipe.takes_loss)):
         if value is not None and not takes:
@@ -138,12 +147,14 @@ def train(
     datasets = _for_each_domain("dataset", dataset, Dataset, settings)
     given_parts = _for_each_domain("parts", parts, Parts, settings)
     with joined_ranks(device) as (where, rank, n_ranks):
-        data = []
+        written, data = dataclasses.asdict(settings), []
         for name, loaded, drawn in zip(settings.domains, datasets, given_parts, strict=True):
             loaded = load_dataset(getattr(settings, name), root) if loaded is None else loaded
-            data.append((loaded, drawn or split(loaded, settings.protocol, settings.split_seed)))
+            drawn = split(loaded, settings.protocol, settings.split_seed) if drawn is None else drawn
+            check_parts("train", drawn, loaded)
+            data.append((loaded, drawn))
+            written[f"items_of_{name}"] = f"{len(loaded.labels)} of {loaded.name}, parts {_checksum(drawn):08x}"
         training = recipe(settings, Given(data, where, network, loss, workers, rank, n_ranks))
-        written = dataclasses.asdict(settings)
         for name, value in (("network", network), ("loss", loss)):
             if value is not None:
                 written[f"given_{name}"] = _qualified_name(value)
@@ -166,9 +177,17 @@ def _for_each_domain(
     return values
 
 
+def _checksum(parts: Parts) -> int:
+    checksum = 0
+    for positions in (parts.train, parts.validation, parts.query, parts.database):
+        checksum = zlib.crc32(np.ascontiguousarray(positions).tobytes(), zlib.crc32(b"part", checksum))
+    return checksum
+
+
 def _qualified_name(thing: Any) -> str:
     kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name} {zlib.crc32(thing.__code__.co_code):08x}" if name.endswith("<lambda>") else name
 
 
 class Stateful(Protocol):
@@ -320,7 +339,7 @@ class Training(Generic[_S]):
 
     def outputs(self, items: Loaded) -> torch.Tensor:
         """Return the network's outputs for some items, rotated if they are to be, float32 [n, n_bits] on the CPU."""
-        u = network_outputs(self.network, items, self.given.workers)
+        u = network_outputs(self.network, items, self.given.workers, self.settings.bits)
         return u if self.rotation is None else self.rotation.transform(u)
 
     def evaluate(self) -> dict[str, float]:
@@ -335,6 +354,8 @@ class Training(Generic[_S]):
         if isinstance(self.network, HashingNetwork):
             self.network.save(path)
         else:
-            save_module(self.network, path, WEIGHTS_FORMAT, {"class": _qualified_name(self.network)})
+            metadata = {"format": WEIGHTS_FORMAT, "settings": json.dumps({"class": _qualified_name(self.network)})}
+            with replacing(path) as file:
+                save_model(self.network, str(file), metadata)  # of tensors that modules share, one
         if self.rotation is not None:
             self.rotation.save(folder / "rotation.safetensors")

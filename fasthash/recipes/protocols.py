@@ -60,6 +60,32 @@ def split(dataset: Dataset, protocol: str, seed: int = 0) -> Parts:
     return PROTOCOLS[protocol].draw(dataset, np.random.default_rng(check_integer("split", "seed", seed, 0)))
 
 
+def check_parts(where: str, parts: Parts, dataset: Dataset) -> None:
+    """Raise unless parts are positions of the data set's items, some in each but for validation, and queries unseen."""
+    for name in ("train", "validation", "query", "database"):
+        positions = getattr(parts, name)
+        if not (isinstance(positions, np.ndarray) and positions.dtype == np.int64 and positions.ndim == 1):
+            kind = f"{positions.dtype} {list(positions.shape)}" if isinstance(positions, np.ndarray) else None
+            raise TypeError(
+                f"{where}: expected parts of int64 positions [m], got {name} of {kind or type(positions).__name__}"
+            )
+        if len(positions) == 0:
+            if name != "validation":
+                raise ValueError(f"{where}: expected parts with at least one item each, got none to {_VERBS[name]}")
+        elif positions.min() < 0 or positions.max() >= len(dataset.labels):
+            raise ValueError(
+                f"{where}: expected parts of positions from 0 to {len(dataset.labels) - 1} of {dataset.name}, got "
+                f"{name} from {positions.min()} to {positions.max()}"
+            )
+
+    seen = np.intersect1d(parts.query, np.concatenate([parts.train, parts.validation, parts.database]))
+    if len(seen):
+        raise ValueError(f"{where}: expected queries that are in no other part, got item {seen[0]} of {dataset.name}")
+
+
+_VERBS = {"train": "train on", "query": "search for", "database": "search"}
+
+
 def per_class(train: int | None, query: int, validation: int = 0, *, train_in_database: bool = False) -> Protocol:
     """Return the protocol that draws as many items of each class, for items of one label; the rest is the database.
 

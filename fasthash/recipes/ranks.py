@@ -20,7 +20,12 @@ def joined_ranks(device: str) -> Iterator[tuple[torch.device, int, int]]:
     if device == "auto" and torch.cuda.is_available():
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     else:
-        chosen = torch.device("cpu" if device == "auto" else device)
+        try:
+            chosen = torch.device("cpu" if device == "auto" else device)
+        except RuntimeError as error:
+            raise ValueError(f"train: expected device to be auto, cpu, cuda or the like, got {device!r}") from error
+        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"train: expected a device of this machine, got {device!r} of {torch.cuda.device_count()}")
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield chosen, 0, 1
         return

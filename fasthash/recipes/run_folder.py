@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,11 @@ class RunFolder:
         if path is None:
             return
         file = path / "settings.json"
+        others = [name for name in ("checkpoint.pt", "log.csv", "results.json") if (path / name).exists()]
+        if others and not file.exists():
+            raise ValueError(f"train: expected settings.json beside {others[0]} in {path}, got none")
         if file.exists():
-            there = json.loads(file.read_text())
+            there = read_settings(file)
             if not resume:
                 raise FileExistsError(
                     f"train: expected a folder without a training in it, or to resume it (resume=True, --resume), got "
@@ -55,7 +59,11 @@ class RunFolder:
         """Return the state that `keep` wrote last, or None."""
         if self.path is None or not (self.path / "checkpoint.pt").exists():
             return None
-        state: dict[str, Any] = torch.load(self.path / "checkpoint.pt", map_location=device, weights_only=True)
+        path = self.path / "checkpoint.pt"
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ValueError(f"train: expected a checkpoint at {path}, got one that is cut off or damaged") from error
         return state
 
     def keep(self, state: Mapping[str, Any], rows: list[Row]) -> None:
@@ -70,6 +78,17 @@ class RunFolder:
         """Write the results."""
         if self.path is not None:
             write_json(self.path / "results.json", results)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return what `write_json` wrote, or raise a ValueError that names the file."""
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"train: expected the settings of a training in {path}, got no JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"train: expected the settings of a training in {path}, got a {type(settings).__name__}")
+    return settings
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fasthash.errors import check_choice, check_integer, check_number
+from fasthash.errors import MAX_BITS, check_choice, check_integer, check_number
 from fasthash.losses.names import LOSSES, QUANTIZATIONS
 from fasthash.plugins import Registry
 from fasthash.recipes.protocols import PROTOCOLS
@@ -44,6 +44,13 @@ def option(default: Any, help: str, choices: Collection[str] | None = None, **bo
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def _kind_of(field: dataclasses.Field[Any]) -> type | None:
+    """Return the type of an option that is neither a choice nor bounded, or None where its default does not tell."""
+    if field.default_factory is not dataclasses.MISSING:
+        return Mapping
+    return None if field.default is None else type(field.default)
+
+
 @dataclass(frozen=True)
 class RecipeSettings:
     """What decides the result of a training, in every recipe; `fasthash train`'s options are these.
@@ -55,7 +62,7 @@ class RecipeSettings:
     summary: ClassVar[str]  # for the command line
     domains: ClassVar[tuple[str, ...]] = ("dataset",)  # the fields that name data sets
 
-    bits: int = option(32, "length of the codes", minimum=1)
+    bits: int = option(32, "length of the codes", minimum=1, maximum=MAX_BITS)
     protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
     split_seed: int = option(0, "of the split", minimum=0)
     epochs: int = option(60, "passes over the training items", minimum=1)
@@ -71,9 +78,11 @@ class RecipeSettings:
             if "choices" in field.metadata:
                 check_choice(where, field.name, value, field.metadata["choices"])
             elif bounds and isinstance(field.default, int):
-                check_integer(where, field.name, value, **bounds)
+                object.__setattr__(self, field.name, check_integer(where, field.name, value, **bounds))
             elif bounds:
                 check_number(where, field.name, value, **bounds)
+            elif (kind := _kind_of(field)) is not None and not isinstance(value, kind):
+                raise TypeError(f"{where}: expected {field.name} to be a {kind.__name__}, got {type(value).__name__}")
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,7 @@ class IGANSettings(RecipeSettings):
 
     source: str = option("mnist", "labelled domain: name or path of a data set, see fasthash.data")
     target: str = option("usps", "unlabelled domain, of the same classes")
-    bits: int = option(64, "length of the codes", minimum=1)
+    bits: int = option(64, "length of the codes", minimum=1, maximum=MAX_BITS)
     protocol: str = option("domains-v1", "who trains, asks and is searched, in each domain", choices=PROTOCOLS)
     epochs: int = option(12, "passes over the smaller domain, those from the source alone included", minimum=1)
     batch_size: int = option(100, "items of each domain a step", minimum=1)

@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fasthash.data import ImageFiles
-from fasthash.errors import check_choice, dtype_name
+from fasthash.errors import check_choice
 from fasthash.evaluate import mean_average_precision
 from fasthash.hashers import H2Q, ITQ, AffineHasher
 from fasthash.losses import HSWD, LOSSES, HashingLoss
 from fasthash.ops.packing import pack_bits
+from fasthash.recipes.evaluation import check_outputs
 from fasthash.recipes.loop import Given, Training
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.networks.images import LARGE_IMAGE
@@ -205,15 +206,15 @@ class Learner(nn.Module):
         """Return the loss of a batch."""
         with torch.autocast(items.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             u = self.network(items)
-        if not u.is_floating_point() or u.shape != (len(items), self.n_bits):
-            raise ValueError(
-                f"train: expected network to return floating-point {[len(items), self.n_bits]} for {len(items)} items, "
-                f"got {dtype_name(u)} {list(u.shape)}"
-            )
+        check_outputs("train", u, len(items), self.n_bits)
         context = (indices,) if isinstance(self.loss, HashingLoss) else ()
         loss: torch.Tensor = self.loss(u.float(), labels, *context)
+        if not isinstance(loss, torch.Tensor):
+            raise TypeError(f"train: expected loss to return a scalar tensor, got {type(loss).__name__}")
         if loss.ndim != 0:
             raise ValueError(f"train: expected loss to return a scalar, got {list(loss.shape)}")
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            raise ValueError("train: expected loss to have a gradient in what is trained, got one that has none")
         return loss
 
 
@@ -282,6 +283,8 @@ def build_optimizer(settings: SupervisedSettings, network: nn.Module, loss: nn.M
         {"params": [*head, *loss.parameters()], "lr": settings.learning_rate},
     ]
     groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ValueError("train: expected parameters to train, got a network and a loss that have none")
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, weight_decay=settings.weight_decay)
     return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)

@@ -192,3 +192,22 @@ def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments,
     assert message in result.output
     assert "Traceback" not in result.output
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_training_that_diverges_is_told_without_a_traceback(tmp_path):
+    options = [
+        "--dataset",
+        "digits",
+        "--protocol",
+        "digits-v1",
+        "--network",
+        "mlp",
+        "--method",
+        "dpsh",
+        "--epochs",
+        "1",
+    ]
+    options += ["--optimizer", "sgd", "--learning-rate", "1e30", "--device", "cpu", "--out", str(tmp_path)]
+    result = run("train", "supervised", *options)
+    assert result.exit_code == 1
+    assert "Error: train: the loss is" in result.output

@@ -152,3 +152,16 @@ def test_bad_ids_change_nothing(make, ids, error, message):
 def test_bad_width(make, n_bits, error, message):
     with pytest.raises(error, match=message):
         make(n_bits)
+
+
+@pytest.mark.parametrize("kind", [fh.FlatIndex, fh.MultiIndex])
+def test_an_id_is_never_used_again(kind):
+    index, seen = kind(32), set()
+    generator = np.random.default_rng(0)
+    for _ in range(4):
+        before = len(index)
+        index.add(generator.integers(0, 256, (5, 4), dtype=np.uint8))
+        new = set(index.ids[before:].tolist())
+        assert not new & seen
+        seen |= new
+        index.remove(index.ids[1::2].clone())

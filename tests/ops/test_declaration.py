@@ -144,3 +144,22 @@ def test_a_named_kernel_is_compiled_too():
     x = normal(3)
     y = torch.compile(lambda x: cube_op(x * 2, kernel="reference"), backend="aot_eager")(x)
     torch.testing.assert_close(torch.autograd.grad(y.sum(), x)[0], 24 * x.detach() ** 2)
+
+
+def test_what_is_kept_for_the_backward_pass_has_no_gradient():
+    for op, inputs in CASES.items():
+        if op.n_outputs > 1:
+            first, *others = getattr(torch.ops.fasthash, op.name)(*inputs, *(True,) * op.is_told)
+            assert first.requires_grad
+            assert not any(x.requires_grad for x in others)
+
+
+def test_a_gradient_may_not_be_differentiated_in_what_it_is_a_product_of():
+    for op, inputs in CASES.items():
+        y = op(*inputs)
+        if y.ndim > 0:
+            weights = torch.ones_like(y).requires_grad_()
+            leaf = next(x for x in inputs if isinstance(x, torch.Tensor) and x.requires_grad)
+            (gradient,) = torch.autograd.grad((y * weights).sum(), leaf, create_graph=True)
+            with pytest.raises(RuntimeError, match="expected one derivative to be taken, got a second"):
+                torch.autograd.grad(gradient.sum(), weights)

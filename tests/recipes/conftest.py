@@ -65,10 +65,10 @@ def features(images):
     )
 
 
-def training(dataset, settings):
+def training(dataset, settings, parts=None):
     """A training that has not begun."""
     datasets = dataset if isinstance(dataset, list) else [dataset]
-    data = [(dataset, split(dataset, settings.protocol, settings.split_seed)) for dataset in datasets]
+    data = [(dataset, parts or split(dataset, settings.protocol, settings.split_seed)) for dataset in datasets]
     return located(settings.training)(settings, Given(data, torch.device("cpu")))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 import fasthash as fh
 from fasthash.cli import main
-from fasthash.recipes import IGANSettings, SGHSettings, SupervisedSettings, train
+from fasthash.recipes import IGANSettings, Parts, SGHSettings, SupervisedSettings, train
 from fasthash.recipes.supervised import SupervisedTraining
 from tests.recipes.conftest import interrupted_after, without_seconds
 
@@ -147,3 +147,157 @@ def test_arguments_of_another_kind_are_refused(tmp_path, settings, arguments, er
 def test_a_recipe_of_two_domains_takes_two_data_sets(images):
     with pytest.raises(ValueError, match="train: expected dataset for source and target, 2, got 1"):
         train(IGANSettings(), dataset=images)
+
+
+class Returning(nn.Module):
+    """A network that returns a function of its outputs, in training or else."""
+
+    def __init__(self, function, mode):
+        super().__init__()
+        self.layer, self.function, self.mode = nn.Linear(64, 16), function, mode
+
+    def forward(self, images):
+        u = self.layer(images.flatten(1) / 255)
+        return self.function(u) if self.training == self.mode else u
+
+
+@pytest.mark.parametrize("mode", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize(
+    "function", [lambda u: (u, u), lambda u: None, lambda u: u[:, :8], lambda u: u > 0, lambda u: u[1:]]
+)
+def test_what_a_network_returns_is_checked(images, function, mode):
+    with pytest.raises(
+        (TypeError, ValueError), match=r"train: expected network to return floating-point \[\d+, 16\] for"
+    ):
+        trained(images, network=Returning(function, mode))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"loss": lambda u, labels: None}, TypeError, "expected loss to return a scalar tensor, got NoneType"),
+        ({"loss": lambda u, labels: 0.5}, TypeError, "expected loss to return a scalar tensor, got float"),
+        (
+            {"loss": lambda u, labels: u.detach().sum()},
+            ValueError,
+            "expected loss to have a gradient in what is trained",
+        ),
+        ({"loss": lambda u, labels: u.mean() * torch.nan}, FloatingPointError, "the loss is nan in epoch 1"),
+        ({"loss": "csq"}, TypeError, "expected loss to be a module or a function, got str"),
+        ({"network": lambda x: x}, TypeError, "expected network to be an nn.Module, got function"),
+        (
+            {"network": nn.Flatten()},
+            ValueError,
+            "expected parameters to train, got a network and a loss that",
+        ),
+        ({"network": OwnNetwork().requires_grad_(False)}, ValueError, "expected loss to have a gradient"),
+        ({"device": "gpu"}, ValueError, "expected device to be auto, cpu, cuda or the like, got 'gpu'"),
+        ({"device": "cuda:7"}, ValueError, "expected a device of this machine, got 'cuda:7' of"),
+        ({"workers": -1}, ValueError, "expected workers at least 0, got -1"),
+    ],
+)
+def test_what_cannot_train_is_refused(images, given, error, message):
+    with pytest.raises(error, match=f"^train: {message}"):
+        train(SHORT, dataset=images, **{"network": OwnNetwork(), "loss": own_function, "device": "cpu", **given})
+
+
+def positions(*parts):
+    return Parts(*(np.array(part, dtype=np.int64) for part in parts))
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "message"),
+    [
+        (
+            positions(range(200), [], [5000], [300]),
+            ValueError,
+            "from 0 to 1796 of digits, got query from 5000",
+        ),
+        (
+            positions(range(200), [], [-1], [300]),
+            ValueError,
+            "from 0 to 1796 of digits, got query from -1 to -1",
+        ),
+        (positions(range(200), [], [], [300]), ValueError, "parts with at least one item each, got none to search for"),
+        (positions(range(200), [], [250], []), ValueError, "parts with at least one item each, got none to search$"),
+        (positions(range(200), [], [7], [300]), ValueError, "queries that are in no other part, got item 7 of digits"),
+        (
+            positions(range(200), [], [300], [300]),
+            ValueError,
+            "queries that are in no other part, got item 300",
+        ),
+        (positions(np.arange(200)[:, None], [], [300], [301]), TypeError, "int64 positions .*, got train of int64"),
+        (Parts([1], [], [2], [3]), TypeError, "int64 positions .*, got train of list"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(images, parts, error, message):
+    with pytest.raises(error, match=f"^train: expected .*{message}"):
+        trained(images, parts=parts)
+
+
+def test_other_items_or_parts_do_not_resume_a_training(images, tmp_path):
+    run = trained(images, out=tmp_path)
+    fewer = dataclasses.replace(images, items=images.items[:1700], labels=images.labels[:1700])
+    with pytest.raises(ValueError, match="items_of_dataset: '1797 of digits, parts .*' there, '1700 of digits, parts"):
+        trained(fewer, out=tmp_path, resume=True)
+    parts = dataclasses.replace(run.parts, query=run.parts.query[1:])
+    with pytest.raises(ValueError, match="items_of_dataset: '1797 of digits, parts .*' there, '1797 of digits, parts"):
+        trained(images, out=tmp_path, resume=True, parts=parts)
+    assert trained(images, out=tmp_path, resume=True).results == run.results
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("checkpoint.pt", b"", "expected a checkpoint at .*checkpoint.pt, got one that is cut off or damaged"),
+        (
+            "checkpoint.pt",
+            b"cut off" * 100,
+            "expected a checkpoint at .*checkpoint.pt, got one that is cut off or damaged",
+        ),
+        ("settings.json", b"", "expected the settings of a training in .*settings.json, got no JSON"),
+        ("settings.json", b"[1]", "expected the settings of a training in .*settings.json, got a list"),
+        ("settings.json", b"\xff", "expected the settings of a training in .*settings.json, got no JSON"),
+        ("settings.json", None, "expected settings.json beside checkpoint.pt in .*, got none"),
+    ],
+)
+def test_damaged_files_are_named_and_left_as_they_are(images, tmp_path, file, content, message):
+    trained(images, dataclasses.replace(SHORT, epochs=1), out=tmp_path)
+    (tmp_path / file).unlink()
+    if content is not None:
+        (tmp_path / file).write_bytes(content)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for resume in (True, False) if content is None else (True,):
+        with pytest.raises(ValueError, match=f"^train: {message}"):
+            trained(images, dataclasses.replace(SHORT, epochs=1), out=tmp_path, resume=resume)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_network_whose_layers_share_weights_is_saved(images, tmp_path):
+    network = nn.Sequential(OwnNetwork(32), nn.Linear(32, 32), nn.Linear(32, 32), nn.Linear(32, 16))
+    network[2].weight = network[1].weight
+    run = trained(images, network=network, out=tmp_path)
+    assert trained(images, network=network, out=tmp_path, resume=True).results == run.results
+    assert (tmp_path / "network.safetensors").exists()
+
+
+def test_encoding_images_of_another_dtype_is_refused(images):
+    run = train(dataclasses.replace(SHORT, network="mlp"), dataset=images, device="cpu")
+    with pytest.raises(TypeError, match="HashingNetwork: expected images of dtype uint8, got float64"):
+        run.encode(images.items / 255)
+    with pytest.raises(ValueError, match=r"encode: expected items as numbers \[n, ...\], got <U3 \[\]"):
+        run.encode("abc")
+
+
+def test_the_command_encodes_by_the_rotation_that_was_trained(images, tmp_path):
+    settings = dataclasses.replace(SHORT, network="mlp", rotation="itq")
+    run = train(settings, dataset=images, device="cpu", out=tmp_path / "run")
+    np.save(tmp_path / "items.npy", images.items)
+    names = ("run/network.safetensors", "items.npy", "codes.npy")
+    result = CliRunner().invoke(main, ["encode", *(str(tmp_path / name) for name in names)])
+    assert "rotated as it was trained" in result.output, result.output
+    assert np.array_equal(np.load(tmp_path / "codes.npy"), run.encode(images.items))
+    same = CliRunner().invoke(main, ["encode", *(str(tmp_path / name) for name in (*names[:2], names[1]))])
+    assert same.exit_code == 1
+    assert "expected another file for codes than for items" in same.output
+    assert np.array_equal(np.load(tmp_path / "items.npy"), images.items)

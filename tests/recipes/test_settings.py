@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from fasthash.losses import LOSSES
@@ -25,14 +26,16 @@ IGAN_WEIGHTS = ("classification", "alpha", "beta", "adversarial", "chi")
 @pytest.mark.parametrize(
     ("settings", "changes", "message"),
     [
-        (SupervisedSettings, {"bits": 0}, "SupervisedSettings: expected bits at least 1, got 0"),
+        (SupervisedSettings, {"bits": 0}, "SupervisedSettings: expected bits from 1 to 4096, got 0"),
+        (SupervisedSettings, {"bits": 4097}, "expected bits from 1 to 4096, got 4097"),
+        (SupervisedSettings, {"method": ["csq"]}, r"expected method to be one of .*, got \['csq'\]"),
         (SupervisedSettings, {"method": "md5"}, "expected method to be one of 'adsh', .*, got 'md5'"),
         (SupervisedSettings, {"learning_rate": 0.0}, "expected learning_rate above"),
         (SupervisedSettings, {"weight_decay": -1.0}, "expected weight_decay at least 0"),
         (SupervisedSettings, {"quantization": "ot"}, "expected quantization to be one of"),
         (SupervisedSettings, {"protocol": "per-class-v2"}, "expected protocol to be one of 'per-class-v1'"),
         (AutoencoderSettings, {"distance": "mmd"}, "AutoencoderSettings: expected distance to be one of 'idr', 'ot'"),
-        (AutoencoderSettings, {"bits": 0}, "expected bits at least 1, got 0"),
+        (AutoencoderSettings, {"bits": 0}, "expected bits from 1 to 4096, got 0"),
         (AutoencoderSettings, {"weight": -0.1}, "expected weight at least 0"),
         (AutoencoderSettings, {"reconstruction_steps": 0}, "expected reconstruction_steps at least 1, got 0"),
         (AutoencoderSettings, {"critic_clamp": 0.0}, "expected critic_clamp above 0"),
@@ -40,7 +43,7 @@ IGAN_WEIGHTS = ("classification", "alpha", "beta", "adversarial", "chi")
         (SGHSettings, {"code_weight": -1.0}, "SGHSettings: expected code_weight at least 0"),
         (SSDHSettings, {"deviations": 0.0}, "SSDHSettings: expected deviations above 0"),
         (IGANSettings, {"beta": -1.0}, "IGANSettings: expected beta at least 0 and finite, got -1.0"),
-        (IGANSettings, {"bits": 0}, "expected bits at least 1, got 0"),
+        (IGANSettings, {"bits": 0}, "expected bits from 1 to 4096, got 0"),
         (IGANSettings, {"quantization": "swd"}, "expected quantization to be one of 'original', 'hswd', got 'swd'"),
         (IGANSettings, {"stages": 0}, "expected stages at least 1, got 0"),
         (IGANSettings, {"threshold": 1.0}, "expected threshold at least 0 and below 1, got 1.0"),
@@ -76,3 +79,21 @@ def test_a_recipe_says_what_trains_and_has_a_default_for_everything(name):
 
 def test_every_loss_can_be_a_method():
     assert all(SupervisedSettings(method=method).method == method for method in LOSSES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pretrained": "yes"}, "SupervisedSettings: expected pretrained to be a bool, got str"),
+        ({"dataset": 3}, "SupervisedSettings: expected dataset to be a str, got int"),
+        ({"loss_arguments": 3}, "SupervisedSettings: expected loss_arguments to be a Mapping, got int"),
+        ({"epochs": 1.5}, "SupervisedSettings: expected epochs to be an integer, got float"),
+    ],
+)
+def test_settings_are_of_their_types(changes, message):
+    with pytest.raises(TypeError, match=message):
+        SupervisedSettings(**changes)
+
+
+def test_whole_numbers_of_numpy_are_taken():
+    assert type(SupervisedSettings(seed=np.int64(3)).seed) is int

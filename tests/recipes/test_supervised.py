@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,16 +16,17 @@ import torch
 from click.testing import CliRunner
 
 import fasthash as fh
+from fasthash import losses
 from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles
 from fasthash.hashers import Hasher
 from fasthash.losses import LOSSES
 from fasthash.recipes import loop, train
 from fasthash.recipes.networks import HashingNetwork
-from fasthash.recipes.protocols import PROTOCOLS, Parts, at_random
+from fasthash.recipes.protocols import PROTOCOLS, Parts, at_random, split
 from fasthash.recipes.settings import SupervisedSettings
-from fasthash.recipes.supervised import SupervisedTraining, build_loss, build_optimizer, fit_rotation
-from tests.recipes.conftest import interrupted_after, without_seconds
+from fasthash.recipes.supervised import BestEpoch, SupervisedTraining, build_loss, build_optimizer, fit_rotation
+from tests.recipes.conftest import interrupted_after, training, without_seconds
 
 SHORT = SupervisedSettings(dataset="digits", protocol="digits-v1", network="mlp", bits=16, epochs=6, validate_every=2)
 
@@ -281,3 +283,93 @@ def test_the_backbone_has_its_share_of_the_learning_rate(optimizer):
     found = [{id(weights) for weights in group["params"]} for group in groups]
     others = [*network.head.parameters(), *loss.parameters()]
     assert found == [{id(w) for w in weights} for weights in (network.backbone.parameters(), others)]
+
+
+def test_the_split_seed_decides_who_asks_and_validates(images):
+    first, again, other = (training(images, dataclasses.replace(SHORT, split_seed=seed)) for seed in (1, 1, 2))
+    for part in ("query", "validation_query"):
+        positions = [getattr(each, part).positions for each in (first, again, other)]
+        assert np.array_equal(*positions[:2])
+        assert not np.array_equal(*positions[1:])
+    same_parts = training(images, dataclasses.replace(SHORT, split_seed=7), first.parts)
+    assert not np.array_equal(first.validation_query.positions, same_parts.validation_query.positions)
+    assert len(first.validation_query) == -(-len(first.parts.validation) // 5)
+
+
+def test_items_are_standardised_by_those_that_train(images):
+    learner = training(images, SHORT)
+    items = images.items[learner.parts.train].astype(np.float64) / 255
+    torch.testing.assert_close(learner.network.mean.double(), torch.tensor([items.mean()]), rtol=1e-6, atol=0)
+    torch.testing.assert_close(learner.network.deviation.double(), torch.tensor([items.std()]), rtol=1e-6, atol=0)
+    assert learner.network.mean.item() != pytest.approx(images.items.mean() / 255, rel=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_learning_rates_follow_the_schedule(images, schedule):
+    settings = dataclasses.replace(SHORT, epochs=4, learning_rate=0.2, backbone_rate=0.5, schedule=schedule)
+    learner, rates = training(images, settings), []
+    for epoch in range(1, 5):
+        learner.begin_epoch(epoch)
+        rates.append([group["lr"] for group in learner.optimizer.param_groups])
+    factors = [1.0] * 4 if schedule == "constant" else [0.5 * (1 + math.cos(math.pi * e / 4)) for e in range(4)]
+    np.testing.assert_allclose(rates, [[0.1 * factor, 0.2 * factor] for factor in factors])
+
+
+def test_the_last_epoch_is_kept_where_nothing_validates(images):
+    parts = split(images, "digits-v1")
+    parts = dataclasses.replace(parts, validation=parts.validation[:0])
+    run = trained(images, dataclasses.replace(SHORT, epochs=4), parts=parts)
+    assert run.results["epoch"] == 4
+    assert "validation_mAP" not in run.results
+
+
+def test_of_epochs_that_do_as_well_the_first_is_kept():
+    best, network = BestEpoch(), torch.nn.Linear(2, 2)
+    for epoch, value in ((1, 0.2), (2, 0.5), (3, 0.5), (4, 0.1)):
+        best.keep(epoch, value, network)
+    assert (best.epoch, best.value) == (2, 0.5)
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, images):
+        return torch.nn.functional.dropout(images.flatten(1) / 255, 0.2, self.training)
+
+
+def test_the_seed_decides_order_dropout_and_rotation(images):
+    def loss_of(seed):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(Scaled(), torch.nn.Linear(64, 16))
+        settings = SupervisedSettings(protocol="digits-v1", bits=16, epochs=1, seed=seed)
+        return trained(images, settings, network=network, loss=losses.CSQ(16, 10)).history[0]["loss"]
+
+    assert loss_of(1) == loss_of(1) != loss_of(2)
+    u = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    rotations = [fit_rotation("itq", u, seed).projection_ for seed in (1, 1, 2)]
+    assert torch.equal(*rotations[:2])
+    assert not torch.equal(*rotations[1:])
+
+
+def test_bfloat16_is_the_networks_and_not_the_losss(images):
+    learner = training(images, dataclasses.replace(SHORT, precision="bfloat16"))
+    seen = {}
+    learner.network.head.register_forward_hook(lambda module, inputs, output: seen.update(network=output.dtype))
+    learner.loss.register_forward_pre_hook(lambda module, inputs: seen.update(loss=inputs[0].dtype))
+    learner.learner(torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8]), torch.arange(8))
+    assert seen == {"network": torch.bfloat16, "loss": torch.float32}
+
+
+def test_a_loss_without_a_quantisation_term_takes_none(monkeypatch):
+    monkeypatch.setattr(LOSSES, "_own", dict(LOSSES._own))
+    LOSSES.register("plain", lambda n_bits: lambda u, labels: u.sum())
+    labels = torch.zeros(4, dtype=torch.int64)
+    loss = build_loss("plain", 8, 2, labels, quantization="original", quantization_weight=None)
+    assert loss(torch.ones(2, 3), labels) == 6
+    with pytest.raises(ValueError, match=r"expected arguments of plain \(n_bits\), got quantization"):
+        build_loss("plain", 8, 2, labels, quantization="hswd")
+    with pytest.raises(ValueError, match=r"expected arguments of plain \(n_bits\), got quantization_weight"):
+        build_loss("plain", 8, 2, labels, quantization_weight=0.5)
+
+
+def test_seconds_are_those_of_all_epochs(images):
+    run = trained(images, dataclasses.replace(SHORT, epochs=3))
+    assert run.results["seconds"] == pytest.approx(sum(row["seconds"] for row in run.history))

@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_refused_before_training(images, tmp_path, monkeypa
     settings = SETTINGS[recipe]
     with pytest.raises(ValueError, match="expected batch_size of at most the 1000 training items, got 2000"):
         train(dataclasses.replace(settings, batch_size=2000), dataset=images, out=tmp_path / "a")
-    parts = Parts(*(np.arange(2),) * 4)
+    parts = Parts(np.arange(1), np.arange(0), np.arange(1, 2), np.arange(1))
     files = Dataset("files", ImageFiles([Path("a.png"), Path("b.png")]), np.zeros(2, np.int64), {}, ("a",))
     with pytest.raises(ValueError, match="expected features or images in memory for .*, but files is of image files"):
         train(dataclasses.replace(settings, batch_size=1), dataset=files, parts=parts, out=tmp_path / "a")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fasthash.errors import MAX_BITS, check_choice, check_integer
+from fasthash.errors import MAX_BITS, check_choice, check_integer, dtype_name
 from fasthash.recipes.networks.files import load_module, save_module
 from fasthash.recipes.networks.images import LARGE_CROP, LARGE_IMAGE, SMALL_MARGIN, cropped, enlarged
 from fasthash.recipes.settings import AUGMENTATIONS, BACKBONES
@@ -55,6 +55,8 @@ class HashingNetwork(nn.Module):
         self.architecture = check_choice(where, "architecture", architecture, BACKBONES)
         self.augmentation = check_choice(where, "augmentation", augmentation, AUGMENTATIONS)
         self.n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+        if not isinstance(item_shape, Sequence) or not all(isinstance(size, int) and size > 0 for size in item_shape):
+            raise ValueError(f"{where}: expected item_shape of positive integers, got {item_shape!r}")
         self.item_shape = tuple(item_shape)
         images = len(self.item_shape) > 1
         if not (len(self.item_shape) in (1, 2) or (len(self.item_shape) == 3 and self.item_shape[2] == 3)):
@@ -90,11 +92,14 @@ class HashingNetwork(nn.Module):
         """Return items as the backbone takes them: images [n, c, h, w], features [n, d], standardised.
 
         Raises:
+            TypeError: if images are not uint8.
             ValueError: if items are not of the shape that the network was made for.
         """
         if items.shape[1:] != self.item_shape:
             expected, got = (", ".join(map(str, shape)) for shape in (self.item_shape, items.shape[1:]))
             raise ValueError(f"HashingNetwork: expected items of shape [n, {expected}], got [n, {got}]")
+        if len(self.item_shape) > 1 and items.dtype != torch.uint8:
+            raise TypeError(f"HashingNetwork: expected images of dtype uint8, got {dtype_name(items)}")
         if len(self.item_shape) == 1:
             return (items.float() - self.mean) / self.deviation
         varied = self.training and self.augmentation != "none"
