@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module, metadata
@@ -18,6 +19,13 @@ def located(thing: _T | str) -> _T:
         return thing
     module, _, attribute = thing.partition(":")
     return cast(_T, getattr(import_module(module), attribute))
+
+
+def qualified_name(thing: Any) -> str:
+    """Return where the class of a thing is, or a function; of one without a name, a checksum of its code too."""
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name} {zlib.crc32(thing.__code__.co_code):08x}" if name.endswith("<lambda>") else name
 
 
 class Registry(Mapping[str, _T], Generic[_T]):

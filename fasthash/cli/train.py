@@ -46,7 +46,7 @@ def command_of(name: str, settings: type[RecipeSettings]) -> click.Command:
         "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read image files."
     )
     def command(data_root: Path | None, out: Path, **rest: Any) -> None:
-        from fasthash.recipes.loop import train
+        from fasthash.recipes.entry import train
 
         chosen = {field.name: rest.pop(field.name) for field in dataclasses.fields(settings)}
         try:

@@ -1,5 +1,6 @@
+from .entry import train
 from .evaluation import encode
-from .loop import Given, Run, Training, train
+from .loop import Given, Run, Training
 from .networks import Backbone, HashingNetwork
 from .protocols import PROTOCOLS, Parts, Protocol, split
 from .settings import (

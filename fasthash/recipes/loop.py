@@ -1,13 +1,10 @@
-"""The function that trains, by any recipe, and the loop it runs: epochs that are kept one by one."""
+"""The loop of every recipe: epochs of steps, kept one by one, and what comes of them."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-import os
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +18,15 @@ from safetensors.torch import save_model
 from torch import nn
 from tqdm import tqdm
 
-from fasthash.data import Dataset, load_dataset
-from fasthash.errors import check_integer
+from fasthash.data import Dataset
 from fasthash.files import replacing
 from fasthash.hashers import AffineHasher
-from fasthash.plugins import located
+from fasthash.plugins import qualified_name
 from fasthash.recipes.batches import Batches, Items, Loaded
 from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs
 from fasthash.recipes.networks import HashingNetwork
-from fasthash.recipes.protocols import PROTOCOLS, Parts, check_parts, split
-from fasthash.recipes.ranks import joined_ranks, seed_epoch
+from fasthash.recipes.protocols import PROTOCOLS, Parts
+from fasthash.recipes.ranks import seed_epoch
 from fasthash.recipes.run_folder import Row, RunFolder
 from fasthash.recipes.settings import RecipeSettings
 
@@ -87,107 +83,6 @@ class Given:
     workers: int = 0
     rank: int = 0
     n_ranks: int = 1
-
-
-def train(
-    settings: RecipeSettings,
-    *,
-    dataset: Dataset | tuple[Dataset, ...] | None = None,
-    network: nn.Module | None = None,
-    loss: Callable[..., torch.Tensor] | None = None,
-    parts: Parts | tuple[Parts, ...] | None = None,
-    root: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    workers: int = 0,
-    progress: bool = False,
-) -> Run:
-    """Train a network to hash by the recipe of the settings, and measure what its codes retrieve.
-
-    Args:
-        settings: what decides the result, of one of the classes in `RECIPES`.
-        dataset: in place of the one that the settings name; for a recipe of two domains, of both.
-        network: in place of the one that the settings name, where the recipe takes any: from a batch of the data set's
-            items, as they are, to outputs [n, bits]. For preparation and augmentation, and to be chosen by name, give a
-            backbone a name in `BACKBONES` instead.
-        loss: in place of the one that the settings name, where the recipe takes any: a `HashingLoss`, or what returns a
-            scalar for outputs u [n, bits] and labels. If it is a module, its parameters are trained too.
-        parts: in place of those that the settings' protocol draws; for a recipe of two domains, of both.
-        root: where data sets are, else FASTHASH_DATA.
-        out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors, rotation.safetensors, results.json,
-            and what the recipe adds; None keeps nothing.
-        resume: whether to go on with the training that `out` holds; the result is that of one never interrupted. A
-            network or a loss of yours is known by its name: what it computes must not have changed.
-        device: "auto", "cpu", "cuda", ...
-        workers: processes that read image files.
-        progress: whether to show a progress bar.
-
-    Raises:
-        FileExistsError: if `out` holds a training and `resume` is not set.
-        FileNotFoundError: if a data set is not found.
-        FloatingPointError: if a loss is not finite.
-        TypeError: if an argument is of another type.
-        ValueError: if an argument does not fit the recipe or the data, or `out` holds a training of other settings.
-    """
-    if not isinstance(settings, RecipeSettings):
-        raise TypeError(f"train: expected settings of a recipe, SupervisedSettings say, got {type(settings).__name__}")
-    if network is not None and not isinstance(network, nn.Module):
-        raise TypeError(f"train: expected network to be an nn.Module, got {type(network).__name__}")
-    if loss is not None and not callable(loss):
-        raise TypeError(f"train: expected loss to be a module or a function, got {type(loss).__name__}")
-    check_integer("train", "workers", workers, 0)
-    recipe: type[Training[Any]] = located(settings.training)
-    for name, value, takes in (("network", network, recipe.takes_network), ("loss", loss, recipe.takes_loss)):
-        if value is not None and not takes:
-            raise ValueError(f"train: expected no {name} for {type(settings).__name__}, whose recipe makes its own")
-    n_started = int(os.environ.get("WORLD_SIZE", "1"))
-    if n_started > 1 and not recipe.takes_ranks:
-        raise ValueError(f"train: expected one process for {type(settings).__name__}, got {n_started}")
-    datasets = _for_each_domain("dataset", dataset, Dataset, settings)
-    given_parts = _for_each_domain("parts", parts, Parts, settings)
-    with joined_ranks(device) as (where, rank, n_ranks):
-        written, data = dataclasses.asdict(settings), []
-        for name, loaded, drawn in zip(settings.domains, datasets, given_parts, strict=True):
-            loaded = load_dataset(getattr(settings, name), root) if loaded is None else loaded
-            drawn = split(loaded, settings.protocol, settings.split_seed) if drawn is None else drawn
-            check_parts("train", drawn, loaded)
-            data.append((loaded, drawn))
-            written[f"items_of_{name}"] = f"{len(loaded.labels)} of {loaded.name}, parts {_checksum(drawn):08x}"
-        training = recipe(settings, Given(data, where, network, loss, workers, rank, n_ranks))
-        for name, value in (("network", network), ("loss", loss)):
-            if value is not None:
-                written[f"given_{name}"] = _qualified_name(value)
-        folder = RunFolder(Path(out) if out is not None and rank == 0 else None, written, resume)
-        return training.run(folder, progress and rank == 0)
-
-
-def _for_each_domain(
-    name: str, value: _T | tuple[_T, ...] | None, kind: type[_T], settings: RecipeSettings
-) -> Sequence[_T | None]:
-    n_domains = len(settings.domains)
-    if value is None:
-        return [None] * n_domains
-    values = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(each, kind) for each in values):
-        got = ", ".join(type(each).__name__ for each in values)
-        raise TypeError(f"train: expected {name} to be a {kind.__name__}, or a tuple of them, got {got}")
-    if len(values) != n_domains:
-        raise ValueError(f"train: expected {name} for {' and '.join(settings.domains)}, {n_domains}, got {len(values)}")
-    return values
-
-
-def _checksum(parts: Parts) -> int:
-    checksum = 0
-    for positions in (parts.train, parts.validation, parts.query, parts.database):
-        checksum = zlib.crc32(np.ascontiguousarray(positions).tobytes(), zlib.crc32(b"part", checksum))
-    return checksum
-
-
-def _qualified_name(thing: Any) -> str:
-    kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    return f"{name} {zlib.crc32(thing.__code__.co_code):08x}" if name.endswith("<lambda>") else name
 
 
 class Stateful(Protocol):
@@ -354,7 +249,7 @@ class Training(Generic[_S]):
         if isinstance(self.network, HashingNetwork):
             self.network.save(path)
         else:
-            metadata = {"format": WEIGHTS_FORMAT, "settings": json.dumps({"class": _qualified_name(self.network)})}
+            metadata = {"format": WEIGHTS_FORMAT, "settings": json.dumps({"class": qualified_name(self.network)})}
             with replacing(path) as file:
                 save_model(self.network, str(file), metadata)  # of tensors that modules share, one
         if self.rotation is not None:

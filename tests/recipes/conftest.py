@@ -8,9 +8,11 @@ import types
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fasthash.data import Dataset, load_dataset
 from fasthash.plugins import located
+from fasthash.recipes import SupervisedSettings, train
 from fasthash.recipes.loop import Given
 from fasthash.recipes.protocols import split
 
@@ -100,3 +102,37 @@ def interrupted_after(monkeypatch, training, n_steps):
 
     monkeypatch.setattr(training, "step", interrupted)
     return lambda: monkeypatch.setattr(training, "step", step)
+
+
+SHORT = SupervisedSettings(protocol="digits-v1", bits=16, epochs=3, validate_every=1)
+
+
+class OwnNetwork(nn.Module):
+    def __init__(self, n_bits=16):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.1), nn.Linear(32, n_bits))
+
+    def forward(self, images):
+        return self.layers(images / 255)
+
+
+class OwnLoss(nn.Module):
+    """With a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(10, 16, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, u, labels):
+        return nn.functional.cross_entropy(u @ self.centers.T, labels)
+
+
+def own_function(u, labels):
+    alike = (labels[:, None] == labels).float() * 2 - 1
+    return (u.tanh() @ u.tanh().T / u.shape[1] - alike).square().mean()
+
+
+def trained(dataset, settings=SHORT, **arguments):
+    torch.manual_seed(0)
+    given = {"network": OwnNetwork(), "loss": own_function} | arguments
+    return train(settings, dataset=dataset, device="cpu", **given)

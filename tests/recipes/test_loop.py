@@ -1,9 +1,8 @@
-"""Networks and losses of others, and what `train` refuses."""
+"""Networks and losses of others: trained, interrupted, resumed, saved, and what of them is refused."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -14,42 +13,9 @@ from torch import nn
 
 import fasthash as fh
 from fasthash.cli import main
-from fasthash.recipes import IGANSettings, Parts, SGHSettings, SupervisedSettings, train
+from fasthash.recipes import train
 from fasthash.recipes.supervised import SupervisedTraining
-from tests.recipes.conftest import interrupted_after, without_seconds
-
-SHORT = SupervisedSettings(protocol="digits-v1", bits=16, epochs=3, validate_every=1)
-
-
-class OwnNetwork(nn.Module):
-    def __init__(self, n_bits=16):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.1), nn.Linear(32, n_bits))
-
-    def forward(self, images):
-        return self.layers(images / 255)
-
-
-class OwnLoss(nn.Module):
-    """With a parameter of its own."""
-
-    def __init__(self):
-        super().__init__()
-        self.centers = nn.Parameter(torch.randn(10, 16, generator=torch.Generator().manual_seed(0)))
-
-    def forward(self, u, labels):
-        return nn.functional.cross_entropy(u @ self.centers.T, labels)
-
-
-def own_function(u, labels):
-    alike = (labels[:, None] == labels).float() * 2 - 1
-    return (u.tanh() @ u.tanh().T / u.shape[1] - alike).square().mean()
-
-
-def trained(dataset, settings=SHORT, **arguments):
-    torch.manual_seed(0)
-    given = {"network": OwnNetwork(), "loss": own_function} | arguments
-    return train(settings, dataset=dataset, device="cpu", **given)
+from tests.recipes.conftest import SHORT, OwnLoss, OwnNetwork, interrupted_after, own_function, trained, without_seconds
 
 
 @pytest.mark.parametrize("loss", [own_function, OwnLoss, fh.losses.DCH, lambda: fh.losses.CSQ(16, 10)])
@@ -96,18 +62,7 @@ def test_a_network_of_others_is_saved_encodes_and_is_searched(images, tmp_path):
     arguments = ["encode", *(str(tmp_path / name) for name in ("network.safetensors", "items.npy", "codes.npy"))]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
-    assert f"got weights of {__name__}.OwnNetwork at" in result.output
-
-
-def test_another_network_or_loss_does_not_resume_a_training(images, tmp_path):
-    trained(images, out=tmp_path)
-    settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings["given_network"] == f"{__name__}.OwnNetwork"
-    assert settings["given_loss"] == f"{__name__}.own_function"
-    with pytest.raises(ValueError, match=r"given_loss: '.*own_function' there, '.*OwnLoss' now"):
-        trained(images, out=tmp_path, resume=True, loss=OwnLoss())
-    with pytest.raises(ValueError, match=r"given_network: '.*OwnNetwork' there, None now"):
-        trained(images, out=tmp_path, resume=True, network=None)
+    assert "got weights of tests.recipes.conftest.OwnNetwork at" in result.output
 
 
 @pytest.mark.parametrize(
@@ -126,27 +81,6 @@ def test_another_network_or_loss_does_not_resume_a_training(images, tmp_path):
 def test_what_does_not_fit_a_network_or_a_loss_is_refused(images, tmp_path, changes, given, message):
     with pytest.raises(ValueError, match=message):
         trained(images, dataclasses.replace(SHORT, **changes), **given)
-
-
-@pytest.mark.parametrize(
-    ("settings", "arguments", "error", "message"),
-    [
-        ({"bits": 8}, {}, TypeError, "train: expected settings of a recipe, SupervisedSettings say, got dict"),
-        (SGHSettings(), {"network": nn.Flatten()}, ValueError, "train: expected no network for SGHSettings"),
-        (IGANSettings(), {"loss": own_function}, ValueError, "train: expected no loss for IGANSettings"),
-        (SHORT, {"dataset": "digits"}, TypeError, "train: expected dataset to be a Dataset, or a tuple .*, got str"),
-        (SHORT, {"parts": [1]}, TypeError, "train: expected parts to be a Parts, or a tuple of them, got list"),
-    ],
-)
-def test_arguments_of_another_kind_are_refused(tmp_path, settings, arguments, error, message):
-    with pytest.raises(error, match=message):
-        train(settings, out=tmp_path / "run", **arguments)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_recipe_of_two_domains_takes_two_data_sets(images):
-    with pytest.raises(ValueError, match="train: expected dataset for source and target, 2, got 1"):
-        train(IGANSettings(), dataset=images)
 
 
 class Returning(nn.Module):
@@ -170,80 +104,6 @@ def test_what_a_network_returns_is_checked(images, function, mode):
         (TypeError, ValueError), match=r"train: expected network to return floating-point \[\d+, 16\] for"
     ):
         trained(images, network=Returning(function, mode))
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "message"),
-    [
-        ({"loss": lambda u, labels: None}, TypeError, "expected loss to return a scalar tensor, got NoneType"),
-        ({"loss": lambda u, labels: 0.5}, TypeError, "expected loss to return a scalar tensor, got float"),
-        (
-            {"loss": lambda u, labels: u.detach().sum()},
-            ValueError,
-            "expected loss to have a gradient in what is trained",
-        ),
-        ({"loss": lambda u, labels: u.mean() * torch.nan}, FloatingPointError, "the loss is nan in epoch 1"),
-        ({"loss": "csq"}, TypeError, "expected loss to be a module or a function, got str"),
-        ({"network": lambda x: x}, TypeError, "expected network to be an nn.Module, got function"),
-        (
-            {"network": nn.Flatten()},
-            ValueError,
-            "expected parameters to train, got a network and a loss that",
-        ),
-        ({"network": OwnNetwork().requires_grad_(False)}, ValueError, "expected loss to have a gradient"),
-        ({"device": "gpu"}, ValueError, "expected device to be auto, cpu, cuda or the like, got 'gpu'"),
-        ({"device": "cuda:7"}, ValueError, "expected a device of this machine, got 'cuda:7' of"),
-        ({"workers": -1}, ValueError, "expected workers at least 0, got -1"),
-    ],
-)
-def test_what_cannot_train_is_refused(images, given, error, message):
-    with pytest.raises(error, match=f"^train: {message}"):
-        train(SHORT, dataset=images, **{"network": OwnNetwork(), "loss": own_function, "device": "cpu", **given})
-
-
-def positions(*parts):
-    return Parts(*(np.array(part, dtype=np.int64) for part in parts))
-
-
-@pytest.mark.parametrize(
-    ("parts", "error", "message"),
-    [
-        (
-            positions(range(200), [], [5000], [300]),
-            ValueError,
-            "from 0 to 1796 of digits, got query from 5000",
-        ),
-        (
-            positions(range(200), [], [-1], [300]),
-            ValueError,
-            "from 0 to 1796 of digits, got query from -1 to -1",
-        ),
-        (positions(range(200), [], [], [300]), ValueError, "parts with at least one item each, got none to search for"),
-        (positions(range(200), [], [250], []), ValueError, "parts with at least one item each, got none to search$"),
-        (positions(range(200), [], [7], [300]), ValueError, "queries that are in no other part, got item 7 of digits"),
-        (
-            positions(range(200), [], [300], [300]),
-            ValueError,
-            "queries that are in no other part, got item 300",
-        ),
-        (positions(np.arange(200)[:, None], [], [300], [301]), TypeError, "int64 positions .*, got train of int64"),
-        (Parts([1], [], [2], [3]), TypeError, "int64 positions .*, got train of list"),
-    ],
-)
-def test_parts_that_do_not_fit_are_refused(images, parts, error, message):
-    with pytest.raises(error, match=f"^train: expected .*{message}"):
-        trained(images, parts=parts)
-
-
-def test_other_items_or_parts_do_not_resume_a_training(images, tmp_path):
-    run = trained(images, out=tmp_path)
-    fewer = dataclasses.replace(images, items=images.items[:1700], labels=images.labels[:1700])
-    with pytest.raises(ValueError, match="items_of_dataset: '1797 of digits, parts .*' there, '1700 of digits, parts"):
-        trained(fewer, out=tmp_path, resume=True)
-    parts = dataclasses.replace(run.parts, query=run.parts.query[1:])
-    with pytest.raises(ValueError, match="items_of_dataset: '1797 of digits, parts .*' there, '1797 of digits, parts"):
-        trained(images, out=tmp_path, resume=True, parts=parts)
-    assert trained(images, out=tmp_path, resume=True).results == run.results
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles
 from fasthash.hashers import Hasher
 from fasthash.losses import LOSSES
-from fasthash.recipes import loop, train
+from fasthash.recipes import entry, train
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Parts, at_random, split
 from fasthash.recipes.settings import SupervisedSettings
@@ -148,7 +148,7 @@ def test_what_does_not_fit_the_data_is_refused_before_training(images, tmp_path,
         trained(images, dataclasses.replace(SHORT, batch_size=2000), out=tmp_path / "a")
     with pytest.raises(ValueError, match=r"expected arguments of cel \(.*\), got alpha"):
         trained(images, dataclasses.replace(SHORT, method="cel", loss_arguments={"alpha": 1}), out=tmp_path / "a")
-    monkeypatch.setattr(loop, "joined_ranks", lambda device: contextlib.nullcontext((torch.device("cpu"), 0, 2)))
+    monkeypatch.setattr(entry, "joined_ranks", lambda device: contextlib.nullcontext((torch.device("cpu"), 0, 2)))
     with pytest.raises(ValueError, match="expected one process for DSDH, which keeps a code for each .* got 2"):
         trained(images, dataclasses.replace(SHORT, method="dsdh"), out=tmp_path / "a")
     assert not (tmp_path / "a").exists()
