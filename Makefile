@@ -37,7 +37,7 @@ format: .venv/dev.installed
 # $(call beside,FOLDER,SETTINGS,SOURCE): an environment in FOLDER that sees .venv's packages but has a build of its own, of SOURCE,
 # in the place of the editable install.
 define beside
-	$(PYTHON) -m venv --without-pip $(1)/venv
+	$(PYTHON) -m venv --clear --without-pip $(1)/venv
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(1)/venv/lib/python3*/site-packages)/packages.pth"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(1)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(1)/cmake $(2) $(3)
