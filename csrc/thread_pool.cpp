@@ -1,11 +1,13 @@
 #include "thread_pool.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #if !defined(_WIN32)
 #include <pthread.h>
@@ -58,26 +60,14 @@ void Job::check_interrupt() {
 // Owns the worker threads. They live as long as the process: joining them at exit could deadlock the interpreter.
 class Pool {
 public:
-    static Pool& instance() {
-        static std::once_flag once;
-        std::call_once(once, [] {
-            current_ = new Pool;
-#if !defined(_WIN32)
-            pthread_atfork(nullptr, nullptr, [] { current_ = new Pool; });  // a fork copies none of the workers
-#endif
-        });
-        return *current_;
-    }
+    static Pool& instance() { return *current_; }
 
     void run(Job& job, int threads) {
         {
             std::lock_guard lock(mutex_);
-            job.helpers_wanted_ = threads - 1;
-            jobs_.push_back(&job);
-            while (n_workers_ < threads - 1) {
-                std::thread([this] { work(); }).detach();
-                ++n_workers_;
-            }
+            start_workers(threads - 1);
+            job.helpers_wanted_ = std::min(threads - 1, n_workers_);
+            if (job.helpers_wanted_ > 0) jobs_.push_back(&job);
         }
         job_added_.notify_all();
         run_tasks(job);
@@ -104,6 +94,13 @@ public:
     }
 
 private:
+    // Up to so many in all; where the system has no more threads, those there are do the work.
+    void start_workers(int n) {
+        try {
+            for (; n_workers_ < n; ++n_workers_) std::thread([this] { work(); }).detach();
+        } catch (const std::system_error&) {}
+    }
+
     void work() {
         std::unique_lock lock(mutex_);
         for (;;) {
@@ -129,12 +126,22 @@ private:
         }
     }
 
-    static inline Pool* current_ = nullptr;
+    // Made when the core is loaded, not by the first search: a fork in the midst of that would leave it half made.
+    static Pool* made() {
+#if !defined(_WIN32)
+        pthread_atfork(nullptr, nullptr, [] { current_ = new Pool; });  // a fork copies none of the workers
+#endif
+        return new Pool;
+    }
+
+    static Pool* current_;
     std::mutex mutex_;
     std::condition_variable job_added_, helper_done_;
     std::deque<Job*> jobs_;
     int n_workers_ = 0;
 };
+
+Pool* Pool::current_ = Pool::made();
 
 void Job::run_tasks() {
     for (;;) {
