@@ -92,3 +92,15 @@ def test_compiles_without_a_graph_break():
     given = sample(3, 20, 24, None)
     compiled = torch.compile(lambda *given: counts_op(*given, 0)[0] + 1, backend="aot_eager", fullgraph=True)
     assert torch.equal(compiled(*given), counts_op(*given, 0)[0] + 1)
+
+
+@pytest.mark.parametrize("wide", ["queries", "items"])
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_classes_beyond_32_bits_are_not_taken_for_others(kernel, wide):
+    labels = {"queries": torch.tensor([1, 2]), "items": torch.tensor([1, 2, 3])}
+    labels[wide] = labels[wide] + 2**32
+    codes = torch.zeros(3, 2, dtype=torch.uint8)
+    inputs = on_kernel_device(kernel, codes[:2], codes, labels["queries"], labels["items"])
+    totals, relevants = kernel.function("distance_counts")(*inputs, 0)
+    assert totals[:, 0].tolist() == [3, 3]
+    assert relevants.sum() == 0

@@ -13,7 +13,8 @@ from torch import nn
 
 import fasthash as fh
 from fasthash.cli import main
-from fasthash.recipes import train
+from fasthash.data import Dataset, ImageFiles
+from fasthash.recipes import Parts, train
 from fasthash.recipes.supervised import SupervisedTraining
 from tests.recipes.conftest import SHORT, OwnLoss, OwnNetwork, interrupted_after, own_function, trained, without_seconds
 
@@ -161,3 +162,30 @@ def test_the_command_encodes_by_the_rotation_that_was_trained(images, tmp_path):
     assert same.exit_code == 1
     assert "expected another file for codes than for items" in same.output
     assert np.array_equal(np.load(tmp_path / "items.npy"), images.items)
+
+
+def test_image_files_are_brought_to_the_size_that_a_network_of_others_asks_for(tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    paths = [tmp_path / f"{i}.png" for i in range(24)]
+    for i, path in enumerate(paths):
+        image_module.new("RGB", (20 + i, 30), (250 * (i % 2), 0, 90)).save(path)
+    dataset = Dataset("files", ImageFiles(paths), np.arange(24) % 2, {}, ("blue", "red"))
+    parts = Parts(np.arange(12), np.arange(0), np.arange(12, 16), np.arange(16, 24))
+    network = nn.Sequential(Float(), nn.Flatten(), nn.Linear(8 * 8 * 3, 16))
+    settings = dataclasses.replace(SHORT, batch_size=4)
+    with pytest.raises(ValueError, match="expected a network with an attribute image_size for image files, got Seq"):
+        trained(dataset, settings, network=network, parts=parts)
+    network.image_size = 8
+    run = trained(dataset, settings, network=network, parts=parts)
+    assert run.encode(dataset.items).shape == (24, 2)
+
+
+class Float(nn.Module):
+    def forward(self, images):
+        return images / 255
+
+
+@pytest.mark.parametrize("changes", [{"augmentation": "crop"}, {"pretrained": True}, {"loss_arguments": {"alpha": 1}}])
+def test_a_setting_of_what_is_given_is_refused(images, changes):
+    with pytest.raises(ValueError, match=f"or the settings {next(iter(changes))}, got both"):
+        trained(images, dataclasses.replace(SHORT, **changes))

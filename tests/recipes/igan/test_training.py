@@ -331,3 +331,11 @@ def test_the_command_trains_from_feature_files_and_resumes(feature_files, tmp_pa
     resumed = CliRunner().invoke(main, [*command, "--resume"])
     assert resumed.exit_code == 0, resumed.output
     assert resumed.stdout == result.stdout
+
+
+def test_the_parts_of_a_run_are_the_targets(features):
+    source, target = features
+    fewer = dataclasses.replace(target, items=target.items[:600], labels=target.labels[:600] % 5)
+    run = trained((source, fewer), dataclasses.replace(ON_FEATURES, epochs=1, source_epochs=1))
+    assert np.array_equal(run.parts.query, split(fewer, "domains-v1").query)
+    assert len(run.parts.query) == 120
