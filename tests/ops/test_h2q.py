@@ -80,3 +80,11 @@ def test_an_unknown_kernel_is_named_by_the_function_that_the_user_called():
     x = scaled(3, 2)
     with pytest.raises(ValueError, match=r"H2Q\.fit: expected kernel to be one of 'reference', 'cpu', .*, got 'x'"):
         op.trainer(x, x, starts(1, 2), Plan(**SETTINGS), kernel="x", where="H2Q.fit")
+
+
+@pytest.mark.parametrize("kernel", runnable({name: KERNELS[name] for name in ("reference", "cpu")}))
+def test_runs_from_one_start_take_rows_in_orders_of_their_own(kernel):
+    x, v = scaled(60, 6), starts(1, 6)
+    runs = runs_of(kernel, x, x[:20], v[[0, 0]], batch_size=7, epochs=2)
+    runs.train(2)
+    assert not torch.equal(torch.from_numpy(runs.best(0)), torch.from_numpy(runs.best(1)))

@@ -373,3 +373,13 @@ def test_a_loss_without_a_quantisation_term_takes_none(monkeypatch):
 def test_seconds_are_those_of_all_epochs(images):
     run = trained(images, dataclasses.replace(SHORT, epochs=3))
     assert run.results["seconds"] == pytest.approx(sum(row["seconds"] for row in run.history))
+
+
+def test_the_seed_decides_the_order_of_items(images):
+    def order(seed, epoch=1):
+        batches = training(images, dataclasses.replace(SHORT, seed=seed)).batches(epoch)
+        return torch.cat([indices for _, _, indices in batches])
+
+    assert torch.equal(order(1), order(1))
+    assert not torch.equal(order(1), order(2))
+    assert not torch.equal(order(1), order(1, epoch=2))
