@@ -84,6 +84,18 @@ def distance_counts(
     threads: int,
     isa: str,
 ) -> None: ...
+def id_map_insert(
+    table: NDArray[int64], ids: NDArray[int64], first: int, live: NDArray[uint8] | None, isa: str
+) -> int: ...
+def id_map_find(
+    table: NDArray[int64],
+    ids: NDArray[int64],
+    live: NDArray[uint8] | None,
+    sought: NDArray[int64],
+    positions: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> None: ...
 
 class MultiIndexTables:
     def __init__(self, codes: NDArray[uint8], n_bits: int, n_tables: int, fast: bool, threads: int) -> None: ...

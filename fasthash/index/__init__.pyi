@@ -1,6 +1,6 @@
-from .base import load_index
 from .conversion import from_faiss, to_faiss
 from .flat import FlatIndex
+from .loading import from_bytes, load_index
 from .multi import BoundedHits, MultiIndex, MultiIndexStats
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "FlatIndex",
     "MultiIndex",
     "MultiIndexStats",
+    "from_bytes",
     "from_faiss",
     "load_index",
     "to_faiss",

@@ -2,64 +2,57 @@
 
 from __future__ import annotations
 
-import math
+import io
+import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from inspect import signature
+from threading import RLock
+from typing import Any, BinaryIO, ClassVar, NamedTuple, SupportsIndex
+from weakref import WeakSet
 
 import numpy as np
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_integer, dtype_name
+from fasthash.errors import MAX_BITS, check_choice, check_codes, check_integer, dtype_name
 from fasthash.index import storage
-from fasthash.index.rerank import by_function, by_vectors, nearest_candidates
-from fasthash.lazy import load_all
+from fasthash.index.contents import Contents
+from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
+from fasthash.index.rows import Rows
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
-from fasthash.ops.hamming.op import mask_bits, thread_count
+from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
+
+_CPU = torch.device("cpu")
+_FEW = 1 / 8  # of an index
+_INTEGERS = (
+    torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64
+)  # fmt: skip
+
+_WITH_LOCKS: WeakSet[Index] = WeakSet()
 
 
-def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    if device.type != "cpu":
-        return torch.empty(shape, dtype=dtype, device=device)
-    # NumPy asks the system for huge pages, without which a search that waits for memory waits longer; but it begins
-    # anywhere, and a scan of 64-bit codes takes longer where its vectors lie across cache lines.
-    n_bytes = math.prod(shape) * dtype.itemsize
-    memory = np.empty(n_bytes + storage.ALIGNMENT, dtype=np.uint8)
-    start = -memory.ctypes.data % storage.ALIGNMENT
-    return torch.from_numpy(memory[start : start + n_bytes]).view(dtype).view(shape)
+def _renew_locks() -> None:
+    """Free what threads held that a fork did not copy; contents are whole at every moment."""
+    for index in _WITH_LOCKS:
+        index._make_locks()
 
 
-class Rows:
-    """Rows that are appended in place, their memory doubling as it fills.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class Few(NamedTuple):
+    """Codes that are looked at alone.
 
     Attributes:
-        rows: the rows so far, a view.
+        positions: int64 [m], ascending, on the codes' device.
+        codes: uint8 [m, w].
     """
 
-    def __init__(self, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
-        self._memory = _memory((0, *row_shape), dtype, device)
-        self.rows = self._memory
-
-    @classmethod
-    def of(cls, rows: torch.Tensor) -> Rows:
-        """Return rows that lie in the memory of a tensor until they are added to, and are never written there."""
-        instance = cls.__new__(cls)
-        instance._memory = instance.rows = rows
-        return instance
-
-    def append(self, rows: torch.Tensor) -> None:
-        """Copy rows to the end."""
-        n_before = len(self.rows)
-        n = n_before + len(rows)
-        if n > len(self._memory):
-            capacity = max(n, 2 * len(self._memory))
-            larger = _memory((capacity, *rows.shape[1:]), rows.dtype, self._memory.device)
-            larger[:n_before] = self.rows
-            self._memory = larger
-        self._memory[n_before:n] = rows
-        self.rows = self._memory[:n]
+    positions: torch.Tensor
+    codes: torch.Tensor
 
 
 class Index(ABC):
@@ -68,100 +61,211 @@ class Index(ABC):
     Args:
         n_bits: length of the codes, 1 to 4,096.
         device: where the codes are kept and searched.
-
-    `len(index)` is the number of codes. Equal distances are ordered by insertion. Searches may run in several threads
-    at once; `add`, `remove` and `reset` may not run beside them.
     """
 
     SETTINGS: ClassVar[tuple[str, ...]] = ("n_bits",)  # the arguments of the class that `save` writes, attributes too
+    _NOT_COPIED: ClassVar[tuple[str, ...]] = ("_contents", "_lock")  # attributes that `__getstate__` leaves out
 
     def __init__(self, n_bits: int, *, device: str | torch.device = "cpu") -> None:
         self.n_bits = check_integer(type(self).__name__, "n_bits", n_bits, 1, MAX_BITS)
-        self._width = (self.n_bits + 7) // 8
         self.device = torch.device(device)
-        self.reset()
+        self._contents = self._empty()
+        self._make_locks()
+
+    def _commit(self, contents: Contents) -> None:
+        """Make a change, all of which is done."""
+        self._contents = contents
+
+    def _make_locks(self) -> None:
+        self._lock = RLock()  # held while contents are changed, and while their `positions` are asked
+        _WITH_LOCKS.add(self)
+
+    @property
+    def _width(self) -> int:
+        return (self.n_bits + 7) // 8
+
+    def _empty(self) -> Contents:
+        return Contents(Rows.empty((self._width,), torch.uint8, self.device))
 
     def __len__(self) -> int:
-        return self._codes.rows.shape[0]
+        return len(self._contents)
+
+    def __contains__(self, id: SupportsIndex) -> bool:
+        i = operator.index(id)
+        return -(2**63) <= i < 2**63 and bool(self._find(type(self).__name__, torch.tensor([i]))[0] >= 0)
+
+    def __iter__(self) -> Iterator[int]:
+        for ids, _ in self.batches():
+            yield from ids.tolist()
 
     @property
     def codes(self) -> torch.Tensor:
-        """The codes, uint8 [len(index), ceil(n_bits / 8)], in order of insertion; a view, not to be written to."""
-        return self._codes.rows
+        """The codes, uint8 [len(index), ceil(n_bits / 8)], in order of insertion, not to be written to.
+
+        A view; after removals a copy, until so many were removed that the index moved the others together.
+        """
+        return self._contents.live_codes
 
     @property
     def ids(self) -> torch.Tensor:
         """The ids of `codes`, int64 [len(index)]."""
-        return torch.arange(len(self), device=self.device) if self._ids is None else self._ids.rows
+        return self._contents.live_ids.to(self.device)
 
     def reset(self) -> None:
         """Remove every code."""
-        self._codes = Rows((self._width,), torch.uint8, self.device)
-        self._ids: Rows | None = None  # None while the ids are 0, 1, 2, ...
-        self._next_id: int | None = 0  # None once ids were given
+        with self._lock:
+            self._commit(self._empty())
 
     def add(self, codes: Array, ids: Array | None = None) -> None:
         """Add a copy of codes.
 
+        Amortised O(n): memory doubles as it fills, and while it does the old one and the new one are there. Ids that do
+        not ascend need a table, see `fasthash/index/README.md`.
+
         Args:
-            codes: uint8 [n, ceil(n_bits / 8)].
-            ids: int64 [n], not negative, none twice, none in the index. By default codes are numbered in order of
-                insertion, an id never being used again. An index has ids of one kind or the other.
+            codes: uint8 [n, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
+            ids: integers [n] that fit int64, none twice, none in the index, none -1, which stands for no hit. By
+                default codes are numbered in order of insertion, an id never being used again. An index has ids of one
+                kind or the other.
 
         Raises:
-            TypeError: if `codes` is not uint8, or `ids` not int64.
+            TypeError: if `codes` is not uint8, or `ids` not integers.
             ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
         """
         self._add(f"{type(self).__name__}.add", codes, ids)
 
     def _add(self, where: str, codes: Array, ids: Array | None) -> None:
-        c = self._check_codes(where, "codes", codes).to(self.device)
-        if ids is None:
-            if self._next_id is None:
-                raise ValueError(f"{where}: expected ids, as the codes in the index were added with ids, got none")
-            if self._ids is not None:
-                self._ids.append(torch.arange(self._next_id, self._next_id + len(c), device=self.device))
-            self._codes.append(c)
-            self._next_id += len(c)
-            return
-        if self._next_id:
-            raise ValueError(f"{where}: expected no ids, as the codes in the index were added without, got ids")
-        i = self._check_ids(where, ids)
-        if list(i.shape) != [len(c)]:
-            raise ValueError(f"{where}: expected ids of shape {[len(c)]} for {len(c)} codes, got {list(i.shape)}")
-        if len(i) and int(i.min()) < 0:
-            raise ValueError(f"{where}: expected ids of at least 0, got {int(i.min())}")
-        ordered = i.sort().values
-        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-        known = i[torch.isin(i, self.ids)]
-        if len(repeated) or len(known):
-            raise ValueError(f"{where}: expected ids that are new, got {int(torch.cat([repeated, known])[0])} again")
-        if self._ids is None:
-            self._ids, self._next_id = Rows((), torch.int64, self.device), None
-        self._ids.append(i)
-        self._codes.append(c)
+        c, i = self._check_added(where, codes, ids)
+        with self._lock:
+            if i is not None and self._contents.next_id:
+                raise ValueError(f"{where}: expected no ids, as the codes in the index were added without, got ids")
+            self._commit(self._contents.added(where, c, i))
 
-    def remove(self, ids: Array) -> None:
-        """Remove codes; the others keep their ids and their order.
+    def upsert(self, codes: Array, ids: Array) -> int:
+        """Add a copy of codes in the place of those that have their ids, if any.
+
+        All are inserted last, the new ones and those that replace others.
 
         Args:
-            ids: int64 [m].
+            codes: uint8 [n, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
+            ids: integers [n] that fit int64, none twice, none -1; in an index that numbers its codes, of codes in it.
+
+        Returns:
+            How many codes were replaced.
 
         Raises:
-            TypeError: if `ids` is not int64.
-            ValueError: if an id is not in the index. The index is unchanged.
+            TypeError: if `codes` is not uint8, or `ids` not integers.
+            ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
+        """
+        where = f"{type(self).__name__}.upsert"
+        c, i = self._check_added(where, codes, ids)
+        assert i is not None
+        with self._lock:
+            contents = self._contents
+            positions = contents.find(where, i)
+            known = positions >= 0
+            if contents.next_id:
+                _check_found(where, i, positions)
+            self._commit(contents.removed(torch.unique(positions[known])).added(where, c, i))
+        return int(known.sum())
+
+    def remove(self, ids: Array, *, ignore_missing: bool = False) -> int:
+        """Remove codes; the others keep their ids and their order.
+
+        Amortised O(len(ids) + len(index) / 64). Removed codes stay in memory, passed over, until they are an eighth of
+        all; then the others are copied together.
+
+        Args:
+            ids: integers [m].
+            ignore_missing: whether ids that are not in the index are passed over.
+
+        Returns:
+            How many codes were removed.
+
+        Raises:
+            TypeError: if `ids` is not integers.
+            ValueError: if an id is not in the index, unless these are ignored. The index is unchanged.
         """
         where = f"{type(self).__name__}.remove"
         i = self._check_ids(where, ids)
-        missing = i[~torch.isin(i, self.ids)]
-        if len(missing):
-            raise ValueError(f"{where}: expected ids in the index, got {int(missing[0])}, which is not")
-        keep = ~torch.isin(self.ids, i)
-        kept_codes, kept_ids = self.codes[keep], self.ids[keep]
-        self._codes = Rows((self._width,), torch.uint8, self.device)
-        self._ids = Rows((), torch.int64, self.device)
-        self._codes.append(kept_codes)
-        self._ids.append(kept_ids)
+        with self._lock:
+            positions = self._contents.find(where, i)
+            if not ignore_missing:
+                _check_found(where, i, positions)
+            positions = torch.unique(positions[positions >= 0])
+            self._commit(self._contents.removed(positions))
+        return len(positions)
+
+    def merge(self, other: Index) -> None:
+        """Add a copy of the codes of another index, which stays as it is.
+
+        Where both number their codes, these are numbered on, as `add` does; where both were given ids, they are kept.
+
+        Raises:
+            TypeError: if `other` is no index.
+            ValueError: if it has codes of another length, ids of the other kind, or one that is here, too. The index is
+                unchanged.
+        """
+        where = f"{type(self).__name__}.merge"
+        if not isinstance(other, Index):
+            raise TypeError(f"{where}: expected other to be an index of fasthash, got {type(other).__name__}")
+        if other.n_bits != self.n_bits:
+            raise ValueError(f"{where}: expected other with codes of {self.n_bits} bits, got {other.n_bits}")
+        theirs = other._contents
+        if len(theirs) > 0:
+            self._add(where, theirs.live_codes, None if theirs.next_id is not None else theirs.live_ids)
+
+    def contains(self, ids: Array) -> Array:
+        """Return which ids are in the index, bool [m], a tensor if `ids` is one, else a NumPy array.
+
+        Raises:
+            TypeError: if `ids` is not integers [m].
+        """
+        where = f"{type(self).__name__}.contains"
+        return as_given(self._find(where, self._check_ids(where, ids)) >= 0, ids)
+
+    def get(self, ids: Array) -> Array:
+        """Return the codes of ids.
+
+        Args:
+            ids: integers [m].
+
+        Returns:
+            uint8 [m, ceil(n_bits / 8)], a tensor if `ids` is one, else a NumPy array.
+
+        Raises:
+            TypeError: if `ids` is not integers.
+            ValueError: if an id is not in the index.
+        """
+        where = f"{type(self).__name__}.get"
+        i = self._check_ids(where, ids)
+        with self._lock:
+            contents = self._contents
+            positions = contents.find(where, i)
+        _check_found(where, i, positions)
+        return as_given(contents.codes.rows[positions.to(contents.device)], ids)
+
+    def batches(self, size: int = 65_536) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield ids [m] and codes [m, ceil(n_bits / 8)] in order of insertion, up to `size` at a time."""
+        size = check_integer(f"{type(self).__name__}.batches", "size", size, 1)
+        contents = self._contents
+        ids = contents.live_ids.to(contents.device)
+        return zip(torch.split(ids, size), torch.split(contents.live_codes, size), strict=True)
+
+    def _find(self, where: str, ids: torch.Tensor) -> torch.Tensor:
+        with self._lock:
+            return self._contents.find(where, ids)
+
+    def _check_added(self, where: str, codes: Array, ids: Array | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        c = self._check_codes(where, "codes", codes).to(self.device)
+        if ids is None:
+            return c, None
+        i = self._check_ids(where, ids)
+        if len(i) != len(c):
+            raise ValueError(f"{where}: expected ids of shape {[len(c)]} for {len(c)} codes, got {list(i.shape)}")
+        if (i == -1).any():
+            raise ValueError(f"{where}: expected ids other than -1, which stands for no hit, got -1")
+        return c, i
 
     def search(
         self,
@@ -169,6 +273,7 @@ class Index(ABC):
         k: int,
         *,
         mask: Array | None = None,
+        among: Array | None = None,
         threads: int | None = None,
         rerank: Array | str | Callable[[Array], Array] | None = None,
         rerank_queries: Array | None = None,
@@ -178,9 +283,11 @@ class Index(ABC):
         """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
 
         Args:
-            queries: uint8 [q, ceil(n_bits / 8)].
+            queries: uint8 [q, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
             k: how many hits a query gets, at least 1.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
+            among: the ids of the eligible codes instead, integers [m]; those that are not in the index are passed over.
+                Where they are less than an eighth of the index, no others are looked at.
             threads: as in `fasthash.hamming_topk`.
             rerank: what the `factor * k` codes of smallest Hamming distance are ordered by. An array: the vectors that
                 the codes stand for, floating-point [len(index), d] in order of insertion, of which only the candidates'
@@ -206,31 +313,40 @@ class Index(ABC):
         where = f"{type(self).__name__}.search"
         q = self._check_codes(where, "queries", queries).to(self.device)
         k = check_integer(where, "k", k, 1)
-        bits = None if mask is None else self._mask_bits(where, mask)
-        n_threads = thread_count(where, threads)
+        check_choice(where, "metric", metric, METRICS)
+        factor = check_integer(where, "factor", factor, 1)
         if (rerank is None or callable(rerank)) and rerank_queries is not None:
             raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
+        n_threads = thread_count(where, threads)
+        contents, eligible = self._eligible(where, mask, among)
         if rerank is None:
-            distances, positions = self._nearest(where, q, k, bits, n_threads)
+            distances, positions = self._nearest_of(where, contents, q, k, eligible, n_threads)
+            return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
+        if callable(rerank):
+            second_distance = by_function(where, rerank, lambda at: as_given(contents.ids_at(at), queries))
         else:
-            if callable(rerank):
-                second_distance = by_function(where, rerank, lambda at: as_given(self._ids_at(at), queries))
-            else:
-                second_distance = by_vectors(where, rerank, rerank_queries, metric, self.codes, self.n_bits, len(q))
-            n_candidates = max(k, min(k * check_integer(where, "factor", factor, 1), len(self)))
-            _, positions = self._nearest(where, q, n_candidates, bits, n_threads)
-            distances, positions = nearest_candidates(second_distance, positions, k)
-        return Hits(*all_as_given((distances, self._ids_at(positions)), queries))
+            second_distance = by_vectors(where, rerank, rerank_queries, metric, contents, self.n_bits, len(q))
+        n_candidates = max(k, min(k * factor, len(contents)))
+        _, positions = self._nearest_of(where, contents, q, n_candidates, eligible, n_threads)
+        distances, positions = nearest_candidates(second_distance, positions, k)
+        return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
 
     def radius_search(
-        self, queries: Array, radius: int, *, mask: Array | None = None, threads: int | None = None
+        self,
+        queries: Array,
+        radius: int,
+        *,
+        mask: Array | None = None,
+        among: Array | None = None,
+        threads: int | None = None,
     ) -> RadiusHits:
         """Find every code at most `radius` bits from each query.
 
         Args:
-            queries: uint8 [q, ceil(n_bits / 8)].
+            queries: uint8 [q, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
             radius: the largest distance that counts as a hit, at least 0.
-            mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
+            mask: as in `search`.
+            among: as in `search`.
             threads: as in `fasthash.hamming_topk`.
 
         Returns:
@@ -243,57 +359,157 @@ class Index(ABC):
         where = f"{type(self).__name__}.radius_search"
         q = self._check_codes(where, "queries", queries).to(self.device)
         radius = check_integer(where, "radius", radius, 0)
-        bits = None if mask is None else self._mask_bits(where, mask)
-        offsets, distances, positions = self._within(where, q, radius, bits, thread_count(where, threads))
-        return RadiusHits(*all_as_given((offsets, distances, self._ids_at(positions)), queries))
+        n_threads = thread_count(where, threads)
+        contents, eligible = self._eligible(where, mask, among)
+        if isinstance(eligible, Few):
+            offsets, distances, at = radius_op(q, eligible.codes, radius, None, n_threads, where=where)
+            positions = eligible.positions[at]
+        else:
+            offsets, distances, positions = self._within(where, contents, q, radius, eligible, n_threads)
+        return RadiusHits(*all_as_given((offsets, distances, contents.ids_at(positions)), queries))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def _eligible(
+        self, where: str, mask: Array | None, among: Array | None
+    ) -> tuple[Contents, torch.Tensor | Few | None]:
+        """Return the contents to search and what is eligible of them: bits, a few codes, or None for all."""
+        if among is None:
+            contents = self._contents
+            return contents, contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
+        if mask is not None:
+            raise ValueError(f"{where}: expected mask or among, got both")
+        i = self._check_ids(where, among, "among")
+        with self._lock:
+            contents = self._contents
+            positions = contents.find(where, i)
+        positions = torch.unique(positions[positions >= 0]).to(contents.device)
+        if len(positions) < _FEW * len(contents):
+            return contents, Few(positions, contents.codes.rows[positions])
+        return contents, contents.mask_of(positions)
+
+    def _nearest_of(
+        self,
+        where: str,
+        contents: Contents,
+        queries: torch.Tensor,
+        k: int,
+        eligible: torch.Tensor | Few | None,
+        threads: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not isinstance(eligible, Few):
+            return self._nearest(where, contents, queries, k, eligible, threads)
+        distances, at = topk_op(queries, eligible.codes, k, None, threads, where=where)
+        if len(eligible.codes) == 0:
+            return distances, at
+        return distances, torch.where(at < 0, at, eligible.positions[at.clamp(min=0)])
+
+    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the index to a file, which `fasthash.load_index` reads.
 
         A file that is there is replaced in one step when the new one is on the disk, also if this index is mapped from
         it; whatever interrupts, the old file or the new one is there. `fasthash/index/README.md` describes the format.
-        """
-        settings, tensors = self._state()
-        arrays = {name: x.detach().cpu().numpy() for name, x in tensors.items()}
-        storage.write(path, type(self).__name__, settings, arrays)
 
-    def _state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return what `save` writes: settings, for JSON, and tensors."""
+        Args:
+            file: a path, or a file that is open for writing bytes, which need not be able to seek.
+
+        Raises:
+            TypeError: if this is of a subclass that cannot be made from its `SETTINGS`, or JSON cannot hold them.
+        """
+        where = f"{type(self).__name__}.save"
+        storage.write(where, file, *self._described(where))
+
+    def to_bytes(self) -> bytes:
+        """Return what `save` writes; `fasthash.index.from_bytes` reads it.
+
+        Raises:
+            TypeError: as `save` does.
+        """
+        where = f"{type(self).__name__}.to_bytes"
+        file = io.BytesIO()
+        storage.write(where, file, *self._described(where))
+        return file.getvalue()
+
+    def _described(self, where: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+        """Return what a file of this index holds: its kind, settings and arrays."""
         settings = {name: getattr(self, name) for name in self.SETTINGS}
-        tensors = {"codes": self.codes} if self._ids is None else {"codes": self.codes, "ids": self._ids.rows}
-        return {**settings, "next_id": self._next_id}, tensors
+        try:
+            signature(type(self)).bind(**settings)
+        except TypeError as error:
+            raise TypeError(
+                f"{where}: expected a class that can be made from its SETTINGS, {', '.join(settings)}, got "
+                f"{type(self).__name__}: {error}"
+            ) from None
+        next_id, arrays = _stored(self._contents)
+        return storage_name(type(self)), {**settings, "next_id": next_id}, arrays
 
     @classmethod
     def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
-        """Return the index of a state; a TypeError, KeyError or ValueError says what is wrong with it."""
+        """Return the index of a file; a TypeError, KeyError or ValueError says what is wrong with it."""
         if settings.keys() != {*cls.SETTINGS, "next_id"}:
             raise ValueError(f"its settings are {', '.join(settings)}")
         index = cls(**{name: settings[name] for name in cls.SETTINGS})
         index.device = device
-        n, next_id = len(tensors["codes"]), settings["next_id"]
-        expected = {"codes": (torch.uint8, (n, index._width)), "ids": (torch.int64, (n,))}
+        index._contents = index._restored(settings["next_id"], tensors)
+        return index
+
+    def _restored(self, next_id: int | None, tensors: dict[str, torch.Tensor]) -> Contents:
+        """Return the contents that `_stored` describes."""
+        n = len(tensors["codes"])
+        expected = {"codes": (torch.uint8, (n, self._width)), "ids": (torch.int64, (n,))}
         for name, tensor in tensors.items():
             if (tensor.dtype, tensor.shape) != expected[name]:
                 raise ValueError(f"{name} are {dtype_name(tensor)} {list(tensor.shape)}")
-        given_ids = next_id is None and "ids" in tensors
-        if not given_ids and not (type(next_id) is int and n <= next_id < (2**63 if "ids" in tensors else n + 1)):
+        ids = tensors.get("ids")
+        given_ids = next_id is None and ids is not None
+        if not given_ids and not (type(next_id) is int and n <= next_id < (n + 1 if ids is None else 2**63)):
             raise ValueError(f"next_id is {next_id}")
-        index._codes, index._next_id = Rows.of(tensors["codes"].to(device)), next_id
-        index._ids = Rows.of(tensors["ids"].to(device)) if "ids" in tensors else None
-        return index
+        codes = Rows(tensors["codes"].to(self.device))
+        if ids is None:
+            return Contents(codes, next_id=next_id)
+        return Contents(codes, Rows(ids), Rows(ids.to(self.device)), next_id=next_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in self.__dict__.items() if name not in self._NOT_COPIED}
+        return {**own, "_stored": _stored(self._contents)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        next_id, arrays = state["_stored"]
+        self.__dict__.update({name: value for name, value in state.items() if name != "_stored"})
+        tensors = {name: to_tensor(type(self).__name__, name, x) for name, x in arrays.items()}
+        self._contents = self._restored(next_id, tensors)
+        self._make_locks()
+
+    def __copy__(self) -> Index:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._contents = self._contents.alone()
+        other._make_locks()
+        return other
 
     @abstractmethod
     def _nearest(
-        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        contents: Contents,
+        queries: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest codes, as `fasthash.hamming_topk` has them.
+        """Return distances and positions of the k nearest of these contents, as `fasthash.hamming_topk` has them.
 
-        All is checked and on the index's device, the mask as bits; what errors there still are begin with `where`.
+        All is checked and on the index's device, the mask as bits of positions; what errors there still are begin with
+        `where`.
         """
 
     @abstractmethod
     def _within(
-        self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        contents: Contents,
+        queries: torch.Tensor,
+        radius: int,
+        mask: torch.Tensor | None,
+        threads: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return offsets, distances and positions of the hits, as `hamming_radius` has them; see `_nearest`."""
 
@@ -304,50 +520,40 @@ class Index(ABC):
             raise ValueError(
                 f"{where}: expected {name} of {self._width} bytes a row ({self.n_bits} bits), got {c.shape[1]}"
             )
+        if self.n_bits % 8 and len(c) and int(c[:, -1].max()) >> self.n_bits % 8:
+            raise ValueError(f"{where}: expected {name} whose bits beyond the first {self.n_bits} are 0, got others")
         return c
 
-    def _check_ids(self, where: str, ids: Array) -> torch.Tensor:
-        i = to_tensor(where, "ids", ids)
-        if i.dtype != torch.int64:
-            raise TypeError(f"{where}: expected ids of dtype int64, got {dtype_name(i)}")
+    def _check_ids(self, where: str, ids: Array, name: str = "ids") -> torch.Tensor:
+        """Return ids as int64 [n] in the memory of the CPU."""
+        i = to_tensor(where, name, ids)
+        if i.dtype not in _INTEGERS and not (i.numel() == 0 and i.ndim == 1):
+            raise TypeError(f"{where}: expected {name} of an integer dtype, got {dtype_name(i)}")
         if i.ndim != 1:
-            raise ValueError(f"{where}: expected ids of shape [n], got {list(i.shape)}")
-        return i.to(self.device)
+            raise ValueError(f"{where}: expected {name} of shape [n], got {list(i.shape)}")
+        converted = i.to(_CPU, torch.int64).contiguous()
+        if i.dtype == torch.uint64 and (converted < 0).any():
+            raise ValueError(f"{where}: expected {name} below 2^63, got {int(i.cpu()[converted < 0][0])}")
+        return converted
 
-    def _mask_bits(self, where: str, mask: Array) -> torch.Tensor:
-        return mask_bits(where, to_tensor(where, "mask", mask).to(self.device), self.codes)
-
-    def _ids_at(self, positions: torch.Tensor) -> torch.Tensor:
-        if self._ids is None or len(self) == 0:
-            return positions
-        return torch.where(positions < 0, positions, self._ids.rows[positions.clamp(min=0)])
+    def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
+        return to_tensor(where, "mask", mask).to(self.device)
 
 
-def load_index(
-    path: str | os.PathLike[str], *, mmap: bool = True, verify: bool = False, device: str | torch.device = "cpu"
-) -> Index:
-    """Read an index that its `save` wrote.
+def _check_found(where: str, ids: torch.Tensor, positions: torch.Tensor) -> None:
+    missing = ids[positions < 0]
+    if len(missing):
+        raise ValueError(f"{where}: expected ids in the index, got {int(missing[0])}, which is not")
 
-    Args:
-        path: the file.
-        mmap: search the codes where they lie in the file, which is read as it is searched and never changed; adding or
-            removing then copies them first. By default so; else they are read into memory now.
-        verify: read the whole file now and compare the checksums of the codes and ids. That of the header always is.
-        device: where the codes are kept and searched; another than the CPU gets a copy.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is not an index, is damaged, or was written by a version of another format.
-    """
-    where = "load_index"
-    to = torch.device(device)
-    kind, settings, arrays = storage.read(where, path, mmap=mmap, verify=verify)
-    load_all("fasthash.index")
-    classes = {cls.__name__: cls for cls in Index.__subclasses__()}
-    if kind not in classes:
-        raise ValueError(f"{where}: expected a file of {' or '.join(classes)} at {os.fspath(path)}, got one of {kind}")
-    tensors = {name: to_tensor(where, name, x) for name, x in arrays.items()}
-    try:
-        return classes[kind]._from_state(settings, tensors, to)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: expected a {kind} at {os.fspath(path)}, got one that cannot be: {error}") from None
+def _stored(contents: Contents) -> tuple[int | None, dict[str, np.ndarray[Any, Any]]]:
+    """Return the id that the next code gets, and the arrays that a file or a pickle of an index has."""
+    arrays = {"codes": contents.live_codes.cpu().numpy()}
+    if contents.ids is not None or contents.live is not None:
+        arrays["ids"] = contents.live_ids.numpy()
+    return contents.next_id, arrays
+
+
+def storage_name(cls: type[Index]) -> str:
+    """Return the name by which files know a class: with its module, unless it is fasthash's own."""
+    return cls.__name__ if cls.__module__.startswith("fasthash.") else f"{cls.__module__}:{cls.__qualname__}"

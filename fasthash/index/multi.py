@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, SupportsIndex
 import torch
 
 from fasthash.errors import check_choice, check_integer
-from fasthash.index.base import Index
+from fasthash.index.base import Few, Index
+from fasthash.index.contents import Contents
 from fasthash.ops.arrays import Array, all_as_given
 from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
 from fasthash.ops.multi_index import MAX_CODES, Tables, build_tables, cost_of_build, cost_of_scan
@@ -38,7 +39,7 @@ class MultiIndexStats(NamedTuple):
         n_indexed: how many codes are in the tables.
         n_waiting: how many codes are not, and are compared with every query.
         table_bytes: the memory of the tables.
-        code_bytes: the memory of the codes.
+        code_bytes: the memory of the codes, and of removed ones that are passed over.
         probes: how many buckets a search looks up before it has every code within radius 0, 1, 2, ...; as far as these
             are fewer than codes.
     """
@@ -58,7 +59,8 @@ class MultiIndex(Index):
     It answers as `FlatIndex` does, faster by as much as the hits are near. Where looking up would cost more than
     comparing, for uniform codes or a large k say, it compares. It searches on the CPU.
 
-    Tables are built by the first search that is worth it and again when enough codes were added since, or by `build`.
+    Tables are built by the first search that is worth it and again when enough codes were added since, or so many
+    removed that the others were moved; or by `build`. Copies by `pickle` and `copy.deepcopy` begin without.
 
     Args:
         n_bits: length of the codes, 1 to 4,096.
@@ -72,8 +74,9 @@ class MultiIndex(Index):
     """
 
     SETTINGS = ("n_bits", "n_tables", "layout")
+    _NOT_COPIED = (*Index._NOT_COPIED, "_build_lock", "_tables", "_scanned")
 
-    _tables: Tables | None
+    _tables: tuple[object, Tables] | None  # and the arrangement of the contents that they are of
     _scanned: float  # the nanoseconds that scans of codes outside the tables have cost
 
     def __init__(self, n_bits: int, n_tables: SupportsIndex | str = "auto", *, layout: str = "fast") -> None:
@@ -85,7 +88,17 @@ class MultiIndex(Index):
             self._n_tables = check_integer("MultiIndex", "n_tables", n_tables, 1, self.n_bits)
         self.n_tables = self._n_tables or "auto"
         self.layout = check_choice("MultiIndex", "layout", layout, ["fast", "compact"])
-        self._lock = Lock()
+        self._tables = None
+        self._scanned = 0.0
+
+    def _make_locks(self) -> None:
+        super()._make_locks()
+        self._build_lock = Lock()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._tables = None
+        self._scanned = 0.0
 
     def __repr__(self) -> str:
         found = self.stats()
@@ -93,24 +106,6 @@ class MultiIndex(Index):
             f"MultiIndex(n_bits={self.n_bits}, n_tables={self.n_tables!r}, layout={self.layout!r}): {len(self)} codes, "
             f"{found.n_indexed} of them in {found.n_tables} tables"
         )
-
-    def reset(self) -> None:
-        """Remove every code."""
-        super().reset()
-        self._drop_tables()
-
-    def remove(self, ids: Array) -> None:
-        """Remove codes; the others keep their ids and their order. The tables must then be built anew.
-
-        Args:
-            ids: int64 [m].
-
-        Raises:
-            TypeError: if `ids` is not int64.
-            ValueError: if an id is not in the index. The index is unchanged.
-        """
-        super().remove(ids)
-        self._drop_tables()
 
     def build(self, *, threads: int | None = None) -> None:
         """Put every code into the tables now, rather than when a search finds it worth its time.
@@ -122,20 +117,23 @@ class MultiIndex(Index):
             ValueError: if `threads` does not fit, or there are 2^32 codes or more.
         """
         n_threads = thread_count("MultiIndex.build", threads)
-        if len(self) > MAX_CODES:
-            raise ValueError(f"MultiIndex.build: expected at most {MAX_CODES} codes, got {len(self)}")
-        with self._lock:
-            if self._tables is None or self._tables.n_codes < len(self):
+        if (n := len(self._contents.codes)) > MAX_CODES:
+            raise ValueError(f"MultiIndex.build: expected at most {MAX_CODES} codes, got {n}")
+        with self._build_lock:
+            tables = self._tables_of(self._contents)
+            if tables is None or tables.n_codes < len(self._contents.codes):
                 self._build(n_threads)
 
     def stats(self) -> MultiIndexStats:
         """Return what the index consists of at the moment."""
-        tables, code_bytes = self._tables, self.codes.numel()
+        contents = self._contents
+        tables, code_bytes = self._tables_of(contents), contents.codes.rows.numel()
         if tables is None:
-            return MultiIndexStats(0, (), 0, len(self), 0, code_bytes, ())
-        keys, n = tuple(tables.keys), tables.n_codes
+            return MultiIndexStats(0, (), 0, len(contents), 0, code_bytes, ())
+        keys, n, n_indexed = tuple(tables.keys), tables.n_codes, contents.n_live(tables.n_codes)
         probes = takewhile(lambda probes: probes < n, (round(tables.probes(r)) for r in range(self.n_bits + 1)))
-        return MultiIndexStats(len(keys), keys, n, len(self) - n, tables.memory, code_bytes, tuple(probes))
+        n_waiting = len(contents) - n_indexed
+        return MultiIndexStats(len(keys), keys, n_indexed, n_waiting, tables.memory, code_bytes, tuple(probes))
 
     @classmethod
     def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
@@ -144,7 +142,14 @@ class MultiIndex(Index):
         return super()._from_state(settings, tensors, device)
 
     def search_bounded(
-        self, queries: Array, k: int, max_candidates: int, *, mask: Array | None = None, threads: int | None = None
+        self,
+        queries: Array,
+        k: int,
+        max_candidates: int,
+        *,
+        mask: Array | None = None,
+        among: Array | None = None,
+        threads: int | None = None,
     ) -> BoundedHits:
         """Find near codes of every query with bounded work, and tell which rows are exact.
 
@@ -153,7 +158,8 @@ class MultiIndex(Index):
             k: how many hits a query gets, at least 1.
             max_candidates: how many buckets and entries of the tables a query may look at, at least 1. Codes that wait
                 for the tables are compared in any case.
-            mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
+            mask: as in `search`.
+            among: as in `search`.
             threads: as in `fasthash.hamming_topk`.
 
         Returns:
@@ -167,29 +173,41 @@ class MultiIndex(Index):
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         q = self._check_codes(where, "queries", queries)
         k = check_integer(where, "k", k, 1)
-        bits = None if mask is None else self._mask_bits(where, mask)
         n_threads = thread_count(where, threads)
-        codes, tables = self.codes, self._tables_for(q.shape[0], n_threads, wanted=True)
-        if tables is None:
-            distances, positions = topk_op(q, codes, k, bits, n_threads, where=where)
+        contents, eligible = self._eligible(where, mask, among)
+        tables = self._tables_for(contents, q.shape[0], n_threads, wanted=True)
+        if isinstance(eligible, Few) or tables is None:
+            distances, positions = self._nearest_of(where, contents, q, k, eligible, n_threads)
             complete = torch.ones(q.shape[0], dtype=torch.bool)
         else:
-            distances, positions, complete = tables.topk_bounded(q, codes, k, bits, n_threads, bound)
-        return BoundedHits(*all_as_given((distances, self._ids_at(positions), complete), queries))
+            distances, positions, complete = tables.topk_bounded(q, contents.codes.rows, k, eligible, n_threads, bound)
+        return BoundedHits(*all_as_given((distances, contents.ids_at(positions), complete), queries))
 
     def _nearest(
-        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        contents: Contents,
+        queries: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        codes, tables = self._codes.rows, self._tables_for(queries.shape[0], threads)
+        codes, tables = contents.codes.rows, self._tables_for(contents, queries.shape[0], threads)
         if tables is not None:
             return tables.topk(queries, codes, k, mask, threads)
         found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, codes, k, mask, threads, where=where)
         return found
 
     def _within(
-        self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        contents: Contents,
+        queries: torch.Tensor,
+        radius: int,
+        mask: torch.Tensor | None,
+        threads: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        codes, tables = self._codes.rows, self._tables_for(queries.shape[0], threads)
+        codes, tables = contents.codes.rows, self._tables_for(contents, queries.shape[0], threads)
         if tables is not None:
             return tables.radius(queries, codes, radius, mask, threads)
         found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
@@ -197,26 +215,42 @@ class MultiIndex(Index):
         )
         return found
 
-    def _tables_for(self, n_queries: int, threads: int, wanted: bool = False) -> Tables | None:
-        """Return the tables for a search, built before it if the scans for want of them have cost as much as that."""
-        n = self._codes.rows.shape[0]
-        if (tables := self._tables) is not None and tables.n_codes == n:
+    def _tables_of(self, contents: Contents) -> Tables | None:
+        """Return the tables if they are of these codes, or of the first of them."""
+        arrangement, tables = self._tables or (None, None)
+        fit = tables is not None and arrangement is contents.arrangement and tables.n_codes <= len(contents.codes)
+        return tables if fit else None
+
+    def _tables_for(self, contents: Contents, n_queries: int, threads: int, wanted: bool = False) -> Tables | None:
+        """Return the tables for a search, built before it if the scans for want of them have cost as much as that.
+
+        While another thread builds, there are those that there were, unless some are `wanted`.
+        """
+        tables, n = self._tables_of(contents), len(contents.codes)
+        if (tables is not None and tables.n_codes == n) or not self._build_lock.acquire(blocking=wanted):
             return tables
-        with self._lock:
-            n_waiting = n - (self._tables.n_codes if self._tables is not None else 0)
+        try:
+            tables = self._tables_of(contents)
+            n_waiting = n - (tables.n_codes if tables is not None else 0)
             if n_waiting == 0 or n > MAX_CODES:
-                return self._tables
+                return tables
             self._scanned += cost_of_scan(n_waiting, self._width, n_queries, threads)
             fast = self.layout == "fast"
             worth = self._scanned > cost_of_build(n, self._width, self.n_bits, self._n_tables, fast, threads)
-            if worth or (wanted and self._tables is None):
+            if worth or (wanted and tables is None):
                 self._build(threads)
-            return self._tables
+            return self._tables_of(contents)
+        finally:
+            self._build_lock.release()
 
     def _build(self, threads: int) -> None:
-        self._tables = build_tables(self.codes, self.n_bits, self._n_tables, self.layout == "fast", threads)
+        contents = self._contents
+        tables = build_tables(contents.codes.rows, self.n_bits, self._n_tables, self.layout == "fast", threads)
+        self._tables = (contents.arrangement, tables)
         self._scanned = 0.0
 
-    def _drop_tables(self) -> None:
-        self._tables = None
-        self._scanned = 0.0
+    def _commit(self, contents: Contents) -> None:
+        super()._commit(contents)
+        if self._tables is not None and self._tables[0] is not contents.arrangement:
+            self._tables = None
+            self._scanned = 0.0

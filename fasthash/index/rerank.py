@@ -7,9 +7,11 @@ from collections.abc import Callable
 import torch
 
 from fasthash.errors import check_choice, check_floating, check_matrix
+from fasthash.index.contents import Contents
 from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.packing.op import unpacked
 
+METRICS = ("inner_product", "l2")
 _BLOCK = 2**22  # how many numbers of candidates are gathered at a time
 
 # From the positions of candidates, int64 [q, c] with -1 where there is none, to their floating-point distances [q, c].
@@ -38,12 +40,11 @@ def by_vectors(
     vectors: Array | str,
     queries: Array | None,
     metric: str,
-    codes: torch.Tensor,
+    contents: Contents,
     n_bits: int,
     n_queries: int,
 ) -> SecondDistance:
     """Return the distance between queries and the vectors of codes, or if these are "asymmetric" the codes' bits."""
-    check_choice(where, "metric", metric, ("inner_product", "l2"))
     if queries is None:
         raise ValueError(f"{where}: expected rerank_queries, which rerank compares with, got none")
     q = to_tensor(where, "rerank_queries", queries).detach()
@@ -55,16 +56,17 @@ def by_vectors(
         v = to_tensor(where, "rerank", vectors).detach()
         check_floating(where, "rerank", v)
         check_matrix(where, "rerank", v, "d")
-        if len(v) != len(codes):
-            raise ValueError(f"{where}: expected rerank with {len(codes)} rows, one a code, got {len(v)}")
+        if len(v) != len(contents):
+            raise ValueError(f"{where}: expected rerank with {len(contents)} rows, one a code, got {len(v)}")
         d, dtype = v.shape[1], torch.promote_types(q.dtype, v.dtype)
     if list(q.shape) != [n_queries, d]:
         raise ValueError(f"{where}: expected rerank_queries of shape {[n_queries, d]}, got {list(q.shape)}")
-    q = q.to(codes.device, torch.promote_types(dtype, torch.float32))
+    q = q.to(contents.device, torch.promote_types(dtype, torch.float32))
 
     def vectors_at(positions: torch.Tensor) -> torch.Tensor:
-        at = unpacked(codes[positions], n_bits) if isinstance(vectors, str) else v[positions.to(v.device)]
-        return at.to(q)
+        if isinstance(vectors, str):
+            return unpacked(contents.codes.rows[positions], n_bits).to(q)
+        return v[contents.ranks(positions).to(v.device)].to(q)
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)

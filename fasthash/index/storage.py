@@ -8,6 +8,7 @@ import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -44,33 +45,63 @@ class _Section(NamedTuple):
         return self.offset + self.nbytes + -self.nbytes % ALIGNMENT
 
 
-def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], arrays: dict[str, NumpyArray]) -> None:
-    """Write an index to a file: whatever happens, `path` holds what it held or the whole new file.
+def write(
+    where: str,
+    target: str | os.PathLike[str] | BinaryIO,
+    kind: str,
+    settings: dict[str, Any],
+    arrays: dict[str, NumpyArray],
+) -> None:
+    """Write an index to a file: whatever happens, a path holds what it held or the whole new file.
 
     Args:
-        path: where to.
+        where: what errors begin with.
+        target: where to, a path or an open file.
         kind: the class of the index.
         settings: what JSON can hold.
         arrays: of one or two dimensions.
+
+    Raises:
+        TypeError: if JSON cannot hold the settings.
+        ValueError: if they are too long.
     """
-    sections: dict[str, dict[str, Any]] = {}
-    description = {"index": kind, "settings": settings, "sections": sections}
     little = {name: np.ascontiguousarray(x, x.dtype.newbyteorder("<")) for name, x in arrays.items()}
+    sections: dict[str, dict[str, Any]] = {}
     offset = 0
     for name, x in little.items():
-        section = _Section(name, x.dtype, x.shape, offset, "0" * 2 * _DIGEST_BYTES)
+        section = _Section(name, x.dtype, x.shape, offset, _checksum(_pieces(x)))
         sections[name] = {"dtype": x.dtype.str, "shape": x.shape, "offset": offset, "blake2b": section.checksum}
         offset = section.end
-    with replacing(path) as unfinished, open(unfinished, "xb") as file:
-        file.write(bytes(len(_header(description))))
-        for name, x in little.items():
-            sections[name]["blake2b"] = _append(file, x)
-        file.seek(0)
-        file.write(_header(description))
+    try:
+        same = json.loads(json.dumps(settings, allow_nan=False)) == settings
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise TypeError(f"{where}: expected settings that JSON can hold, got {settings}")
+    header = _header({"index": kind, "settings": settings, "sections": sections})
+    if len(header) > _HEADER_START + _MAX_JSON_BYTES:
+        raise ValueError(f"{where}: expected a header of at most {_MAX_JSON_BYTES} bytes, got {len(header)}")
+    if isinstance(target, (str, os.PathLike)):
+        with replacing(target) as unfinished, open(unfinished, "xb") as file:
+            _write_all(file, header, little)
+    else:
+        _write_all(target, header, little)
+
+
+def _write_all(file: BinaryIO, header: bytes, arrays: dict[str, NumpyArray]) -> None:
+    for piece in chain([header], *map(_pieces, arrays.values())):
+        file.write(piece)
+
+
+def name_of(source: str | os.PathLike[str] | BinaryIO | memoryview) -> str:
+    """Return where a source is, for messages."""
+    if isinstance(source, (str, os.PathLike)):
+        return f"at {os.fspath(source)}"
+    return "in data" if isinstance(source, memoryview) else f"in the open file {getattr(source, 'name', source)!r}"
 
 
 def read(
-    where: str, path: str | os.PathLike[str], *, mmap: bool, verify: bool
+    where: str, source: str | os.PathLike[str] | BinaryIO | memoryview, *, mmap: bool, verify: bool
 ) -> tuple[str, dict[str, Any], dict[str, NumpyArray]]:
     """Return what `write` was given. Arrays that are memory-mapped are read-only.
 
@@ -79,16 +110,14 @@ def read(
         ValueError: if the file is not what `write` wrote, as far as the header, the size and, if asked to `verify`, the
             checksums of the sections tell. The message begins with `where`.
     """
-    expected = f"{where}: expected an index file at {os.fspath(path)}, got"
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        header = _read_header(expected, file)
-        description = _parsed(expected, header)
-        sections = list(_sections(expected, description["sections"]))
-        described = len(header) + (sections[-1].end if sections else 0)
-        if size != described:
-            raise ValueError(f"{expected} {size} bytes, where its header describes {described}")
-        memory = np.asarray(np.memmap(file, np.uint8, "r"))
+    expected = f"{where}: expected an index file {name_of(source)}, got"
+    memory = _memory(source)
+    header = _read_header(expected, memory)
+    description = _parsed(expected, header)
+    sections = list(_sections(expected, description["sections"]))
+    described = len(header) + (sections[-1].end if sections else 0)
+    if len(memory) != described:
+        raise ValueError(f"{expected} {len(memory)} bytes, where its header describes {described}")
     arrays = {}
     for section in sections:
         content = memory[len(header) + section.offset : len(header) + section.end]
@@ -99,6 +128,18 @@ def read(
     return description["index"], description["settings"], arrays
 
 
+def _memory(source: str | os.PathLike[str] | BinaryIO | memoryview) -> NumpyArray:
+    """Return the bytes of a source, mapped if it is a path."""
+    if isinstance(source, memoryview):
+        return np.frombuffer(source, np.uint8)
+    if not isinstance(source, (str, os.PathLike)):
+        return np.frombuffer(source.read(), np.uint8)
+    with open(source, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return np.empty(0, np.uint8)
+        return np.asarray(np.memmap(file, np.uint8, "r"))
+
+
 def _header(description: dict[str, Any]) -> bytes:
     text = json.dumps(description, separators=(",", ":")).encode()
     text += b" " * (-(_HEADER_START + len(text)) % ALIGNMENT)
@@ -106,8 +147,8 @@ def _header(description: dict[str, Any]) -> bytes:
     return start + bytes.fromhex(_checksum([start, text])) + text
 
 
-def _read_header(expected: str, file: BinaryIO) -> bytes:
-    start = file.read(_HEADER_START)
+def _read_header(expected: str, memory: NumpyArray) -> bytes:
+    start = memory[:_HEADER_START].tobytes()
     if start[: len(_MAGIC)] != _MAGIC:
         raise ValueError(f"{expected} a file that begins with {start[: len(_MAGIC)]!r}")
     if len(start) < _HEADER_START:
@@ -117,7 +158,7 @@ def _read_header(expected: str, file: BinaryIO) -> bytes:
         raise ValueError(f"{expected} one of format {version}, where this fasthash reads format {_VERSION}")
     if json_bytes > _MAX_JSON_BYTES:
         raise ValueError(f"{expected} a header of {json_bytes} bytes, where at most {_MAX_JSON_BYTES} are read")
-    text = file.read(json_bytes)
+    text = memory[_HEADER_START : _HEADER_START + json_bytes].tobytes()
     if len(text) < json_bytes:
         raise ValueError(f"{expected} a file that ends after {_HEADER_START + len(text)} bytes, in its header")
     if _checksum([start[: _START.size], text]) != start[_START.size :].hex():
@@ -153,17 +194,6 @@ def _sections(expected: str, entries: dict[str, Any]) -> Iterator[_Section]:
         section = _Section(name, _DTYPES[entry["dtype"]], tuple(entry["shape"]), offset, entry["blake2b"])
         yield section
         offset = section.end
-
-
-def _append(file: BinaryIO, array: NumpyArray) -> str:
-    """Write an array as a section; return its checksum."""
-
-    def written() -> Iterator[bytes | memoryview]:
-        for piece in _pieces(array):
-            file.write(piece)
-            yield piece
-
-    return _checksum(written())
 
 
 def _pieces(array: NumpyArray) -> Iterator[bytes | memoryview]:

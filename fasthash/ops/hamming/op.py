@@ -120,7 +120,7 @@ def hamming_topk(
         found = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
     else:
         q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=kernel in (None, "triton"))
-        bits = None if mask is None else mask_bits(where, mask, c)
+        bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
         found = topk_op(q, c, k, bits, n_threads, kernel=kernel)
     return Hits(*all_as_given(found, queries))
 
@@ -145,14 +145,14 @@ def _topk_of_shards(
         check_same_width(where, "queries", q, f"codes[{i}]", shard)
     n_threads = thread_count(where, threads)
     starts = [0, *itertools.accumulate(map(len, shards))]
-    flags = None if mask is None else _mask_flags(where, mask, starts[-1])
+    flags = None if mask is None else mask_flags(_check_mask(where, mask, starts[-1]), starts[-1])
     masks = [None if flags is None else flags[i:j] for i, j in itertools.pairwise(starts)]
 
     def search(shard: torch.Tensor, eligible: torch.Tensor | None) -> list[torch.Tensor]:
         device = q.device if shard.device.type == "cpu" else shard.device
         if kernel not in (None, "triton"):
             check_device(where, "queries", q.to(device), shard.device)
-        bits = None if eligible is None else mask_bits(where, eligible.to(shard.device), shard)
+        bits = None if eligible is None else mask_bits(where, eligible.to(shard.device), len(shard), shard.device)
         hits = topk_op(q.to(device), shard, k, bits, n_threads, kernel=kernel, where=where)
         return [x.to(q.device) for x in hits]
 
@@ -199,7 +199,7 @@ def hamming_radius(
     where = "hamming_radius"
     radius = check_integer(where, "radius", radius, 0)
     q, c, n_threads = check_search(where, queries, codes, threads)
-    bits = None if mask is None else mask_bits(where, mask, c)
+    bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
     found = radius_op(q, c, radius, bits, n_threads, kernel=kernel)
     return RadiusHits(*all_as_given(found, queries))
 
@@ -225,22 +225,22 @@ def thread_count(where: str, threads: int | None) -> int:
     return 0 if threads is None else check_integer(where, "threads", threads, 1, 4096)
 
 
-def mask_bits(where: str, mask: Array, codes: torch.Tensor) -> torch.Tensor:
-    """Return the mask as bits, uint8 [ceil(n / 8)]."""
-    m = _check_mask(where, mask, codes.shape[0])
-    check_device(where, "mask", m, codes.device)
+def mask_bits(where: str, mask: Array, n: int, device: torch.device) -> torch.Tensor:
+    """Return the mask of n codes on a device as bits, uint8 [ceil(n / 8)]."""
+    m = _check_mask(where, mask, n)
+    check_device(where, "mask", m, device)
     if m.dtype == torch.uint8:
         return m
     packed: torch.Tensor = pack_bits_op(m[None])[0]
     return packed
 
 
-def _mask_flags(where: str, mask: Array, n: int) -> torch.Tensor:
-    """Return the mask as bool [n]."""
-    m = _check_mask(where, mask, n)
-    if m.dtype == torch.uint8:
-        m = ((m[:, None] >> torch.arange(8, dtype=torch.uint8, device=m.device)) & 1).flatten()[:n].bool()
-    return m
+def mask_flags(mask: torch.Tensor, n: int) -> torch.Tensor:
+    """Return a mask, bool [n] or bits, as bool [n]."""
+    if mask.dtype == torch.bool:
+        return mask
+    bits = (mask[:, None] >> torch.arange(8, dtype=torch.uint8, device=mask.device)) & 1
+    return bits.flatten()[:n].bool()
 
 
 def _check_mask(where: str, mask: Array, n: int) -> torch.Tensor:

@@ -1,0 +1,7 @@
+#include "probe.h"
+
+namespace fasthash {
+
+IdMapKernel id_map_kernel_baseline() { return {insert, find}; }
+
+}  // namespace fasthash

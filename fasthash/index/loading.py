@@ -1,0 +1,92 @@
+"""Indexes from files and bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import torch
+
+from fasthash.index import storage
+from fasthash.index.base import Index, storage_name
+from fasthash.lazy import load_all
+from fasthash.ops.arrays import to_tensor
+
+
+def load_index(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    mmap: bool = True,
+    verify: bool = False,
+    device: str | torch.device = "cpu",
+) -> Index:
+    """Read an index that its `save` wrote.
+
+    Args:
+        file: a path; or a file that is open for reading bytes, which is read to its end.
+        mmap: search the codes where they lie in the file, which is read as it is searched and never changed; adding or
+            removing then copies them first. By default so; else they are read into memory now. An open file always is.
+        verify: read the whole file now, compare the checksums of the codes and ids, and see that the ids are distinct.
+            The checksum of the header is always compared.
+        device: where the codes are kept and searched; another than the CPU gets a copy.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not an index, is damaged, was written by a version of another format, or is of a
+            subclass that is not imported.
+    """
+    return _loaded("load_index", file, mmap, verify, device)
+
+
+def from_bytes(
+    data: bytes | bytearray | memoryview, *, verify: bool = False, device: str | torch.device = "cpu"
+) -> Index:
+    """Return the index of what `to_bytes` returned or `save` wrote, its codes where they lie in `data`.
+
+    Args:
+        data: not to be written to while the index is used.
+        verify: as in `fasthash.load_index`.
+        device: as in `fasthash.load_index`.
+
+    Raises:
+        TypeError: if `data` is not bytes.
+        ValueError: as `fasthash.load_index` does.
+    """
+    where = "from_bytes"
+    try:
+        view = memoryview(data).cast("B")
+    except TypeError:
+        raise TypeError(f"{where}: expected data to be contiguous bytes, got {type(data).__name__}") from None
+    return _loaded(where, view, True, verify, device)
+
+
+def _loaded(
+    where: str,
+    source: str | os.PathLike[str] | BinaryIO | memoryview,
+    mmap: bool,
+    verify: bool,
+    device: str | torch.device,
+) -> Index:
+    to = torch.device(device)
+    name = storage.name_of(source)
+    kind, settings, arrays = storage.read(where, source, mmap=mmap, verify=verify)
+    load_all("fasthash.index")
+    classes = {storage_name(cls): cls for cls in _subclasses(Index)}  # type: ignore[type-abstract]
+    if kind not in classes:
+        hint = f"; import {kind.partition(':')[0]} first" if ":" in kind else ""
+        raise ValueError(f"{where}: expected a file of {' or '.join(classes)} {name}, got one of {kind}{hint}")
+    tensors = {key: to_tensor(where, key, x) for key, x in arrays.items()}
+    try:
+        index = classes[kind]._from_state(settings, tensors, to)
+        if verify and "ids" in tensors and len(torch.unique(tensors["ids"])) < len(tensors["ids"]):
+            raise ValueError("its ids are not distinct")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected a {kind} {name}, got one that cannot be: {error}") from None
+    return index
+
+
+def _subclasses(cls: type[Index]) -> Iterator[type[Index]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
