@@ -10,7 +10,9 @@ namespace fasthash {
 
 namespace {
 
-constexpr int64_t kCacheLine = 8;  // in words
+constexpr int64_t kCacheLine = 8;     // in words
+constexpr int64_t kRowsRun = 8 * 64;  // so many eligible codes in a row are worth a tile of their own
+constexpr uint64_t kAllEligible = ~uint64_t{0};
 
 int64_t tile_codes(int n_words) {
     const int64_t fitting = kTileBytes / (8 * n_words) / kTileGroup * kTileGroup;
@@ -66,7 +68,7 @@ void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t st
 
 TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes)
     : set_(set),
-      rows_bytes_(set.n_bytes % 8 == 0 && !set.mask ? rows_bytes : 0),
+      rows_bytes_(set.n_bytes % 8 == 0 ? rows_bytes : 0),
       tile_codes_(tile_codes(set.n_words())),
       stride_(tile_codes_ + kCacheLine),  // a power of two would make the planes compete for the same cache sets
       last_word_mask_(set.n_bytes % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << 8 * (set.n_bytes % 8)) - 1),
@@ -76,21 +78,35 @@ TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t r
       rank_(set.mask ? set.mask->eligible_before_block(begin / Mask::kBlock) : begin),
       memory_(static_cast<size_t>(stride_ * set.n_words() + kCacheLine)),
       planes_(memory_.data() + (-(reinterpret_cast<uintptr_t>(memory_.data()) / 8) & (kCacheLine - 1))) {
+    skip(0);
+}
+
+// Goes on by whole words of the mask.
+void TileReader::skip(int64_t count) {
+    at_ += count;
     if (set_.mask && at_ < end_) pending_ = set_.mask->word(at_ / 64);
 }
 
+// How many codes follow that are all eligible, up to `most`, in whole words of the mask.
+int64_t TileReader::eligible_run(int64_t most) const {
+    const int64_t last = std::min(at_ + most, end_) - 64;
+    int64_t at = at_;
+    while (at <= last && set_.mask->word(at / 64) == kAllEligible) at += 64;
+    return at - at_;
+}
+
+int64_t TileReader::rows_fitting() const { return std::max(kTileGroup, rows_bytes_ / set_.n_bytes); }
+
 bool TileReader::next(CodeTile& tile) {
     if (set_.mask) return gathered(tile);
-    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) return emit_rows(tile);
+    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) return emit_rows(tile, std::min(rows_fitting(), end_ - at_) / kTileGroup * kTileGroup);
     return copied(tile);
 }
 
-bool TileReader::emit_rows(CodeTile& tile) {
-    const int64_t fitting = std::max(kTileGroup, rows_bytes_ / set_.n_bytes);
-    const int64_t count = std::min(fitting, end_ - at_) / kTileGroup * kTileGroup;
+bool TileReader::emit_rows(CodeTile& tile, int64_t count) {
     tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * set_.n_bytes), set_.n_words(), 1, count, rank_};
-    at_ += count;
     rank_ += count;
+    skip(count);
     return true;
 }
 
@@ -109,11 +125,11 @@ void TileReader::place(int64_t id, int64_t column) {
     words[(n_words - 1) * stride_] &= last_word_mask_;
 }
 
-// Copies codes [at_, at_ + count), all of which can be read beyond their end.
+// Copies codes [at_, at_ + count), all of which can be read beyond their end, to columns from this one on.
 template <int kWords>
-void TileReader::copy(int64_t count) {
+void TileReader::copy_words(int64_t count, int64_t column) {
     const uint8_t* code = set_.codes + at_ * set_.n_bytes;
-    uint64_t* words = planes_;
+    uint64_t* words = planes_ + column;
     const int64_t n_bytes = set_.n_bytes, stride = stride_;
     const uint64_t mask = last_word_mask_;
     for (int64_t j = 0; j < count; ++j, code += n_bytes) {
@@ -124,29 +140,41 @@ void TileReader::copy(int64_t count) {
     }
 }
 
+void TileReader::copy(int64_t count, int64_t column) {
+    switch (at_ + count <= n_overreadable_ ? set_.n_words() : 0) {
+        case 1: copy_words<1>(count, column); break;
+        case 2: copy_words<2>(count, column); break;
+        case 3: copy_words<3>(count, column); break;
+        case 4: copy_words<4>(count, column); break;
+        case 8: copy_words<8>(count, column); break;
+        case 16: copy_words<16>(count, column); break;
+        default:
+            for (int64_t j = 0; j < count; ++j) place(at_ + j, column + j);
+    }
+    skip(count);
+}
+
 bool TileReader::copied(CodeTile& tile) {
     const int64_t count = std::min(tile_codes_, end_ - at_);
-    switch (at_ + count <= n_overreadable_ ? set_.n_words() : 0) {
-        case 1: copy<1>(count); break;
-        case 2: copy<2>(count); break;
-        case 3: copy<3>(count); break;
-        case 4: copy<4>(count); break;
-        case 8: copy<8>(count); break;
-        case 16: copy<16>(count); break;
-        default:
-            for (int64_t j = 0; j < count; ++j) place(at_ + j, j);
-    }
-    at_ += count;
+    copy(count, 0);
     return emit_planes(tile, count);
 }
 
 bool TileReader::gathered(CodeTile& tile) {
     int64_t count = 0;
     while (at_ < end_) {
+        if (pending_ == kAllEligible) {
+            const int64_t rows = rows_bytes_ > 0 ? eligible_run(rows_fitting()) : 0;
+            if (rows >= kRowsRun) return count > 0 ? emit_planes(tile, count) : emit_rows(tile, rows);
+            if (const int64_t run = eligible_run(tile_codes_ - count); run > 0) {
+                copy(run, count);
+                count += run;
+                continue;
+            }
+        }
         for (; pending_ != 0 && count < tile_codes_; pending_ &= pending_ - 1) place(at_ + __builtin_ctzll(pending_), count++);
         if (pending_ != 0) break;
-        at_ += 64;
-        if (at_ < end_) pending_ = set_.mask->word(at_ / 64);
+        skip(64);
     }
     return emit_planes(tile, count);
 }

@@ -54,12 +54,16 @@ public:
     bool next(CodeTile& tile);
 
 private:
-    bool emit_rows(CodeTile& tile);
+    bool emit_rows(CodeTile& tile, int64_t count);
     bool copied(CodeTile& tile);
     bool gathered(CodeTile& tile);
     bool emit_planes(CodeTile& tile, int64_t count);
+    void skip(int64_t count);
+    int64_t eligible_run(int64_t most) const;
+    int64_t rows_fitting() const;
     template <int kWords>
-    void copy(int64_t count);
+    void copy_words(int64_t count, int64_t column);
+    void copy(int64_t count, int64_t column);
     void place(int64_t id, int64_t column);
 
     const CodeSet set_;

@@ -533,7 +533,7 @@ class Index(ABC):
             raise ValueError(f"{where}: expected {name} of shape [n], got {list(i.shape)}")
         converted = i.to(_CPU, torch.int64).contiguous()
         if i.dtype == torch.uint64 and (converted < 0).any():
-            raise ValueError(f"{where}: expected {name} below 2^63, got {int(i.cpu()[converted < 0][0])}")
+            raise ValueError(f"{where}: expected {name} below 2^63, got {int(converted[converted < 0][0]) + 2**64}")
         return converted
 
     def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
