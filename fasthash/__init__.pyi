@@ -2,7 +2,7 @@ from . import _core as _core
 from . import data, evaluate, hashers, index, layers, losses, recipes
 from ._core import __version__
 from .index import FlatIndex, MultiIndex, load_index
-from .ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk
+from .ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk, merge_hits
 from .ops.householder import householder_apply, householder_product
 from .ops.packing import pack_bits, pack_projections, unpack_bits
 from .ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
@@ -26,6 +26,7 @@ __all__ = [
     "layers",
     "load_index",
     "losses",
+    "merge_hits",
     "pack_bits",
     "pack_projections",
     "recipes",

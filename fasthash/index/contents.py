@@ -138,7 +138,10 @@ class Contents:
         return ids if self.live is None else ids[self._live_flags.cpu()]
 
     def find(self, where: str, ids: torch.Tensor) -> torch.Tensor:
-        """Return the positions of ids, int64 [m], -1 where one is not here; errors begin with `where`."""
+        """Return the positions of ids, int64 [m], -1 where one is not here; errors begin with `where`.
+
+        To be asked only of the newest contents, by one thread at a time, as `added` is.
+        """
         if self.ids is not None:
             return self.positions.find(self.ids.rows, self.live, ids, where)
         found = (ids >= 0) & (ids < len(self.codes))

@@ -21,6 +21,13 @@ def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
     return torch.from_numpy(memory[start : start + n_bytes]).view(dtype).view(shape)
 
 
+def _copy(to: torch.Tensor, rows: torch.Tensor) -> None:
+    if to.device.type == "cpu":  # torch's copy waits for all its threads, however few processors are free
+        np.copyto(to.numpy(), rows.numpy())
+    else:
+        to.copy_(rows)
+
+
 class Rows:
     """Rows of a tensor, never changed. Others that begin with the same ones may share their memory.
 
@@ -55,8 +62,8 @@ class Rows:
         memory = self._memory
         if n > len(memory):
             memory = _memory((max(n, 2 * len(memory)), *more.shape[1:]), self.rows.dtype, self.rows.device)
-            memory[:n_before] = self.rows
-        memory[n_before:n] = more
+            _copy(memory[:n_before], self.rows)
+        _copy(memory[n_before:n], more)
         return Rows(memory[:n], memory)
 
     def alone(self) -> Rows:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -167,3 +170,247 @@ def test_an_id_is_never_used_again(kind):
         assert not new & seen
         seen |= new
         index.remove(index.ids[1::2].clone())
+
+
+def test_an_id_is_any_integer_but_that_of_no_hit(make):
+    index = make(32)
+    extremes = [-(2**63), 2**63 - 1, 0, -2]
+    index.add(random_codes(4), ids=extremes)
+    assert index.ids.tolist() == list(index) == extremes
+    for dtype in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.uint64):
+        index.reset()
+        index.add(random_codes(3), ids=np.array([7, 100, 3], dtype))
+        assert index.get(np.array([100, 3], dtype)).tolist() == random_codes(3)[1:].tolist()
+        assert index.search(random_codes(3)[:1], 1).ids.dtype == np.int64
+
+
+def test_codes_are_found_by_id(make):
+    index = make(32)
+    ids = np.random.default_rng(0).permutation(1000)[:50] - 500
+    index.add(random_codes(50), ids)
+    np.testing.assert_array_equal(index.get(ids[::-1]), random_codes(50)[::-1])
+    assert isinstance(index.get(torch.from_numpy(ids)), torch.Tensor)
+    assert index.get([]).shape == (0, 4)
+    assert index.contains([int(ids[3]), 5000, int(ids[0])]).tolist() == [True, False, True]
+    assert int(ids[0]) in index
+    assert 5000 not in index
+    assert 2**70 not in index
+    with pytest.raises(TypeError):
+        "a" in index  # noqa: B015
+    with pytest.raises(ValueError, match="get: expected ids in the index, got 5000, which is not"):
+        index.get([int(ids[0]), 5000])
+    with pytest.raises(TypeError, match="contains: expected ids of an integer dtype, got float64"):
+        index.contains(np.array([0.5]))
+
+
+def test_batches_are_in_order_of_insertion(index):
+    index.remove([3, 40])
+    left = [i for i in range(50) if i not in (3, 40)]
+    batches = list(index.batches(20))
+    assert [len(ids) for ids, _ in batches] == [20, 20, 8]
+    assert torch.cat([ids for ids, _ in batches]).tolist() == left == list(index)
+    np.testing.assert_array_equal(torch.cat([codes for _, codes in batches]), random_codes(50)[left])
+    with pytest.raises(ValueError, match="batches: expected size at least 1, got 0"):
+        index.batches(0)
+
+
+def test_missing_ids_are_passed_over_on_request(index):
+    assert index.remove([3, 99, 3, 4], ignore_missing=True) == 2
+    assert index.remove([3], ignore_missing=True) == 0
+    assert index.remove([5]) == 1
+    assert index.ids.tolist() == [0, 1, 2, *range(6, 50)]
+
+
+def test_upsert_replaces_what_is_there_and_inserts_last(make):
+    index = make(32)
+    index.add(random_codes(10), ids=range(100, 110))
+    new = random_codes(3, seed=1)
+    assert index.upsert(new, [104, 7, 100]) == 2
+    assert index.ids.tolist() == [101, 102, 103, 105, 106, 107, 108, 109, 104, 7, 100]
+    np.testing.assert_array_equal(index.get([104, 7, 100]), new)
+    with pytest.raises(ValueError, match="upsert: expected ids that are new, got 8 again"):
+        index.upsert(random_codes(2), [8, 8])
+    assert len(index) == 11
+    numbered = make(32)
+    numbered.add(random_codes(3))
+    assert numbered.upsert(new[:1], [1]) == 1
+    numbered.add(random_codes(1))
+    assert numbered.ids.tolist() == [0, 2, 1, 3]
+    with pytest.raises(ValueError, match="upsert: expected ids in the index, got 9, which is not"):
+        numbered.upsert(new[:2], [0, 9])
+    np.testing.assert_array_equal(numbered.get([0, 1]), [random_codes(3)[0], new[0]])
+
+
+@pytest.mark.parametrize("other", [fh.FlatIndex, fh.MultiIndex])
+def test_merging_adds_what_another_has(make, other):
+    index, more = make(32), other(32)
+    index.add(random_codes(3))
+    more.add(random_codes(5, seed=1))
+    more.remove([1])
+    index.merge(more)
+    assert index.ids.tolist() == [0, 1, 2, 3, 4, 5, 6]  # numbered on
+    np.testing.assert_array_equal(index.codes[3:], random_codes(5, seed=1)[[0, 2, 3, 4]])
+    index.merge(other(32))
+    index.merge(index)
+    assert len(index) == 14
+    given, others = make(32), other(32)
+    given.add(random_codes(2), [5, 6])
+    others.add(random_codes(2, seed=1), [8, 7])
+    given.merge(others)
+    assert given.ids.tolist() == [5, 6, 8, 7]
+    for wrong, error, message in (
+        (others, ValueError, "merge: expected ids that are new, got 8 again"),
+        (index, ValueError, "merge: expected ids, as the codes in the index were added with ids, got none"),
+        (other(24), ValueError, "merge: expected other with codes of 32 bits, got 24"),
+        (random_codes(2), TypeError, "merge: expected other to be an index of fasthash, got ndarray"),
+    ):
+        with pytest.raises(error, match=message):
+            given.merge(wrong)
+    assert len(given) == 4
+
+
+def test_codes_with_bits_beyond_the_last_are_refused(make):
+    index = make(12)
+    codes = np.array([[255, 15], [0, 16]], np.uint8)
+    index.add(codes[:1])
+    for call in (index.add, lambda c: index.search(c, 1), lambda c: index.radius_search(c, 1)):
+        with pytest.raises(ValueError, match="whose bits beyond the first 12 are 0, got others"):
+            call(codes)
+    assert len(index) == 1
+
+
+def test_a_search_among_given_ids_is_one_of_their_codes(make):
+    for n_removed, ids in ((0, None), (5, None), (5, 2 * np.random.default_rng(0).permutation(400) - 400)):
+        index = make(32)
+        index.add(random_codes(400), ids)
+        index.remove(index.ids[:n_removed])
+        queries, known = random_codes(4, seed=1), index.ids.numpy()
+        for m in (0, 1, 20, 300):
+            among = np.random.default_rng(m).permutation(known)[:m]
+            mask = np.isin(known, among)
+            given = [*among.tolist(), *among[:3].tolist(), 10**6]  # some twice, and one that is not there
+            for found, expected in (
+                (index.search(queries, 7, among=given), index.search(queries, 7, mask=mask)),
+                (index.radius_search(queries, 3, among=given), index.radius_search(queries, 3, mask=mask)),
+            ):
+                for x, y in zip(found, expected, strict=True):
+                    np.testing.assert_array_equal(x, y)
+    with pytest.raises(ValueError, match="search: expected mask or among, got both"):
+        index.search(queries, 1, mask=mask, among=given)
+    with pytest.raises(TypeError, match="radius_search: expected among of an integer dtype, got float64"):
+        index.radius_search(queries, 1, among=[0.5])
+
+
+@pytest.mark.parametrize("make", [fh.FlatIndex, fh.MultiIndex])
+@given(st.data())
+def test_an_index_is_a_list_of_codes(make, data):
+    """Any sequence of changes, then a search, masked, among ids, within a radius."""
+    index, ids, codes = make(32), [], random_codes(0)
+    given_ids, next_id = data.draw(st.booleans()), 0
+    for step in range(data.draw(st.integers(1, 6))):
+        change = data.draw(st.sampled_from(["add", "remove", "upsert", "reset", "build"]))
+        new = random_codes(data.draw(st.integers(0, 20)), seed=step)
+        if change == "add":
+            free = st.sampled_from(sorted({*range(-40, 60)} - {*ids, -1}))
+            chosen = data.draw(st.lists(free, min_size=len(new), max_size=len(new), unique=True))
+            chosen = chosen if given_ids else list(range(next_id, next_id + len(new)))
+            index.add(new, chosen if given_ids else None)
+            ids, codes, next_id = ids + chosen, np.concatenate([codes, new]), next_id + len(new)
+        elif change == "upsert" and ids:
+            chosen = data.draw(st.lists(st.sampled_from(ids), max_size=len(new), unique=True))
+            assert index.upsert(new[: len(chosen)], chosen) == len(chosen)
+            left = [j for j, i in enumerate(ids) if i not in chosen]
+            ids, codes = [ids[j] for j in left] + chosen, np.concatenate([codes[left], new[: len(chosen)]])
+        elif change == "remove" and ids:
+            chosen = data.draw(st.sets(st.sampled_from(ids)))
+            assert index.remove(sorted(chosen)) == len(chosen)
+            left = [j for j, i in enumerate(ids) if i not in chosen]
+            ids, codes = [ids[j] for j in left], codes[left]
+        elif change == "reset":
+            index.reset()
+            ids, codes, next_id = [], codes[:0], 0
+        elif change == "build" and make is fh.MultiIndex:
+            index.build()
+    assert index.ids.tolist() == ids
+    np.testing.assert_array_equal(index.codes, codes)
+    queries = random_codes(3, seed=99)
+    mask = data.draw(st.none() | st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
+    flags = None if mask is None else np.array(mask, bool)
+    named = np.append(np.array(ids, np.int64), -1)
+    expected = fh.hamming_topk(queries, codes, 4, mask=flags)
+    hits = index.search(queries, 4, mask=flags)
+    np.testing.assert_array_equal(hits.distances, expected.distances)
+    np.testing.assert_array_equal(hits.ids, named[expected.ids])
+    within, hits = fh.hamming_radius(queries, codes, 2, mask=flags), index.radius_search(queries, 2, mask=flags)
+    np.testing.assert_array_equal(hits.offsets, within.offsets)
+    np.testing.assert_array_equal(hits.ids, named[within.ids])
+
+
+@pytest.mark.parametrize("change", ["add", "add with ids", "upsert", "remove", "remove most", "merge", "reset"])
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_change_that_breaks_off_anywhere_changes_nothing(make, change, error, tmp_path):
+    """At every line of the index's own modules that a change runs, in turn."""
+    folder = str(Path(fh.index.__file__).parent)
+    ids = np.random.default_rng(0).permutation(60)
+
+    def made():
+        index = make(32)
+        index.add(random_codes(50), None if change == "add" else ids[:50])
+        if make is fh.MultiIndex:
+            index.build()
+        index.remove(index.ids[:2])
+        return index
+
+    def run(index):
+        if change.startswith("add"):
+            index.add(random_codes(10, seed=1), None if change == "add" else ids[50:])
+        elif change == "upsert":
+            index.upsert(random_codes(10, seed=1), ids[45:55])
+        elif change == "merge":
+            other = fh.FlatIndex(32)
+            other.add(random_codes(10, seed=1), ids[50:])
+            index.merge(other)
+        elif change == "reset":
+            index.reset()
+        else:
+            index.remove(ids[2:3] if change == "remove" else ids[2:40])
+
+    def contents(index):
+        return index.ids.tolist(), index.codes.tolist()
+
+    before, after = contents(made()), made()
+    run(after)
+    after = contents(after)
+    n_lines, seen = 0, set()
+    while True:
+        n_lines += 1
+        index, left = made(), n_lines
+
+        def trace(frame, event, argument):
+            nonlocal left
+            if not frame.f_code.co_filename.startswith(folder):
+                return None
+            if event == "line":
+                left -= 1
+                if left == 0:
+                    sys.settrace(None)
+                    raise error
+            return trace
+
+        sys.settrace(trace)
+        try:
+            run(index)
+        except error:
+            pass
+        finally:
+            sys.settrace(None)
+        seen.add(contents(index) == after)
+        assert contents(index) in (before, after)
+        index.add(random_codes(3), None if change == "add" or index._contents.next_id == 0 else [900, 901, 899])
+        np.testing.assert_array_equal(index.get(index.ids[-3:]), random_codes(3))
+        index.save(tmp_path / "index")
+        assert contents(fh.load_index(tmp_path / "index", verify=True)) == contents(index)
+        if left > 0:
+            break
+    assert n_lines > 5
+    assert seen == {False, True}

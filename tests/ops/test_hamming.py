@@ -105,6 +105,31 @@ def test_a_masked_search_is_a_search_of_the_subset(kernel, density):
     assert_hits((found[first], found_ids[first]), (nearest[0][first], ids[positions[0][first]]))
 
 
+@pytest.mark.parametrize(
+    "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
+)
+@pytest.mark.parametrize("width", [3, 8, 16, 32, 40, 64])
+@pytest.mark.parametrize("run", [40, 700, 4000])
+def test_masks_that_most_codes_pass(kernel, width, run):
+    """Runs of eligible codes, shorter and longer than what is scanned at a time, are not gathered one by one."""
+    n = 9_001
+    rng = np.random.default_rng(run)
+    queries, codes = random_codes(20, width, seed=1), random_codes(n, width)
+    eligible = np.ones(n, dtype=bool)
+    eligible[np.cumsum(rng.integers(1, 2 * run, 2 * n // run)) % n] = False
+    mask = torch.from_numpy(np.packbits(eligible, bitorder="little"))
+    for n_queries in (1, 20):  # rows are scanned where they lie for few queries only
+        expected = reference.hamming_topk(queries[:n_queries], codes, 50, mask)
+        assert_hits(kernel.function("hamming_topk")(queries[:n_queries], codes, 50, mask, 2), expected)
+    radius = int(expected[0][0, -1])
+    for found, wanted in zip(
+        kernel.function("hamming_radius")(queries, codes, radius, mask, 1),
+        reference.hamming_radius(queries, codes, radius, mask),
+        strict=True,
+    ):
+        assert torch.equal(found, wanted)
+
+
 @cache
 def large_case(width):
     """Enough codes for many tiles, full candidate buffers and ranges of codes that are merged, and what is expected."""

@@ -17,6 +17,7 @@ import torch
 import triton
 import triton.language as tl
 
+from fasthash.ops.hamming.hits import NO_DISTANCE
 from fasthash.ops.hamming.kernel_triton_count import (
     ID_BITS,
     ID_MASK,
@@ -28,7 +29,6 @@ from fasthash.ops.hamming.kernel_triton_count import (
     nearest_by_counting,
     signed_words,
 )
-from fasthash.ops.hamming.op import NO_DISTANCE
 
 __all__ = ["hamming_distance", "hamming_radius", "hamming_topk"]
 

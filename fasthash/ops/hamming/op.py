@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -18,6 +18,7 @@ from fasthash.errors import (
 )
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.declaration import declare
+from fasthash.ops.hamming.hits import Hits, RadiusHits, nearest_of
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.ops.registry import Kernel, cpu_kernels
 
@@ -27,34 +28,6 @@ KERNELS = {
     "numba": Kernel("fasthash.ops.hamming.kernel_numba", ("cpu",), package="numba"),
     "triton": Kernel("fasthash.ops.hamming.kernel_triton", ("cuda",), package="triton"),
 }
-
-NO_DISTANCE = 2**31 - 1
-
-
-class Hits(NamedTuple):
-    """The nearest codes of each query.
-
-    Attributes:
-        distances: int32 [q, k], ascending; 2^31 - 1 where fewer than k codes are eligible.
-        ids: int64 [q, k], ascending among equal distances; -1 where fewer than k codes are eligible.
-    """
-
-    distances: Array
-    ids: Array
-
-
-class RadiusHits(NamedTuple):
-    """The codes within a distance of each query: those of query i are at `offsets[i]` to `offsets[i + 1]`.
-
-    Attributes:
-        offsets: int64 [q + 1].
-        distances: int32 [offsets[q]], ascending within a query.
-        ids: int64 [offsets[q]], ascending among equal distances of a query.
-    """
-
-    offsets: Array
-    distances: Array
-    ids: Array
 
 
 def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None, kernel: str | None = None) -> Array:
@@ -161,12 +134,8 @@ def _topk_of_shards(
     else:
         with ThreadPoolExecutor(len(shards)) as pool:
             found = list(pool.map(search, shards, masks))
-    distances = torch.cat([part for part, _ in found], dim=1)
-    ids = torch.cat(
-        [torch.where(part < 0, -1, part + first) for (_, part), first in zip(found, starts, strict=False)], 1
-    )
-    order = distances.sort(dim=1, stable=True).indices[:, :k]
-    return distances.gather(1, order), ids.gather(1, order)
+    ids = [torch.where(part < 0, -1, part + first) for (_, part), first in zip(found, starts, strict=False)]
+    return nearest_of([part for part, _ in found], ids, k)
 
 
 def hamming_radius(

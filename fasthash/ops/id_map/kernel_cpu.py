@@ -10,7 +10,7 @@ from fasthash import _core
 
 
 def insert_ids(table: torch.Tensor, ids: torch.Tensor, first: int, live: torch.Tensor | None, isa: str = "") -> int:
-    """Return the first position whose id is repeated, or -1."""
+    """Return a position whose id is repeated, or -1."""
     return _core.id_map_insert(table.numpy(), ids.numpy(), first, _bits(live), isa)
 
 

@@ -44,7 +44,7 @@ def insert_ids(
     kernel: str | None = None,
     where: str = "id_map",
 ) -> int:
-    """Put the live positions from `first` on into a table, up to the first whose id a live position there has.
+    """Put the live positions from `first` on into a table, until an id is found to be repeated.
 
     Args:
         table: of `new_table`, with the positions before `first` in it; changed. Positions that were inserted, but are
@@ -56,7 +56,7 @@ def insert_ids(
         where: what errors begin with.
 
     Returns:
-        The first position whose id is repeated, or -1.
+        A position from `first` on whose id another live one has, or -1.
     """
     insert = choose(KERNELS, ids.device, kernel, where).function("insert_ids")
     repeated: int = insert(table, ids, first, live)

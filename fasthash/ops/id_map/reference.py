@@ -6,7 +6,7 @@ import torch
 
 
 def insert_ids(table: torch.Tensor, ids: torch.Tensor, first: int, live: torch.Tensor | None) -> int:
-    """Return the first position from `first` on whose id is at an earlier position that is live, or -1."""
+    """Return the first position from `first` on whose id an earlier live one has, or -1."""
     counts = _flags(live, len(ids))
     for position in range(first, len(ids)):
         if counts[position] and (counts[:position] & (ids[:position] == ids[position])).any():
