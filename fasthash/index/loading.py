@@ -75,7 +75,7 @@ def _loaded(
     classes = {storage_name(cls): cls for cls in _subclasses(Index)}  # type: ignore[type-abstract]
     if kind not in classes:
         hint = f"; import {kind.partition(':')[0]} first" if ":" in kind else ""
-        raise ValueError(f"{where}: expected a file of {' or '.join(classes)} {name}, got one of {kind}{hint}")
+        raise ValueError(f"{where}: expected a file of {' or '.join(sorted(classes))} {name}, got one of {kind}{hint}")
     tensors = {key: to_tensor(where, key, x) for key, x in arrays.items()}
     try:
         index = classes[kind]._from_state(settings, tensors, to)
