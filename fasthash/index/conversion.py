@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fasthash.errors import MAX_BITS, MissingDependencyError, check_integer
 from fasthash.index.base import Index
@@ -12,10 +14,16 @@ from fasthash.index.flat import FlatIndex
 
 
 def from_faiss(index: Any) -> FlatIndex:
-    """Return a copy of a FAISS index: the same codes, ids and, up to the order of ties, hits.
+    """Return a copy of the codes and ids of a FAISS index.
 
     Args:
-        index: a `faiss.IndexBinaryFlat`, or an `IndexBinaryIDMap` or `IndexBinaryIDMap2` of one, whose ids are kept.
+        index: a `faiss.IndexBinaryFlat`, `IndexBinaryIVF`, `IndexBinaryHNSW` or `IndexBinaryMultiHash`, or an
+            `IndexBinaryIDMap` or `IndexBinaryIDMap2` of one, whose ids are kept. An `IndexBinaryHash` does not give
+            its codes away.
+
+    Returns:
+        An index that finds exactly what a `faiss.IndexBinaryFlat` of these codes would, up to the order of ties; in the
+        order of insertion or, of an IVF index with ids of its own, of the ids.
 
     Raises:
         MissingDependencyError: if FAISS is not installed.
@@ -24,15 +32,47 @@ def from_faiss(index: Any) -> FlatIndex:
     """
     where = "from_faiss"
     faiss = _faiss(where)
-    mapped = isinstance(index, faiss.IndexBinaryIDMap)
-    flat = faiss.downcast_IndexBinary(index.index) if mapped else index
-    if not isinstance(flat, faiss.IndexBinaryFlat):
-        name = f"{type(index).__name__} of {type(flat).__name__}" if mapped else type(index).__name__
-        raise TypeError(f"{where}: expected an IndexBinaryFlat or an IndexBinaryIDMap of one, got {name}")
-    result = FlatIndex(check_integer(where, "n_bits", flat.d, 1, MAX_BITS))
-    codes = faiss.rev_swig_ptr(flat.xb.data(), flat.ntotal * flat.code_size) if flat.ntotal else np.empty(0, np.uint8)
-    result._add(where, codes.reshape(-1, flat.code_size), faiss.vector_to_array(index.id_map) if mapped else None)
+    codes, ids = _codes_and_ids(faiss, index, type(index).__name__)
+    result = FlatIndex(check_integer(where, "n_bits", index.d, 1, MAX_BITS))
+    result._add(where, codes, ids)
     return result
+
+
+def _codes_and_ids(faiss: Any, index: Any, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    """Return the codes of a FAISS index, which may be its own memory, and their ids unless they are 0, 1, 2, ..."""
+    if isinstance(index, faiss.IndexBinaryIDMap):
+        inner = faiss.downcast_IndexBinary(index.index)
+        codes, inner_ids = _codes_and_ids(faiss, inner, f"{name} of {type(inner).__name__}")
+        ids = faiss.vector_to_array(index.id_map)
+        return codes, ids if inner_ids is None else ids[inner_ids]
+    if isinstance(index, faiss.IndexBinaryIVF):
+        return _listed(faiss, index)
+    if isinstance(index, (faiss.IndexBinaryHNSW, faiss.IndexBinaryMultiHash)):
+        index = faiss.downcast_IndexBinary(index.storage)
+    if not isinstance(index, faiss.IndexBinaryFlat):
+        raise TypeError(
+            "from_faiss: expected an IndexBinaryFlat, IndexBinaryIVF, IndexBinaryHNSW or IndexBinaryMultiHash, or an "
+            f"IndexBinaryIDMap of one, got {name}"
+        )
+    return _viewed(faiss, index.xb.data(), index.ntotal, index.code_size), None
+
+
+def _listed(faiss: Any, index: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    """Return codes and ids of an IVF index, ordered by id."""
+    lists = index.invlists
+    sizes = [lists.list_size(i) for i in range(index.nlist)]
+    parts = [_viewed(faiss, lists.get_codes(i), n, index.code_size) for i, n in enumerate(sizes)]
+    ids = np.concatenate([np.empty(0, np.int64)] + [_viewed(faiss, lists.get_ids(i), n) for i, n in enumerate(sizes)])
+    order = np.argsort(ids, kind="stable")
+    consecutive = np.array_equal(ids[order], np.arange(len(ids)))
+    return np.concatenate(parts)[order], None if consecutive else ids[order]
+
+
+def _viewed(faiss: Any, pointer: Any, n: int, *row_shape: int) -> Any:
+    """Return what n rows at a pointer of FAISS's are, a view."""
+    if n == 0:
+        return np.empty((0, *row_shape), np.uint8 if row_shape else np.int64)
+    return faiss.rev_swig_ptr(pointer, n * math.prod(row_shape)).reshape(n, *row_shape)
 
 
 def to_faiss(index: Index) -> Any:

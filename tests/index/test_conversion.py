@@ -45,6 +45,51 @@ def test_an_id_map_of_another_class_is_read():
         fh.index.from_faiss(index)
 
 
+def ivf(faiss):
+    index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(32), 32, 7)
+    index.train(random_codes(200))
+    return index
+
+
+def hnsw(faiss):
+    return faiss.IndexBinaryHNSW(32, 8)
+
+
+def multi_hash(faiss):
+    return faiss.IndexBinaryMultiHash(32, 2, 16)
+
+
+@pytest.mark.parametrize("make", [ivf, hnsw, multi_hash])
+@pytest.mark.parametrize("n", [0, 300])
+def test_codes_of_approximate_indexes_are_searched_exactly(make, n):
+    faiss = pytest.importorskip("faiss")
+    index = make(faiss)
+    if n:
+        index.add(random_codes(n))
+    copied = fh.index.from_faiss(index)
+    np.testing.assert_array_equal(copied.codes, random_codes(n))
+    assert copied.ids.tolist() == list(range(n))
+    inner = make(faiss)
+    mapped = faiss.IndexBinaryIDMap2(inner)
+    ids = np.random.default_rng(0).permutation(n) * 3
+    if n:
+        mapped.add_with_ids(random_codes(n), ids)
+    copied = fh.index.from_faiss(mapped)
+    np.testing.assert_array_equal(copied.codes, random_codes(n))
+    np.testing.assert_array_equal(copied.ids, ids)
+
+
+def test_ids_of_an_ivf_index_are_kept():
+    faiss = pytest.importorskip("faiss")
+    index, ids = ivf(faiss), np.random.default_rng(0).permutation(100) * 3 + 1
+    index.add_with_ids(random_codes(100), ids)
+    copied = fh.index.from_faiss(index)
+    assert copied.ids.tolist() == sorted(ids)
+    np.testing.assert_array_equal(copied.get(ids), random_codes(100))
+    index.remove_ids(ids[:40])
+    np.testing.assert_array_equal(fh.index.from_faiss(index).get(ids[40:]), random_codes(100)[40:])
+
+
 def test_what_faiss_cannot_hold_or_fasthash_cannot_read_is_refused(monkeypatch):
     faiss = pytest.importorskip("faiss")
     with pytest.raises(ValueError, match="to_faiss: expected n_bits to be a multiple of 8, as FAISS demands, got 12"):
