@@ -222,6 +222,13 @@ def test_level_files_include_nothing_that_could_be_shared(source):
             pending.append(local)
 
 
+def test_the_gil_is_let_go_of_in_one_place():
+    """What takes it again must bear an interpreter that ends meanwhile."""
+    files = [path for folder in ("csrc", "tools/room") for path in (ROOT / folder).rglob("*.cpp")]
+    using = {path.name for path in files if re.search(r"gil_scoped|PyEval_|PyGILState|call_guard", path.read_text())}
+    assert using == {"array_arguments.cpp"}
+
+
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 def test_the_highest_level_that_fits_is_taken(tmp_path):
     source = ROOT / "tests" / "check_levels.cpp"

@@ -43,10 +43,11 @@ const T* data_or_null(const OptionalArray<T>& array) {
 // From one element along an axis to the next, in elements.
 inline int64_t stride(const pybind11::array& array, int axis) { return array.strides(axis) / array.itemsize(); }
 
-// Calls `work(interrupted)` without the GIL; a pending signal's exception, KeyboardInterrupt say, comes out of it.
+// Calls `work(interrupted)` without the GIL; a pending signal's exception, KeyboardInterrupt say, comes out of it. No other function lets go
+// of the GIL or takes it: a thread whose interpreter ends meanwhile stays in here for ever.
 void run_interruptible(const std::function<void(const std::function<bool()>&)>& work);
 
-// A `threads` argument: 0 means the default.
+// A `threads` argument: 0 means the default, which is in the environment; so with the GIL, without which another thread might change that.
 int thread_count(int threads);
 
 }  // namespace fasthash

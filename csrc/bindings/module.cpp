@@ -1,3 +1,4 @@
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -33,4 +34,7 @@ PYBIND11_MODULE(_core, m) {
         py::arg("room"), py::arg("isa") = "");
     m.def("default_threads", &default_threads);
     register_rooms(m);
+    // Lets pybind11 look up NumPy's functions. It does so once, and lets go of the GIL: a fork or the interpreter's end in the midst of that
+    // would be the end of what comes after.
+    py::dtype::of<uint8_t>();
 }

@@ -56,11 +56,10 @@ py::tuple SearchArguments::run_radius(const std::function<HitLists()>& search) {
     Array<int64_t> ids(n_hits);
     int32_t* const out_distances = distances.mutable_data();
     int64_t* const out_ids = ids.mutable_data();
-    {
-        py::gil_scoped_release release;
+    run([&] {
         write_hits(hits, set.n_bits(), out_distances, out_ids);
         HitLists().swap(hits);
-    }
+    });
     return py::make_tuple(offsets, distances, ids);
 }
 

@@ -30,7 +30,8 @@ std::unique_ptr<H2QTrainer> make_trainer(const Array<float>& x, const Array<floa
 }
 
 void train(H2QTrainer& trainer, int64_t epochs, int threads) {
-    run_interruptible([&](const std::function<bool()>& interrupted) { trainer.train(epochs, thread_count(threads), interrupted); });
+    const int n_threads = thread_count(threads);
+    run_interruptible([&](const std::function<bool()>& interrupted) { trainer.train(epochs, n_threads, interrupted); });
 }
 
 // [epochs, 3], in the order of H2QEpoch.

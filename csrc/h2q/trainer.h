@@ -26,7 +26,7 @@ struct H2QEpoch {
     double orthogonality_error;  // the largest element of |U U^T - I|
 };
 
-// Training of several rotations of the same rows, each from its own start.
+// Training of several rotations of the same rows, each from its own start. It serves one thread at a time.
 class H2QTrainer {
 public:
     // x [n, k] and held_out [n_held_out, k], rows of length sqrt(k), stay the caller's; v [runs, k, k] is copied.

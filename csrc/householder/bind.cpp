@@ -33,8 +33,9 @@ void apply(const OptionalArray<T>& x, const Array<T>& v, bool transpose, Array<T
     T* const out_y = output(name, "y", y, {of.n, of.k});
     T* const out_q = output(name, "q", q, {of.n, of.l});
     T* const out_s_inverse = output(name, "s_inverse", s_inverse, {of.l, of.l});
+    const int n_threads = thread_count(threads);
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        householder_apply(of, out_y, out_q, out_s_inverse, kernels, thread_count(threads), interrupted);
+        householder_apply(of, out_y, out_q, out_s_inverse, kernels, n_threads, interrupted);
     });
 }
 
@@ -49,8 +50,9 @@ void backward(const Array<T>& dy, const OptionalArray<T>& x, const Array<T>& v, 
     check_shape(name, "s_inverse", s_inverse, {of.l, of.l});
     T* const out_dx = output(name, "dx", dx, {of.n, of.k});
     T* const out_dv = output(name, "dv", dv, {of.l, of.k});
+    const int n_threads = thread_count(threads);
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        householder_backward(of, dy.data(), q.data(), s_inverse.data(), out_dx, out_dv, kernels, thread_count(threads), interrupted);
+        householder_backward(of, dy.data(), q.data(), s_inverse.data(), out_dx, out_dv, kernels, n_threads, interrupted);
     });
 }
 

@@ -27,10 +27,10 @@ std::unique_ptr<Tables> build(const Codes& codes, int n_bits, int n_tables, bool
         throw std::invalid_argument("MultiIndexTables: expected at most " + std::to_string(Tables::kMaxCodes) + " codes, got " +
                                     std::to_string(n_codes));
     }
+    const int n_threads = thread_count(threads);
     std::unique_ptr<Tables> tables;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        tables =
-            std::make_unique<Tables>(codes.data(), n_codes, n_bytes, n_bits, n_tables, layout_of(fast), thread_count(threads), interrupted);
+        tables = std::make_unique<Tables>(codes.data(), n_codes, n_bytes, n_bits, n_tables, layout_of(fast), n_threads, interrupted);
     });
     return tables;
 }

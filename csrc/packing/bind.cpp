@@ -31,9 +31,9 @@ bool packed(const py::array& x, const std::string& element, Array<uint8_t> out, 
     const Elements elements{static_cast<const uint8_t*>(x.data()), element_from_name(element), x.itemsize(), n, n_bits};
     const PackingKernel kernel = packing_kernel(select_isa(isa));
     uint8_t* const codes = output("pack_bits", "out", out, {n, ceil_div(n_bits, 8)});
+    const int n_threads = thread_count(threads);
     bool nan = false;
-    run_interruptible(
-        [&](const std::function<bool()>& interrupted) { nan = pack_bits(elements, codes, kernel, thread_count(threads), interrupted); });
+    run_interruptible([&](const std::function<bool()>& interrupted) { nan = pack_bits(elements, codes, kernel, n_threads, interrupted); });
     return nan;
 }
 
@@ -49,9 +49,10 @@ int64_t projected(const py::array_t<T>& x, const Array<T>& projection, const Opt
     const PackingKernel packing = packing_kernel(level);
     const Multiply<T> multiply = matrix_product_kernel(level).of<T>();
     uint8_t* const codes = output(name, "out", out, {n, ceil_div(n_bits, 8)});
+    const int n_threads = thread_count(threads);
     int64_t nan = -1;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        nan = pack_projections<T>(projections, codes, multiply, packing, thread_count(threads), interrupted);
+        nan = pack_projections<T>(projections, codes, multiply, packing, n_threads, interrupted);
     });
     return nan;
 }

@@ -22,9 +22,9 @@ double cost(const py::array_t<T>& x, const Array<int64_t>& n_low, double split, 
     const TwoPointColumns<T> columns{
         x.data(), n, m, stride(x, 0), stride(x, 1), n_low.data(), split, low, high, p, output(name, "gradient", gradient, {n, m}), scale};
     const WassersteinKernel kernel = wasserstein_kernel(select_isa(isa));
+    const int n_threads = thread_count(threads);
     double sum = 0;
-    run_interruptible(
-        [&](const std::function<bool()>& interrupted) { sum = two_point_cost<T>(columns, kernel, thread_count(threads), interrupted); });
+    run_interruptible([&](const std::function<bool()>& interrupted) { sum = two_point_cost<T>(columns, kernel, n_threads, interrupted); });
     return sum;
 }
 
@@ -40,9 +40,10 @@ double cost_between(const py::array_t<T>& x, const py::array_t<T>& y, double p, 
     const int64_t m = x.shape(1);
     check_shape("sorted_cost", "y", y, {y.shape(0), m});
     const SampleColumns<T> first = sample("gradient_x", x, gradient_x), second = sample("gradient_y", y, gradient_y);
+    const int n_threads = thread_count(threads);
     double sum = 0;
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        sum = sorted_cost<T>(first, second, m, p, scale, thread_count(threads), interrupted);
+        sum = sorted_cost<T>(first, second, m, p, scale, n_threads, interrupted);
     });
     return sum;
 }

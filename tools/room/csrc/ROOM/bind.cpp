@@ -22,8 +22,9 @@ void ROOM(const Array<T>& x, Array<T> out, int threads, const std::string& isa) 
     T* const to = output("ROOM", "out", out, {n});
     const CamelROOMFunctions<T> functions = ROOM_kernel(select_isa(isa)).of<T>();
     const int64_t rows_per_task = std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, m));
+    const int n_threads = thread_count(threads);
     run_interruptible([&](const std::function<bool()>& interrupted) {
-        parallel_for(ceil_div(n, rows_per_task), thread_count(threads), interrupted, [&](Job& job, int64_t task) {
+        parallel_for(ceil_div(n, rows_per_task), n_threads, interrupted, [&](Job& job, int64_t task) {
             const int64_t first = task * rows_per_task, count = std::min(rows_per_task, n - first);
             functions.rows(from + first * m, count, m, to + first);
             job.checkpoint(count * m);
