@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from importlib import import_module, metadata
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -44,9 +43,12 @@ class Registry(Mapping[str, _T], Generic[_T]):
     def __init__(self, group: str, own: Mapping[str, _T | str]) -> None:
         self.group = group
         self._own: dict[str, Any] = dict(own)
+        self._points: dict[str, metadata.EntryPoint] | None = None  # once they were looked for
 
-    @cached_property
+    @property
     def _declared(self) -> dict[str, metadata.EntryPoint]:
+        if self._points is not None:
+            return self._points
         declared: dict[str, metadata.EntryPoint] = {}
         for point in metadata.entry_points(group=self.group):
             if point.name in self._own or point.name in declared:
@@ -54,6 +56,7 @@ class Registry(Mapping[str, _T], Generic[_T]):
                     f"{self.group}: expected each name once, got {point.name!r} again as an entry point, {point.value}"
                 )
             declared[point.name] = point
+        self._points = declared
         return declared
 
     def __iter__(self) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -108,7 +107,7 @@ class Contents:
         ids, there = (None if rows is None else rows.alone() for rows in (self.ids, self.ids_there))
         return replace(self, codes=self.codes.alone(), ids=ids, ids_there=there, positions=Positions())
 
-    @cached_property
+    @property
     def eligible(self) -> torch.Tensor | None:
         """Bits of the codes that were not removed, uint8 [ceil(n / 8)], on their device; None if none was."""
         if self.live is None:
@@ -119,8 +118,9 @@ class Contents:
 
     @property
     def _live_flags(self) -> torch.Tensor:
-        assert self.eligible is not None
-        return mask_flags(self.eligible, len(self.codes))
+        eligible = self.eligible
+        assert eligible is not None
+        return mask_flags(eligible, len(self.codes))
 
     def n_live(self, n: int) -> int:
         """Return how many of the first n codes were not removed."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -414,3 +415,31 @@ def test_a_change_that_breaks_off_anywhere_changes_nothing(make, change, error, 
             break
     assert n_lines > 5
     assert seen == {False, True}
+
+
+@pytest.mark.parametrize("given_ids", [False, True])
+def test_changes_take_the_memory_that_is_stated(make, given_ids):
+    """As NumPy reports it, whose memory the index's own is."""
+    n, width, chunk = 200_000, 8, 5000
+    codes = np.zeros((n, width), np.uint8)
+    ids = np.random.default_rng(0).permutation(n) if given_ids else None
+    index = make(64)
+    tracemalloc.start()
+    try:
+        for start in range(0, n, chunk):
+            index.add(codes[:chunk], ids[start : start + chunk] if given_ids else None)
+        kept, peak = tracemalloc.get_traced_memory()
+        a_code = width + (8 if given_ids else 0)
+        a_position = 21.4 if given_ids else 0
+        slack = 2 * 10**6  # a chunk and its checks, and what Python itself takes
+        assert kept <= (2 * a_code + a_position) * n + slack
+        assert peak <= (3 * a_code + 1.5 * a_position) * n + slack
+        tracemalloc.reset_peak()
+        index.remove(index.ids[:1])
+        _, peak = tracemalloc.get_traced_memory()
+        assert peak <= kept + n + slack
+        index.remove(index.ids[: n // 2])
+        kept, _ = tracemalloc.get_traced_memory()
+        assert kept <= (width + 8) * n / 2 + n + slack
+    finally:
+        tracemalloc.stop()
