@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_floating, check_integer, check_matrix
+from fasthash.errors import MAX_BITS, check_codes, check_floating, check_integer, check_matrix, check_values
 from fasthash.ops.arrays import Array, as_given, to_tensor
 
 
@@ -21,7 +21,8 @@ def quantization_angle(u: Array) -> float:
     Source: Doan, Yang, Li, "One Loss for Quantization", 2022, figure 5.
     """
     x = to_tensor("quantization_angle", "u", u)
-    check_floating("quantization_angle", "u", x)
+    check_floating("quantization_angle", "u", x, minimum_bytes=1)
+    check_values("quantization_angle", "u", x)
     check_matrix("quantization_angle", "u", x, "m")
     if 0 in x.shape:
         raise ValueError(f"quantization_angle: expected u with at least one row and one column, got {list(x.shape)}")
@@ -48,6 +49,7 @@ def bit_entropy(codes: Array, n_bits: int | None = None) -> Array:
     """
     x = to_tensor("bit_entropy", "codes", codes)
     check_codes("bit_entropy", "codes", x)
+    check_values("bit_entropy", "codes", x)
     room = 8 * x.shape[1]
     n_bits = room if n_bits is None else check_integer("bit_entropy", "n_bits", n_bits, 1, min(room, MAX_BITS))
     if x.shape[0] == 0:

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fasthash.errors import check_choice, check_integer, check_number
+from fasthash.errors import check_choice, check_flag, check_integer, check_number, memory_error
 from fasthash.hashers.affine import AffineHasher
 from fasthash.hashers.base import principal_axes
 from fasthash.hashers.itq import procrustes_rotation
@@ -102,13 +102,16 @@ class H2Q(AffineHasher):
         self._check_parameters(where, x.shape[1])
         mean = x.mean(0) if self.center else torch.zeros_like(x[0])
         whole = self.n_bits == x.shape[1]
-        axes = torch.eye(self.n_bits).to(x) if whole else principal_axes(x - mean, self.n_bits)
+        axes = torch.eye(x.shape[1]).to(x) if whole else principal_axes(x - mean, self.n_bits)
         rows = (x - mean) @ axes  # [n, n_bits]
         rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
         if self.warm_start == "itq":
-            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, self.seed)
+            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, int(self.seed))
             axes, rows = axes @ rotation, rows @ rotation
-        v = self._train(where, rows)
+        try:
+            v = self._train(where, rows)
+        except MemoryError as error:
+            raise memory_error(f"{where} of {self.restarts} restarts", error) or error from None
         return mean, axes @ rotated(where, None, v.double()).to(axes)
 
     def _check_parameters(self, where: str, n_columns: int) -> None:
@@ -123,6 +126,8 @@ class H2Q(AffineHasher):
         check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)
         for name, minimum in (("batch_size", 1), ("restarts", 1), ("seed", 0)):
             check_integer(where, name, getattr(self, name), minimum)
+        for name in ("center", "progress"):
+            check_flag(where, name, getattr(self, name))
         for name in ("epochs", "patience"):
             if getattr(self, name) is not None:
                 check_integer(where, name, getattr(self, name), 1)
@@ -135,8 +140,8 @@ class H2Q(AffineHasher):
         n_held_out = int(self.validation_fraction * len(rows))
         training = rows[order[n_held_out:]]
         held_out = rows[order[:n_held_out]] if n_held_out else training
-        start = rng.standard_normal((self.restarts, self.n_bits, self.n_bits), dtype=np.float32)
-        start[0] = np.eye(self.n_bits)  # the product of its reflections is -I
+        start = rng.standard_normal((int(self.restarts), rows.shape[1], rows.shape[1]), dtype=np.float32)
+        start[0] = np.eye(rows.shape[1])  # the product of its reflections is -I
         batches = -(-len(training) // self.batch_size)
         epochs = self.epochs or max(1, round(_STEPS / batches))
         plan = Plan(

@@ -19,6 +19,7 @@ from fasthash.evaluate import (
     quantization_angle,
 )
 from fasthash.hashers import AffineHasher
+from fasthash.ops.arrays import to_tensor
 from fasthash.ops.packing import pack_bits
 from fasthash.recipes.batches import Items, Loaded
 
@@ -56,7 +57,12 @@ def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = Non
     Returns:
         uint8 [n, ceil(n_bits / 8)].
     """
-    items = items if isinstance(items, ImageFiles) else np.asarray(items)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"encode: expected network to be an nn.Module, got {type(network).__name__}")
+    if rotation is not None and not isinstance(rotation, AffineHasher):
+        raise TypeError(f"encode: expected rotation to be an AffineHasher, got {type(rotation).__name__}")
+    if not isinstance(items, ImageFiles):
+        items = to_tensor("encode", "items", items).detach().cpu().numpy()
     if isinstance(items, np.ndarray) and (items.dtype.kind not in "uifb" or items.ndim < 2):
         raise ValueError(f"encode: expected items as numbers [n, ...], got {items.dtype} {list(items.shape)}")
     n = len(items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_device, check_integer, check_matrix, dtype_name
+from fasthash.errors import MAX_BITS, check_codes, check_device, check_integer, check_matrix, check_values, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.declaration import declare
 from fasthash.ops.registry import Kernel, cpu_kernels
@@ -122,6 +122,7 @@ def unpack_bits(codes: Array, n_bits: int) -> Array:
     """
     tensor = to_tensor("unpack_bits", "codes", codes)
     check_codes("unpack_bits", "codes", tensor)
+    check_values("unpack_bits", "codes", tensor)
     n_bits = check_integer("unpack_bits", "n_bits", n_bits, 1, MAX_BITS)
     if tensor.shape[1] != (n_bits + 7) // 8:
         raise ValueError(
