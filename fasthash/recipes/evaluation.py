@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fasthash.data import ImageFiles
-from fasthash.errors import dtype_name
+from fasthash.errors import check_values, dtype_name
 from fasthash.evaluate import (
     bit_entropy,
     mean_average_precision,
@@ -62,7 +62,13 @@ def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = Non
     if rotation is not None and not isinstance(rotation, AffineHasher):
         raise TypeError(f"encode: expected rotation to be an AffineHasher, got {type(rotation).__name__}")
     if not isinstance(items, ImageFiles):
-        items = to_tensor("encode", "items", items).detach().cpu().numpy()
+        x = to_tensor("encode", "items", items).detach()
+        check_values("encode", "items", x)
+        if x.is_complex():
+            raise TypeError(f"encode: expected items of real numbers, got {dtype_name(x)}")
+        if x.is_floating_point() and (x.dtype == torch.bfloat16 or x.dtype.itemsize == 1):
+            x = x.float()  # NumPy has none of these
+        items = x.cpu().numpy()
     if isinstance(items, np.ndarray) and (items.dtype.kind not in "uifb" or items.ndim < 2):
         raise ValueError(f"encode: expected items as numbers [n, ...], got {items.dtype} {list(items.shape)}")
     n = len(items)

@@ -10,7 +10,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fasthash.errors import MAX_BITS, check_choice, check_device, check_flag, check_integer, dtype_name, memory_error
+from fasthash.errors import (
+    MAX_BITS,
+    check_choice,
+    check_device,
+    check_flag,
+    check_floating,
+    check_integer,
+    check_path,
+    check_values,
+    dtype_name,
+    memory_error,
+)
 from fasthash.ops.arrays import check_tensor
 from fasthash.recipes.networks.files import load_module, save_module
 from fasthash.recipes.networks.images import LARGE_CROP, LARGE_IMAGE, SMALL_MARGIN, cropped, enlarged
@@ -97,7 +108,22 @@ class HashingNetwork(nn.Module):
         return LARGE_IMAGE if self.imagenet else None
 
     def standardize(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-        """Set what is subtracted from items, and what they are divided by; images are scaled to [0, 1] before."""
+        """Set what is subtracted from items, and what they are divided by; images are scaled to [0, 1] before.
+
+        Args:
+            mean: floating-point [d] of features, [1] of gray images, [3] of colour.
+            deviation: as `mean`.
+
+        Raises:
+            TypeError: if one is no floating-point tensor.
+            ValueError: if one is of another shape.
+        """
+        where = "HashingNetwork.standardize"
+        for name, x in (("mean", mean), ("deviation", deviation)):
+            check_floating(where, name, check_tensor(where, name, x))
+            check_values(where, name, x)
+            if x.shape != self.mean.shape:
+                raise ValueError(f"{where}: expected {name} of shape {list(self.mean.shape)}, got {list(x.shape)}")
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp(min=1e-6))
 
@@ -142,6 +168,7 @@ class HashingNetwork(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the architecture and the weights to a safetensors file."""
+        check_path("HashingNetwork.save", "path", path)
         settings = {
             "architecture": self.architecture,
             "item_shape": self.item_shape,
@@ -155,6 +182,8 @@ class HashingNetwork(nn.Module):
         """Read what `save` wrote, in evaluation mode.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: if it is not such a file.
         """
+        check_path("HashingNetwork.load", "path", path)
         return load_module(cls, path, _FORMAT)
