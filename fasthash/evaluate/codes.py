@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_floating, check_integer, check_matrix, check_values
+from fasthash.errors import (
+    MAX_BITS,
+    check_choice,
+    check_codes,
+    check_floating,
+    check_integer,
+    check_matrix,
+    check_values,
+)
 from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.packing.op import BIT_ORDERS, reversed_bits
 
 
 def quantization_angle(u: Array) -> float:
@@ -31,12 +40,13 @@ def quantization_angle(u: Array) -> float:
     return float(cosines.clamp(max=1).arccos().mean())
 
 
-def bit_entropy(codes: Array, n_bits: int | None = None) -> Array:
+def bit_entropy(codes: Array, n_bits: int | None = None, *, bitorder: str = "little") -> Array:
     """Return the entropy of each bit over the codes: 1 where it is 0 and 1 as often, 0 where it is constant.
 
     Args:
         codes: packed codes, uint8 [n, n_bits / 8], n at least 1.
         n_bits: how many bits a code has, where they do not fill the last byte.
+        bitorder: of the codes, as in `fasthash.pack_bits`.
 
     Returns:
         float64 [n_bits], in bits.
@@ -54,6 +64,8 @@ def bit_entropy(codes: Array, n_bits: int | None = None) -> Array:
     n_bits = room if n_bits is None else check_integer("bit_entropy", "n_bits", n_bits, 1, min(room, MAX_BITS))
     if x.shape[0] == 0:
         raise ValueError("bit_entropy: expected codes with at least one row, got none")
+    check_choice("bit_entropy", "bitorder", bitorder, BIT_ORDERS)
+    x = x if bitorder == "little" else reversed_bits(x)
     ones = torch.stack([(x >> i & 1).sum(dim=0) for i in range(8)], dim=1).flatten()[:n_bits]
     share = ones.double() / x.shape[0]
     return as_given(
