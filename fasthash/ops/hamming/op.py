@@ -16,6 +16,7 @@ from fasthash.errors import (
     check_device,
     check_integer,
     check_same_width,
+    check_values,
     dtype_name,
 )
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
@@ -252,6 +253,7 @@ def mask_bits(where: str, mask: Array, codes: torch.Tensor) -> torch.Tensor:
 def _mask_flags(where: str, mask: Array, n: int) -> torch.Tensor:
     """Return the mask as bool [n]."""
     m = _check_mask(where, mask, n)
+    check_values(where, "mask", m)
     if m.dtype == torch.uint8:
         m = ((m[:, None] >> torch.arange(8, dtype=torch.uint8, device=m.device)) & 1).flatten()[:n].bool()
     return m
