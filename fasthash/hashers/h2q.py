@@ -135,15 +135,16 @@ class H2Q(AffineHasher):
     def _train(self, where: str, rows: torch.Tensor) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
         rows = rows if rows.shape[1] <= MAX_BITS_ON_GPU else rows.cpu()
-        rng = np.random.default_rng(self.seed)
+        seed, batch_size, restarts = int(self.seed), int(self.batch_size), int(self.restarts)
+        rng = np.random.default_rng(seed)
         order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
         n_held_out = int(self.validation_fraction * len(rows))
         training = rows[order[n_held_out:]]
         held_out = rows[order[:n_held_out]] if n_held_out else training
-        start = rng.standard_normal((int(self.restarts), rows.shape[1], rows.shape[1]), dtype=np.float32)
+        start = rng.standard_normal((restarts, rows.shape[1], rows.shape[1]), dtype=np.float32)
         start[0] = np.eye(rows.shape[1])  # the product of its reflections is -I
-        batches = -(-len(training) // self.batch_size)
-        epochs = self.epochs or max(1, round(_STEPS / batches))
+        batches = -(-len(training) // batch_size)
+        epochs = int(self.epochs or 0) or max(1, round(_STEPS / batches))
         plan = Plan(
             loss=self.loss,
             optimizer=self.optimizer,
@@ -151,15 +152,15 @@ class H2Q(AffineHasher):
             cosine=self.schedule == "cosine",
             renormalize=self.schedule == "cosine",
             epochs=epochs,
-            batch_size=self.batch_size,
-            patience=self.patience or 0,
-            seed=self.seed,
+            batch_size=batch_size,
+            patience=int(self.patience or 0),
+            seed=seed,
         )
         runs = trainer(training, held_out, start, plan, where=where)
         with tqdm(total=epochs, unit="epoch", disable=not self.progress, desc=f"H2Q {self.n_bits} bits") as bar:
             while not runs.finished:
                 runs.train(-(-epochs // _CALLS))
-                histories = [runs.history(run) for run in range(self.restarts)]
+                histories = [runs.history(run) for run in range(restarts)]
                 bar.update(max(map(len, histories)) - bar.n)
                 bar.set_postfix(objective=f"{min(history[-1, 1] for history in histories):.4f}")
         best = int(np.argmin([np.nanmin(history[:, 1], initial=np.inf) for history in histories]))

@@ -74,7 +74,11 @@ def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = Non
     n = len(items)
     image_size = getattr(network, "image_size", None)
     u = network_outputs(network, Loaded(items, np.zeros(n, np.int64), np.arange(n), image_size))
-    return np.asarray(pack_bits(u if rotation is None else rotation.transform(u)))
+    u = u if rotation is None else rotation.transform(u)
+    if u.isnan().any():
+        row = int(u.isnan().any(1).nonzero()[0])
+        raise ValueError(f"encode: expected items whose outputs are numbers, got a NaN for item {row}")
+    return np.asarray(pack_bits(u))
 
 
 def evaluate_codes(

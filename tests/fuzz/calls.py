@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -43,6 +43,7 @@ class Call:
         sizes: the arguments that are sizes of what is allocated.
         arrays: the arguments that are arrays.
         fixed: the arguments that are not spoiled: a large value would be right and take forever, or name a file.
+        without: parts of the expressions that arguments are not spoiled by.
         spoiled: the arguments that were.
     """
 
@@ -55,6 +56,7 @@ class Call:
     sizes: tuple[str, ...] = ()
     arrays: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     spoiled: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -80,6 +82,10 @@ def target(*names: str, weight: float = 1.0) -> Callable[[Draw], Draw]:
     return add
 
 
+def tried(pool: Sequence[str], call: Call) -> Sequence[str]:
+    return [made for made in pool if not any(part in made for part in call.without)] if call.without else pool
+
+
 def drawn(name: str, r: Random) -> Call:
     """Return a call of a public name: sound, in odd forms, or with one or two arguments spoiled."""
     call = TARGETS[name](r)
@@ -88,10 +94,10 @@ def drawn(name: str, r: Random) -> Call:
         for argument in r.sample(names, min(len(names), r.choice((1, 1, 1, 2)))):
             made = call.arguments[argument]
             if argument in call.arrays and made != "None" and r.random() < 0.7:
-                call.arguments[argument] = r.choice(FORMS).format(made)
+                call.arguments[argument] = r.choice(tried(FORMS, call)).format(made)
             else:
                 pool = WRONG + (SIZES if argument in call.sizes else SIZES + HARMLESS_ELSEWHERE)
-                call.arguments[argument] = r.choice(pool)
+                call.arguments[argument] = r.choice(tried(pool, call))
             call.spoiled.append(argument)
     return call
 

@@ -101,7 +101,7 @@ def called(name: str):
             plain.load_state_dict(dict(zip(plain.state_dict(), map(torch.tensor, was), strict=True)))
             x = torch.from_numpy(numbers(u).astype(float))
             y = torch.from_numpy(numbers(labels).astype(np.int64 if labels.ndim == 1 else bool))
-            close(result, float(plain.double()(x, y, indices).detach()), 10 * tolerance(result))
+            close(result, float(plain.double()(x, y, indices).detach()), 10 * max(tolerance(result), tolerance(u)))
 
         before = f"loss = {made(name, settings)}{evaluated}"
         return Call("loss", name, arguments, check, before, STATE, arrays=tuple(arguments))

@@ -69,7 +69,11 @@ class HashingNetwork(nn.Module):
         self.architecture = check_choice(where, "architecture", architecture, BACKBONES)
         self.augmentation = check_choice(where, "augmentation", augmentation, AUGMENTATIONS)
         self.n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
-        if not isinstance(item_shape, Sequence) or not all(isinstance(size, int) and size > 0 for size in item_shape):
+        if (
+            isinstance(item_shape, (str, bytes))
+            or not isinstance(item_shape, Sequence)
+            or not all(isinstance(size, int) and size > 0 for size in item_shape)
+        ):
             raise ValueError(f"{where}: expected item_shape of positive integers, got {item_shape!r}")
         self.item_shape = tuple(item_shape)
         images = len(self.item_shape) > 1
