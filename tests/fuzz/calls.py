@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -71,12 +72,16 @@ TARGETS: dict[str, Draw] = {}
 WEIGHTS: dict[str, float] = {}  # how often a name is called, beside 1
 
 
-def target(*names: str, weight: float = 1.0) -> Callable[[Draw], Draw]:
+NEEDS: dict[str, str] = {}  # the optional package that a name needs
+
+
+def target(*names: str, weight: float = 1.0, needs: str = "") -> Callable[[Draw], Draw]:
     """Say of which public names a function draws sound calls; those that take long have a small weight."""
 
     def add(draw: Draw) -> Draw:
         TARGETS.update(dict.fromkeys(names, draw))
         WEIGHTS.update(dict.fromkeys(names, weight))
+        NEEDS.update(dict.fromkeys(names, needs))
         return draw
 
     return add
@@ -84,6 +89,11 @@ def target(*names: str, weight: float = 1.0) -> Callable[[Draw], Draw]:
 
 def tried(pool: Sequence[str], call: Call) -> Sequence[str]:
     return [made for made in pool if not any(part in made for part in call.without)] if call.without else pool
+
+
+def can_be_called(name: str) -> bool:
+    """Return whether the optional package that a name needs is installed."""
+    return not NEEDS[name] or find_spec(NEEDS[name]) is not None
 
 
 def drawn(name: str, r: Random) -> Call:

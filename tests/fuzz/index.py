@@ -265,7 +265,7 @@ def load_index(r: Random) -> Call:
     return Call("fh.load_index", "load_index", arguments, check, before=before, fixed=UNCHECKED)
 
 
-@target("fasthash.index.from_faiss")
+@target("fasthash.index.from_faiss", needs="faiss")
 def from_faiss(r: Random) -> Call:
     n, n_bytes, at = some_rows(r), r.choice((1, 2, 8)), seed(r)
 
@@ -276,7 +276,7 @@ def from_faiss(r: Random) -> Call:
     return Call("fh.index.from_faiss", "from_faiss", {"index": "flat"}, check, before=before)
 
 
-@target("fasthash.index.to_faiss")
+@target("fasthash.index.to_faiss", needs="faiss")
 def to_faiss(r: Random) -> Call:
     index = Filled(r, r.choice(KINDS), (8, 16, 64))
 

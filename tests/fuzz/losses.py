@@ -95,7 +95,7 @@ def called(name: str):
 
         def check(result, was, now, u, labels, indices=None):
             assert result.shape == ()
-            if not torch.isfinite(u).all():
+            if u.device.type == "meta" or not torch.isfinite(u).all():
                 return
             plain = value_of(made(name, settings)).train(not evaluated)
             plain.load_state_dict(dict(zip(plain.state_dict(), map(torch.tensor, was), strict=True)))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from importlib.util import find_spec
 from random import Random
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash.plugins import Registry
-from tests.fuzz.calls import PREAMBLE, TARGETS, WEIGHTS, Call, WrongError, drawn, run
+from tests.fuzz.calls import NEEDS, PREAMBLE, TARGETS, WEIGHTS, Call, WrongError, can_be_called, drawn, run
 from tests.fuzz.targets import load
 
 load()
 
-PACKAGES = ("fasthash", *(f"fasthash.{name}" for name in fh.__all__ if inspect.ismodule(getattr(fh, name))))
+PLOTS = ("fasthash.evaluate.plots",) if find_spec("matplotlib") else ()
+PACKAGES = ("fasthash", *(f"fasthash.{name}" for name in fh.__all__ if inspect.ismodule(getattr(fh, name))), *PLOTS)
 EXAMPLES = 16  # of a name; `make fuzz` makes as many as are asked for
 ELSEWHERE = {
     "fasthash.data.Layout": "returned",
@@ -38,12 +41,26 @@ INNER = (  # of losses and modules: called by `forward`, which checks
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads wait longer for each other than small tensors take."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+
+def marks(name):
+    return pytest.mark.skipif(not can_be_called(name), reason=f"needs {NEEDS[name]}")
+
+
 def public_names():
     """Every public function, class and method of ours, by its shortest name."""
     seen = {}
     for package in PACKAGES:
         module = importlib.import_module(package)
-        names = getattr(module, "__all__", [name for name in vars(module) if inspect.isclass(getattr(module, name))])
+        own = [name for name, thing in vars(module).items() if getattr(thing, "__module__", "") == package]
+        names = getattr(module, "__all__", [name for name in own if name[0] != "_"])
         for name in names:
             thing = getattr(module, name)
             if inspect.ismodule(thing) or isinstance(thing, str | Registry) or id(thing) in seen:
@@ -65,11 +82,10 @@ def test_every_public_name_is_called():
     names = set(public_names())
     assert len(names) > 100
     assert names - TARGETS.keys() == set()
-    assert {name for name in TARGETS if " " not in name} - names == set()
+    assert {name for name in TARGETS if " " not in name and can_be_called(name)} - names == set()
 
 
-@pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in TARGETS])
 def test_a_call_is_answered_rightly_or_refused_by_name(name):
     @settings(max_examples=max(2, round(EXAMPLES * min(1, 5 * WEIGHTS[name]))))
     @given(st.randoms(use_true_random=False))
