@@ -92,8 +92,8 @@ def retrieval_grid(
         if 0 in images.shape or (images.ndim == 4 and images.shape[3] != 3):
             raise ValueError(f"{where}: expected {name} of pixels, of one colour or three, got {list(images.shape)}")
     n_queries, k = right.shape
-    rows = [] if captions is None else list(captions) if isinstance(captions, Sequence) else None
-    if rows is None or (captions is not None and [len(row) for row in rows] != [k] * n_queries):
+    fit = isinstance(captions, Sequence) and all(isinstance(row, Sequence) and len(row) == k for row in captions)
+    if captions is not None and not (fit and len(captions) == n_queries):
         raise ValueError(f"{where}: expected captions of {n_queries} rows of {k} texts, got others")
     figure = Figure(figsize=(0.9 * (k + 1.3), 1.05 * n_queries + 0.5), layout="constrained")
     figure.suptitle(title)
