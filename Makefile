@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize clang mutate room wheel clean
+.PHONY: demo test test-quick bench lint format sanitize clang mutate fuzz room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -65,6 +65,11 @@ clang: .venv/dev.installed  ## every module's tests on a core built by Clang, of
 
 mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
 	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')
+
+CALLS := 100000
+SEED := 0
+fuzz: .venv/dev.installed  ## calls of everything public, sound and wrong: make fuzz CALLS=1000000 (SEED=1, ONLY=fasthash.losses)
+	$(BIN)/python -m tests.fuzz --calls $(CALLS) --seed $(SEED) $(if $(ONLY),--only $(ONLY))
 
 room: .venv/dev.installed  ## a new op, whose tests pass at once: make room NAME=x
 	$(BIN)/python tools/new_room.py $(NAME)

@@ -1,6 +1,7 @@
 from . import _core as _core
 from . import data, evaluate, hashers, index, layers, losses, recipes
 from ._core import __version__
+from .hashes import from_hashes, to_hashes
 from .index import FlatIndex, MultiIndex, load_index
 from .ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk, merge_hits
 from .ops.householder import householder_apply, householder_product
@@ -15,6 +16,7 @@ __all__ = [
     "__version__",
     "data",
     "evaluate",
+    "from_hashes",
     "hamming_distance",
     "hamming_radius",
     "hamming_topk",
@@ -31,6 +33,7 @@ __all__ = [
     "pack_projections",
     "recipes",
     "sliced_wasserstein",
+    "to_hashes",
     "unpack_bits",
     "wasserstein_1d",
 ]

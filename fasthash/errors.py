@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
+import re
+import reprlib
 from collections.abc import Collection
 from numbers import Real
+from os import PathLike
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 if TYPE_CHECKING:
     import torch
 
 MAX_BITS = 4096
+MAX_INTEGER = 2**63 - 1
 
 
 class MissingDependencyError(ImportError):
@@ -22,14 +26,15 @@ class MissingDependencyError(ImportError):
         super().__init__(f"{purpose} needs {package}, but {reason}; pip install 'torch-fasthash[{extra}]'")
 
 
-def check_integer(where: str, name: str, value: SupportsIndex, minimum: int, maximum: int | None = None) -> int:
-    """Return `value` as an int, or raise a TypeError or ValueError that names it."""
+def check_integer(where: str, name: str, value: SupportsIndex, minimum: int, maximum: int = MAX_INTEGER) -> int:
+    """Return `value` as an int, or raise a TypeError or ValueError that names it; True is 1, as Python has it."""
     try:
         integer = operator.index(value)
-    except TypeError:
+    except (TypeError, RuntimeError):
         raise TypeError(f"{where}: expected {name} to be an integer, got {type(value).__name__}") from None
-    if integer < minimum or (maximum is not None and integer > maximum):
-        bounds = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    if not minimum <= integer <= maximum:
+        bounded = maximum < MAX_INTEGER or integer > maximum
+        bounds = f"from {minimum} to {maximum}" if bounded else f"at least {minimum}"
         raise ValueError(f"{where}: expected {name} {bounds}, got {integer}")
     return integer
 
@@ -45,17 +50,29 @@ def check_number(
     """Return `value` as a float that is at least `minimum`, more than `above` and less than `below`, or raise."""
     if not isinstance(value, Real):
         raise TypeError(f"{where}: expected {name} to be a number, got {type(value).__name__}")
-    if not (value >= minimum and above < value < below):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (number >= minimum and above < number < below):
         bounds = [f"at least {minimum}"] * (minimum > -math.inf) + [f"above {above}"] * (above > -math.inf)
         bounds += ["finite" if below == math.inf else f"below {below}"]
         raise ValueError(f"{where}: expected {name} {' and '.join(bounds)}, got {value}")
-    return float(value)
+    return number
 
 
 def check_choice(where: str, name: str, value: str, choices: Collection[str]) -> str:
     """Return `value` if it is among `choices`, or raise a ValueError that lists them."""
-    if value not in choices:
-        raise ValueError(f"{where}: expected {name} to be one of {', '.join(map(repr, choices))}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{where}: expected {name} to be one of {listed}, got {reprlib.repr(value)}")
+    return value
+
+
+def check_flag(where: str, name: str, value: bool) -> bool:
+    """Return `value` if it is True or False, or raise a TypeError."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{where}: expected {name} to be True or False, got {reprlib.repr(value)}")
     return value
 
 
@@ -66,10 +83,46 @@ def check_matrix(where: str, name: str, x: torch.Tensor, columns: str) -> None:
         raise ValueError(f"{where}: expected {name} of shape [n, {columns}], got {list(x.shape)}{hint}")
 
 
-def check_floating(where: str, name: str, x: torch.Tensor) -> None:
-    """Raise unless `x` is of a floating-point dtype."""
+def check_floating(where: str, name: str, x: torch.Tensor, minimum_bytes: int = 2) -> None:
+    """Raise unless `x` is of a floating-point dtype that torch calculates in; with 1 byte also of one it converts."""
     if not x.is_floating_point():
         raise TypeError(f"{where}: expected {name} of a floating-point dtype, got {dtype_name(x)}")
+    if x.dtype.itemsize < minimum_bytes:
+        raise TypeError(f"{where}: expected {name} of a floating-point dtype of 16 bits or more, got {dtype_name(x)}")
+
+
+def check_labels(
+    where: str, name: str, labels: torch.Tensor, n: int | str, *, n_classes: int | None = None, look: bool = True
+) -> torch.Tensor:
+    """Return labels as classes, int64 [n], or as which of several an item has, bool [n, c]; or raise.
+
+    Args:
+        where: the function that the user called.
+        name: of the labels.
+        labels: integers or bool [n], or bool or 0/1 integers [n, c].
+        n: how many items there are, or the letter of a number that is free.
+        n_classes: classes are less, and c is this.
+        look: whether values may be looked at.
+    """
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"{where}: expected {name} of an integer dtype or bool, got {dtype_name(labels)}")
+    if labels.ndim not in (1, 2) or (isinstance(n, int) and len(labels) != n):
+        raise ValueError(f"{where}: expected {name} of shape [{n}] or [{n}, c], got {list(labels.shape)}")
+    if labels.ndim == 2 and n_classes is not None and labels.shape[1] != n_classes:
+        raise ValueError(f"{where}: expected {name} of {n_classes} columns, got {labels.shape[1]}")
+    if labels.ndim == 2 and dtype_name(labels) == "bool":
+        return labels
+    unsigned = dtype_name(labels) in ("uint16", "uint32", "uint64")  # torch has no arithmetic of these
+    classes = labels.long() if labels.ndim == 1 or unsigned else labels
+    if look and classes.numel() and (unsigned or labels.ndim == 2 or n_classes is not None):
+        low, high = (int(x) for x in classes.aminmax())
+        if labels.ndim == 2 and not 0 <= low <= high <= 1:
+            raise ValueError(f"{where}: expected {name} of 0 and 1, as they are of shape [{n}, c], got {low} to {high}")
+        if dtype_name(labels) == "uint64" and low < 0:
+            raise ValueError(f"{where}: expected {name} of at most {MAX_INTEGER}, got {low + 2**64}")
+        if labels.ndim == 1 and n_classes is not None and not 0 <= low <= high < n_classes:
+            raise ValueError(f"{where}: expected {name} from 0 to {n_classes - 1}, got {low} to {high}")
+    return classes if labels.ndim == 1 else classes != 0
 
 
 def check_codes(where: str, name: str, codes: torch.Tensor) -> None:
@@ -95,6 +148,53 @@ def check_device(where: str, name: str, x: torch.Tensor, device: torch.device) -
     """Raise unless `x` is on `device`."""
     if x.device != device:
         raise ValueError(f"{where}: expected {name} on {device}, where the other tensors are, got {x.device}")
+
+
+def check_values(where: str, name: str, x: torch.Tensor) -> None:
+    """Raise unless `x` is where its values can be looked at."""
+    if x.device.type == "meta":
+        raise ValueError(f"{where}: expected {name} on a CPU or a CUDA device, got {x.device}")
+
+
+def check_device_name(where: str, name: str, value: str | torch.device) -> torch.device:
+    """Return the device of this machine that `value` names, or raise a TypeError or ValueError."""
+    import torch
+
+    if not isinstance(value, (str, torch.device)):
+        raise TypeError(f"{where}: expected {name} to be a string or a torch.device, got {type(value).__name__}")
+    try:
+        device = torch.device(value)
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError):
+        raise ValueError(f"{where}: expected {name} to be a device of this machine, got {str(value)!r}") from None
+    return device
+
+
+def check_generator(where: str, name: str, value: torch.Generator | None, device: torch.device) -> None:
+    """Raise unless `value` is None or a generator of random numbers on `device`."""
+    if value is None:
+        return
+    import torch
+
+    if not isinstance(value, torch.Generator):
+        raise TypeError(f"{where}: expected {name} to be a torch.Generator, got {type(value).__name__}")
+    if value.device.type != device.type:
+        raise ValueError(f"{where}: expected {name} on {device}, where the numbers are drawn, got {value.device}")
+
+
+def check_path(where: str, name: str, value: str | PathLike[str]) -> None:
+    """Raise a TypeError unless `value` is the path of a file."""
+    if not isinstance(value, (str, PathLike)):
+        raise TypeError(f"{where}: expected {name} to be a string or a path, got {type(value).__name__}")
+
+
+def memory_error(where: str, error: MemoryError | RuntimeError) -> MemoryError | None:
+    """Return what to raise in place of an error that says that the system has no memory, None for any other."""
+    asked = re.search(r"tried to allocate (\d+ bytes)|Unable to allocate (.*)", str(error))
+    if isinstance(error, MemoryError) or (asked and "DefaultCPUAllocator" in str(error)):
+        amount = f" for {asked[1] or asked[2]}" if asked else ""
+        return MemoryError(f"{where}: expected memory for the result, got none{amount}")
+    return None
 
 
 def dtype_name(x: Any) -> str:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import check_choice, check_device, check_floating, check_integer
+from fasthash.errors import (
+    check_choice,
+    check_device,
+    check_device_name,
+    check_floating,
+    check_generator,
+    check_integer,
+)
+from fasthash.ops.arrays import check_tensor
 from fasthash.ops.householder.op import rotated
+
+_MOST_COLUMNS = 2**29  # of which an array can have as many rows
 
 
 class HouseholderRotation(torch.nn.Module):
@@ -45,7 +55,12 @@ class HouseholderRotation(torch.nn.Module):
     ) -> None:
         super().__init__()
         where = "HouseholderRotation"
-        k = check_integer(where, "k", k, 1)
+        check_generator(where, "generator", generator, torch.device("cpu"))
+        if dtype is not None and (not isinstance(dtype, torch.dtype) or not dtype.is_floating_point):
+            raise TypeError(f"{where}: expected dtype to be a floating-point torch.dtype, got {dtype!r}")
+        if device is not None:
+            device = check_device_name(where, "device", device)
+        k = check_integer(where, "k", k, 1, _MOST_COLUMNS)
         l = k if n_reflections is None else check_integer(where, "n_reflections", n_reflections, 1, k)
         if check_choice(where, "init", init, ("random", "identity")) == "random":
             v = torch.randn(l, k, generator=generator, dtype=torch.float64).triu()
@@ -62,6 +77,7 @@ class HouseholderRotation(torch.nn.Module):
         return self._rotated("HouseholderRotation", x)
 
     def _rotated(self, where: str, x: torch.Tensor) -> torch.Tensor:
+        x = check_tensor(where, "x", x)
         check_floating(where, "x", x)
         k = self.v.shape[1]
         if x.ndim == 0 or x.shape[-1] != k:
@@ -88,6 +104,8 @@ class HouseholderRotation(torch.nn.Module):
             ValueError: if `linear` does not give k columns.
         """
         where, k = "HouseholderRotation.fold_into", self.v.shape[1]
+        if not isinstance(linear, torch.nn.Linear):
+            raise TypeError(f"{where}: expected linear to be a Linear, got {type(linear).__name__}")
         if linear.out_features != k:
             raise ValueError(f"{where}: expected a Linear with {k} outputs, got {linear.out_features}")
         folded = torch.nn.Linear(linear.in_features, k, bias=linear.bias is not None, device="meta")

@@ -33,6 +33,7 @@ DOWNSTREAM = {
     "lazy": set(),
     "plugins": set(),
     "ops": {"errors"},
+    "hashes": {"errors", "ops"},
     "layers": {"errors", "ops"},
     "losses": {"errors", "lazy", "plugins", "ops"},
     "recipes": {"errors", "files", "lazy", "plugins", "ops", "losses", "data", "hashers", "index", "evaluate"},

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fasthash as fh
+from fasthash.errors import check_device_name
 from fasthash.hashers import LSH, SpectralHashing
 from fasthash.layers import HouseholderRotation
 
@@ -191,3 +192,131 @@ def test_copies_from_faiss(codes_of, ids, message):
 def test_quantisation_losses(call, message):
     with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
         call()
+
+
+QUERIES = codes(3)
+REAL = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+NO_NUMBERS = {
+    "sparse": (REAL.to_sparse(), "expected x to be a dense tensor, got a sparse_coo one"),
+    "masked": (np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2)), "expected x to be an array without a mask"),
+    "ragged": ([[1.0], [2.0, 3.0]], "expected x to be a numeric array, got a list that is none"),
+    "None": (None, "expected x to be a numeric array, got NoneType"),
+    "words": (np.array([["a"]]), "expected x to be a numeric array, got dtype <U1"),
+    "objects": (np.array([[None]]), "expected x to be a numeric array, got dtype object"),
+    "dates": (np.zeros((2, 2), "datetime64[s]"), r"expected x to be a numeric array, got dtype datetime64[s]"),
+    "records": (np.zeros(2, [("a", "i4")]), "expected x to be a numeric array, got dtype [('a'"),
+    "long double": (np.ones((2, 2), np.longdouble), "expected x to be a numeric array, got dtype float128"),
+    "one number": (np.float32(3), "expected x of shape [n, m], got []"),
+    "float8": (REAL.to(torch.float8_e5m2), "expected x of a floating-point dtype of 16 bits or more, got float8_e5m2"),
+    "complex": (REAL.to(torch.complex64).conj(), "expected x of a floating-point dtype, got complex64"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_arrays_that_hold_no_numbers(kind):
+    x, message = NO_NUMBERS[kind]
+    with pytest.raises((TypeError, ValueError), match="^hswd: " + re.escape(message)):
+        fh.hswd(x)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tensors_that_are_not_dense():
+    nested = torch.nested.nested_tensor([REAL, REAL[:2]])
+    quantized = torch.quantize_per_tensor(REAL, 0.1, 0, torch.qint8)
+    for kind, x in (("nested", nested), ("quantized", quantized)):
+        with pytest.raises(TypeError, match=f"^hswd: expected x to be a dense tensor, got a {kind} one"):
+            fh.hswd(x)
+
+
+def test_arrays_in_odd_forms_hold_the_same_numbers():
+    x = REAL.numpy()
+    record = np.zeros(x.shape, [("before", np.uint8), ("x", np.float32)])
+    record["x"] = x
+    for form in (record["x"], x[::-1].copy()[::-1], x.astype(">f4"), torch._neg_view(-REAL), REAL.tolist()):
+        np.testing.assert_array_equal(fh.pack_bits(form), fh.pack_bits(x))
+    assert fh.hswd(torch._neg_view(-REAL)) == fh.hswd(REAL)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: fh.hamming_topk(QUERIES, QUERIES, 2**63),
+            "hamming_topk: expected k from 1 to 9223372036854775807, got",
+        ),
+        (
+            lambda: fh.hamming_topk(QUERIES, QUERIES, 2**60),
+            "hamming_topk: expected k from 1 to 384307168202282325 for 3",
+        ),
+        (lambda: fh.hamming_radius(QUERIES, QUERIES, 2**63), "hamming_radius: expected radius from 0 to 9223372036854"),
+        (lambda: fh.hamming_topk(QUERIES, QUERIES, 1, kernel=["cpu"]), "hamming_topk: expected kernel to be one of"),
+        (lambda: fh.hswd(REAL, generator=3), "hswd: expected generator to be a torch.Generator, got int"),
+        (lambda: fh.hswd(REAL, root=1), "hswd: expected root to be True or False, got 1"),
+        (lambda: fh.hswd(REAL, values=(0, 10**400)), "hswd: expected values to be two numbers"),
+        (lambda: fh.hswd(REAL, 10**400), "hswd: expected p at least 1 and finite, got 1"),
+        (
+            lambda: fh.sliced_wasserstein(REAL, REAL, generator=3),
+            "sliced_wasserstein: expected generator to be a torch.Generator, got int",
+        ),
+        (
+            lambda: fh.sliced_wasserstein(REAL, REAL, 2**62),
+            "sliced_wasserstein: expected n_projections from 1 to 192153584101141162, got 4611686018427387904",
+        ),
+        (lambda: LSH(8, seed="x").fit(REAL), "LSH.fit: expected seed to be an integer, got str"),
+        (lambda: HouseholderRotation(4, device="gpu"), "HouseholderRotation: expected device to be a device of this"),
+        (
+            lambda: HouseholderRotation(4, dtype=torch.int8),
+            "HouseholderRotation: expected dtype to be a floating-point",
+        ),
+        (lambda: HouseholderRotation(2**40), "HouseholderRotation: expected k from 1 to 536870912"),
+        (
+            lambda: HouseholderRotation(4).fold_into(None),
+            "HouseholderRotation.fold_into: expected linear to be a Linear",
+        ),
+        (lambda: fh.losses.CSQ(8, 4)(None, None), "CSQ: expected u to be a tensor, got NoneType"),
+        (lambda: fh.losses.CSQ(8, 4)(REAL, None), "CSQ: expected u of 8 columns, got 6"),
+        (lambda: fh.losses.CSQ(6, 4)(REAL, [0, 1, 2, 3]), "CSQ: expected labels to be a tensor, got list"),
+        (lambda: fh.losses.CEL()(REAL, torch.full((4, 2), 2)), "CEL: expected labels of 0 and 1, as they are of shape"),
+        (lambda: fh.losses.CEL()(REAL[:, :0], torch.arange(4)), "CEL: expected u with at least one row and one column"),
+        (lambda: fh.losses.MagnitudeError()(REAL.long()), "MagnitudeError: expected u of a floating-point dtype"),
+        (
+            lambda: fh.evaluate.precision_at(None, QUERIES, [0, 1, 2], QUERIES, [0, 1, 2]),
+            "precision_at: expected k to be an integer, got NoneType",
+        ),
+        (
+            lambda: fh.evaluate.precision_at(1, QUERIES, np.array([2**63] * 3, np.uint64), QUERIES, [0, 1, 2]),
+            "precision_at: expected query_labels of at most 9223372036854775807, got 9223372036854775808",
+        ),
+        (lambda: fh.data.load_dataset(3), "load_dataset: expected name to be a string or a path, got int"),
+        (lambda: fh.recipes.HashingNetwork("cnn", (2, 2), 8), "HashingNetwork: expected item_shape of at least 8 x 8"),
+    ],
+)
+def test_values_that_are_none(call, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
+        call()
+
+
+def test_more_than_there_is_memory_for():
+    with pytest.raises(MemoryError, match=r"^hamming_topk: expected memory for the result, got none for \d+ bytes$"):
+        fh.hamming_topk(QUERIES, QUERIES, 2**45)
+    with pytest.raises(MemoryError, match=r"^sliced_wasserstein of \d+ n_projections: expected memory"):
+        fh.sliced_wasserstein(REAL, REAL, 2**45)
+
+
+def test_labels_of_any_integers():
+    labels = np.array([0, 1, 0])
+    expected = fh.evaluate.mean_average_precision(QUERIES, labels, QUERIES, labels)
+    for dtype in ("uint16", "uint32", "uint64", "int8"):
+        given = labels.astype(dtype)
+        assert fh.evaluate.mean_average_precision(QUERIES, given, QUERIES, labels) == expected
+        loss = fh.losses.CSQ(6, 2)
+        assert loss(REAL[:3], torch.from_numpy(given)) == loss(REAL[:3], torch.from_numpy(labels))
+
+
+def test_devices_by_name():
+    assert check_device_name("Index", "device", "cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match="^Index: expected device to be a device of this machine, got 'gpu'$"):
+        check_device_name("Index", "device", "gpu")
+    with pytest.raises(TypeError, match=r"^Index: expected device to be a string or a torch\.device, got int$"):
+        check_device_name("Index", "device", 0)

@@ -111,7 +111,7 @@ def test_exports_to_onnx():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"k": 0}, ValueError, "expected k at least 1, got 0"),
+        ({"k": 0}, ValueError, "expected k from 1 to 536870912, got 0"),
         ({"k": 2.5}, TypeError, "expected k to be an integer, got float"),
         ({"k": 4, "n_reflections": 5}, ValueError, "expected n_reflections from 1 to 4, got 5"),
         ({"k": 4, "init": "zero"}, ValueError, "expected init to be one of 'random', 'identity', got 'zero'"),

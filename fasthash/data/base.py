@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
-from fasthash.errors import MissingDependencyError
+from fasthash.errors import MAX_INTEGER, MissingDependencyError, check_integer
 
 
 class ImageFiles:
@@ -22,12 +23,17 @@ class ImageFiles:
     the file.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        if isinstance(paths, str) or not isinstance(paths, Sequence):
+            raise TypeError(f"ImageFiles: expected paths to be a list of them, got {type(paths).__name__}")
+        for i, path in enumerate(paths):
+            if not isinstance(path, (str, Path)):
+                raise TypeError(f"ImageFiles: expected paths of strings or Paths, got {type(path).__name__} at {i}")
         try:
             import PIL.Image  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError("reading image files", "Pillow", "images") from error
-        self.paths = tuple(paths)
+        self.paths = tuple(map(Path, paths))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -35,7 +41,7 @@ class ImageFiles:
     def __getitem__(self, i: SupportsIndex) -> np.ndarray:
         from PIL import Image
 
-        path = self.paths[i]
+        path = self.paths[check_integer("ImageFiles", "i", i, -MAX_INTEGER)]
         try:
             with Image.open(path) as image:
                 return np.array(image.convert("RGB"))
@@ -64,6 +70,7 @@ class Dataset:
         class_names: label i is `class_names[i]`.
 
     Raises:
+        TypeError: if a field is of another type.
         ValueError: if shapes, dtypes, labels or positions do not fit together.
     """
 
@@ -75,12 +82,23 @@ class Dataset:
 
     def __post_init__(self) -> None:
         where = f"data set {self.name!r}"
-        if isinstance(self.items, np.ndarray):
+        if not isinstance(self.name, str):
+            raise TypeError(f"{where}: expected name to be a string, got {type(self.name).__name__}")
+        if not isinstance(self.class_names, tuple) or not all(isinstance(name, str) for name in self.class_names):
+            raise TypeError(
+                f"{where}: expected class_names to be a tuple of strings, got {reprlib.repr(self.class_names)}"
+            )
+        if not isinstance(self.splits, Mapping):
+            raise TypeError(f"{where}: expected splits to be a mapping of arrays, got {type(self.splits).__name__}")
+        if not isinstance(self.items, ImageFiles):
+            check_array(where, "items", self.items)
             check_items(where, "items", self.items)
+        check_array(where, "labels", self.labels)
         check_labels(where, "labels", self.labels, len(self.items), self.n_classes)
         if self.labels.dtype not in (np.int64, np.bool_):
             raise ValueError(f"{where}: expected labels of dtype int64 or bool, got {self.labels.dtype}")
         for name, positions in self.splits.items():
+            check_array(where, f"splits[{name!r}]", positions)
             if positions.dtype != np.int64 or positions.ndim != 1:
                 raise ValueError(
                     f"{where}: expected int64 positions [m] for the split {name!r}, "
@@ -96,6 +114,12 @@ class Dataset:
     def n_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+
+def check_array(where: Path | str, name: str, x: np.ndarray) -> None:
+    """Raise unless `x` is a NumPy array, without a mask."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{where}: expected {name} to be a NumPy array, got {type(x).__name__}")
 
 
 def check_items(where: Path | str, name: str, items: np.ndarray) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from fasthash.data import cifar, digits, folders, idx, lists, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
+from fasthash.errors import check_path
 from fasthash.plugins import Registry
 
 
@@ -73,6 +74,9 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
         MissingDependencyError: if it is of image files and Pillow is not installed.
         ValueError: if a file is damaged or not what its name says.
     """
+    check_path("load_dataset", "name", name)
+    if root is not None:
+        check_path("load_dataset", "root", root)
     given = os.environ.get("FASTHASH_DATA") if root is None else root
     title, places = _places(name, Path(given or "$FASTHASH_DATA"))
     for path, layout in places:

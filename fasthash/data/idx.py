@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fasthash.data.base import Dataset, ReadPart, join_splits
+from fasthash.errors import check_path
 
 FILES = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or .idx3-ubyte; each may end in .gz)"
 
@@ -34,8 +35,10 @@ def read_idx(path: str | Path) -> np.ndarray:
         The array, of one of the format's six dtypes (uint8, int8, int16, int32, float32, float64), in native order.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is not idx, or shorter or longer than its header says.
     """
+    check_path("read_idx", "path", path)
     data = Path(path).read_bytes()
     if data.startswith(_GZIP):
         try:

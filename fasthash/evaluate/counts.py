@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from fasthash.errors import check_codes, check_device, check_same_width, dtype_name
+from fasthash.errors import check_codes, check_device, check_labels, check_same_width, check_values
 from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.hamming.op import distance_op
 from fasthash.ops.ranking import counts_op
@@ -21,7 +21,7 @@ class Retrieval:
     Attributes:
         query_codes: uint8 [q, n_bits / 8].
         codes: uint8 [n, n_bits / 8].
-        query_labels: integers [q], or bool [q, c].
+        query_labels: int64 [q], or bool [q, c].
         labels: [n], or [n, c].
     """
 
@@ -29,10 +29,11 @@ class Retrieval:
         q, c = to_tensor(where, "query_codes", query_codes), to_tensor(where, "codes", codes)
         check_codes(where, "query_codes", q)
         check_codes(where, "codes", c)
+        check_values(where, "codes", c)
         check_same_width(where, "query_codes", q, "codes", c)
         check_device(where, "query_codes", q, c.device)
         if len(q) == 0 or len(c) == 0:
-            raise ValueError(f"{where}: expected at least one query and one code, got {len(q)} and {len(c)}")
+            raise ValueError(f"{where}: expected query_codes and codes of at least one row, got {len(q)} and {len(c)}")
         ql = _labels(where, "query_labels", query_labels, q)
         cl = _labels(where, "labels", labels, c)
         if ql.shape[1:] != cl.shape[1:]:
@@ -60,9 +61,5 @@ class Retrieval:
 
 def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:
     x = to_tensor(where, name, labels)
-    if x.is_floating_point() or x.is_complex():
-        raise TypeError(f"{where}: expected {name} of an integer dtype or bool, got {dtype_name(x)}")
-    if x.ndim not in (1, 2) or len(x) != len(codes):
-        raise ValueError(f"{where}: expected {name} of shape [{len(codes)}] or [{len(codes)}, c], got {list(x.shape)}")
     check_device(where, name, x, codes.device)
-    return x != 0 if x.ndim == 2 and x.dtype != torch.bool else x
+    return check_labels(where, name, x, len(codes))

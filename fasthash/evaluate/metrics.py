@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fasthash.errors import check_choice, check_integer, check_matrix
+from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_values
 from fasthash.evaluate.counts import Retrieval
 from fasthash.evaluate.names import TIES
 from fasthash.ops.arrays import Array, as_given, to_tensor
@@ -72,7 +72,8 @@ def mean_average_precision(
     where = "mean_average_precision"
     ranking = _Ranking(where, query_codes, query_labels, codes, labels, ties, query_embeddings, embeddings)
     check_choice(where, "unanswered", unanswered, UNANSWERED)
-    return ranking.mean(ranking.average_precision(ranking.place("at", at)), unanswered)
+    place = len(ranking) if at is None else ranking.place("at", at)
+    return ranking.mean(ranking.average_precision(place), unanswered)
 
 
 def precision_at(
@@ -104,7 +105,8 @@ def precision_at(
     """
     where = "precision_at"
     ranking = _Ranking(where, query_codes, query_labels, codes, labels, ties, query_embeddings, embeddings)
-    return float((ranking.relevant_in_top(ranking.place("k", k)) / k).mean())
+    k = ranking.place("k", k)
+    return float((ranking.relevant_in_top(k) / k).mean())
 
 
 def recall_at(
@@ -235,8 +237,11 @@ class _Ranking:
             self._totals, self._relevants = (x.numpy().astype(np.float64) for x in self._retrieval.counts())
             self.n_relevant = self._relevants.sum(1)
 
-    def place(self, name: str, k: int | None) -> int:
-        return self._n if k is None else check_integer(self._where, name, k, 1, self._n)
+    def __len__(self) -> int:
+        return self._n
+
+    def place(self, name: str, k: int) -> int:
+        return check_integer(self._where, name, k, 1, self._n)
 
     def mean(self, values: Floats, unanswered: str) -> float:
         return _mean(self._where, values, self.n_relevant > 0, unanswered, "a relevant item")
@@ -291,6 +296,8 @@ class _Ranking:
             ("embeddings", embeddings, self._retrieval.codes),
         ):
             x = to_tensor(self._where, name, given)
+            check_floating(self._where, name, x, minimum_bytes=1)
+            check_values(self._where, name, x)
             check_matrix(self._where, name, x, "m")
             if len(x) != len(codes):
                 raise ValueError(f"{self._where}: expected {name} with {len(codes)} rows, got {len(x)}")

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix
+from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix, check_values
 from fasthash.files import replacing
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
@@ -172,8 +172,9 @@ def _with_subclasses(cls: type[Hasher]) -> Iterator[type[Hasher]]:
 
 def _embeddings(where: str, X: Array) -> torch.Tensor:
     x = to_tensor(where, "X", X)
-    check_floating(where, "X", x)
+    check_floating(where, "X", x, minimum_bytes=1)
     check_matrix(where, "X", x, "d")
+    check_values(where, "X", x)
     return x.detach()
 
 

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fasthash.errors import check_choice, check_integer, check_number
+from fasthash.errors import check_choice, check_flag, check_integer, check_number, memory_error
 from fasthash.hashers.affine import AffineHasher
 from fasthash.hashers.base import principal_axes
 from fasthash.hashers.itq import procrustes_rotation
@@ -102,13 +102,16 @@ class H2Q(AffineHasher):
         self._check_parameters(where, x.shape[1])
         mean = x.mean(0) if self.center else torch.zeros_like(x[0])
         whole = self.n_bits == x.shape[1]
-        axes = torch.eye(self.n_bits).to(x) if whole else principal_axes(x - mean, self.n_bits)
+        axes = torch.eye(x.shape[1]).to(x) if whole else principal_axes(x - mean, self.n_bits)
         rows = (x - mean) @ axes  # [n, n_bits]
         rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
         if self.warm_start == "itq":
-            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, self.seed)
+            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, int(self.seed))
             axes, rows = axes @ rotation, rows @ rotation
-        v = self._train(where, rows)
+        try:
+            v = self._train(where, rows)
+        except MemoryError as error:
+            raise memory_error(f"{where} of {self.restarts} restarts", error) or error from None
         return mean, axes @ rotated(where, None, v.double()).to(axes)
 
     def _check_parameters(self, where: str, n_columns: int) -> None:
@@ -123,6 +126,8 @@ class H2Q(AffineHasher):
         check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)
         for name, minimum in (("batch_size", 1), ("restarts", 1), ("seed", 0)):
             check_integer(where, name, getattr(self, name), minimum)
+        for name in ("center", "progress"):
+            check_flag(where, name, getattr(self, name))
         for name in ("epochs", "patience"):
             if getattr(self, name) is not None:
                 check_integer(where, name, getattr(self, name), 1)
@@ -130,15 +135,16 @@ class H2Q(AffineHasher):
     def _train(self, where: str, rows: torch.Tensor) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
         rows = rows if rows.shape[1] <= MAX_BITS_ON_GPU else rows.cpu()
-        rng = np.random.default_rng(self.seed)
+        seed, batch_size, restarts = int(self.seed), int(self.batch_size), int(self.restarts)
+        rng = np.random.default_rng(seed)
         order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
         n_held_out = int(self.validation_fraction * len(rows))
         training = rows[order[n_held_out:]]
         held_out = rows[order[:n_held_out]] if n_held_out else training
-        start = rng.standard_normal((self.restarts, self.n_bits, self.n_bits), dtype=np.float32)
-        start[0] = np.eye(self.n_bits)  # the product of its reflections is -I
-        batches = -(-len(training) // self.batch_size)
-        epochs = self.epochs or max(1, round(_STEPS / batches))
+        start = rng.standard_normal((restarts, rows.shape[1], rows.shape[1]), dtype=np.float32)
+        start[0] = np.eye(rows.shape[1])  # the product of its reflections is -I
+        batches = -(-len(training) // batch_size)
+        epochs = int(self.epochs or 0) or max(1, round(_STEPS / batches))
         plan = Plan(
             loss=self.loss,
             optimizer=self.optimizer,
@@ -146,15 +152,15 @@ class H2Q(AffineHasher):
             cosine=self.schedule == "cosine",
             renormalize=self.schedule == "cosine",
             epochs=epochs,
-            batch_size=self.batch_size,
-            patience=self.patience or 0,
-            seed=self.seed,
+            batch_size=batch_size,
+            patience=int(self.patience or 0),
+            seed=seed,
         )
         runs = trainer(training, held_out, start, plan, where=where)
         with tqdm(total=epochs, unit="epoch", disable=not self.progress, desc=f"H2Q {self.n_bits} bits") as bar:
             while not runs.finished:
                 runs.train(-(-epochs // _CALLS))
-                histories = [runs.history(run) for run in range(self.restarts)]
+                histories = [runs.history(run) for run in range(restarts)]
                 bar.update(max(map(len, histories)) - bar.n)
                 bar.set_postfix(objective=f"{min(history[-1, 1] for history in histories):.4f}")
         best = int(np.argmin([np.nanmin(history[:, 1], initial=np.inf) for history in histories]))

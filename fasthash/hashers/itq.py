@@ -33,14 +33,15 @@ class ITQ(AffineHasher):
         self.seed = seed
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        check_integer(where, "n_iterations", self.n_iterations, 0)
+        n_iterations = check_integer(where, "n_iterations", self.n_iterations, 0)
+        seed = check_integer(where, "seed", self.seed, 0)
         check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         mean = x.mean(0)
         v = x - mean
         axes = principal_axes(v, self.n_bits)
         v = v @ axes  # [n, n_bits]
         v /= v.square().mean().sqrt().clamp(min=torch.finfo(v.dtype).tiny)
-        rotation, self.objective_ = procrustes_rotation(v, self.n_iterations, self.seed)
+        rotation, self.objective_ = procrustes_rotation(v, n_iterations, seed)
         return mean, axes @ rotation
 
 

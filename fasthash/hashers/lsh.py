@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.errors import check_flag, check_integer
 from fasthash.hashers.affine import AffineHasher
 
 
@@ -22,6 +23,6 @@ class LSH(AffineHasher):
         self.seed = seed
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
-        mean = x.mean(0) if self.center else x.new_zeros(x.shape[1])
+        generator = torch.Generator().manual_seed(check_integer(where, "seed", self.seed, 0))
+        mean = x.mean(0) if check_flag(where, "center", self.center) else x.new_zeros(x.shape[1])
         return mean, torch.randn((x.shape[1], self.n_bits), generator=generator).to(x)

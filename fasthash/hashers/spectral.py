@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import torch
 
@@ -39,19 +40,20 @@ class SpectralHashing(Hasher):
         self.n_bits = n_bits
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        n_bits = operator.index(self.n_bits)
         mean = x.mean(0)
         centred = x - mean
-        axes = principal_axes(centred, min(self.n_bits, x.shape[1]))  # [d, m]
+        axes = principal_axes(centred, min(n_bits, x.shape[1]))  # [d, m]
         components = centred @ axes  # [n, m]
         low = components.amin(0).double()
         ranges = components.amax(0).double() - low
         # A centred component reaches as far as its largest magnitude; a shorter range is the rounding of a constant.
         ranges[ranges < components.abs().amax(0) / 2] = 0
-        modes = torch.arange(1, self.n_bits + 1, dtype=torch.float64, device=x.device)
+        modes = torch.arange(1, n_bits + 1, dtype=torch.float64, device=x.device)
         omegas = modes * math.pi / ranges[:, None]  # [m, n_bits], infinite for a constant component
-        omega, place = (part[: self.n_bits] for part in omegas.flatten().sort(stable=True))
+        omega, place = (part[:n_bits] for part in omegas.flatten().sort(stable=True))
         omega = torch.where(omega.isfinite(), omega, 0.0)
-        component = place // self.n_bits
+        component = place // n_bits
         frequencies = axes[:, component].double() * omega
         return mean, frequencies.to(x.dtype), (low[component] * omega).to(x.dtype), omega.square()
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_choice, check_floating, check_matrix, check_number, dtype_name
+from fasthash.errors import (
+    check_choice,
+    check_device,
+    check_floating,
+    check_labels,
+    check_matrix,
+    check_number,
+)
 from fasthash.losses.names import QUANTIZATIONS
 from fasthash.losses.quantization import HSWD, SlicedWasserstein
+from fasthash.ops.arrays import check_tensor
+
+MAX_CLASSES = 2**31 - 1
 
 
 class HashingLoss(torch.nn.Module):
@@ -25,6 +37,7 @@ class HashingLoss(torch.nn.Module):
     """
 
     original_weight: float = 0.0
+    n_bits: int | None = None  # how wide outputs are, where the loss has something for each bit
     n_classes: int | None = None  # how many labels there are, where the loss has parameters for each
     needs_indices: bool = False  # whether the loss keeps something for each item of the training set
 
@@ -49,14 +62,14 @@ class HashingLoss(torch.nn.Module):
         return None
 
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the term that draws similar items together."""
+        """Return the term that draws similar items together; labels are int64 [n] or bool [n, c]."""
         raise NotImplementedError
 
     def forward(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None = None) -> torch.Tensor:
         """Return the loss of a batch.
 
         Args:
-            u: the network's raw outputs, floating-point [n, n_bits].
+            u: the network's raw outputs, floating-point [n, n_bits], n and n_bits at least 1.
             labels: classes, integers [n], or several an item, bool or 0/1 integers [n, c].
             indices: int64 [n], which items of the training set the batch is, each once; needed where `needs_indices`,
                 else unused.
@@ -67,7 +80,7 @@ class HashingLoss(torch.nn.Module):
                 of range, repeated or of items with other labels (values are unchecked on a GPU, which would have to be
                 waited for).
         """
-        self.check_batch(u, labels, indices)
+        labels = self.check_batch(u, labels, indices)
         if self.training:
             self.remember(u, indices)
         loss = self.similarity(u, labels)
@@ -75,14 +88,23 @@ class HashingLoss(torch.nn.Module):
             loss = loss + self.quantization_weight * term
         return loss
 
-    def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> None:
-        """Raise unless the batch is as `forward` says."""
+    def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:
+        """Return the labels, int64 [n] or bool [n, c], or raise unless the batch is as `forward` says."""
         where = type(self).__name__
+        check_tensor(where, "u", u)
         check_floating(where, "u", u)
         check_matrix(where, "u", u, "n_bits")
-        check_labels(where, labels, str(len(u)), self.n_classes)
-        if len(labels) != len(u):
-            raise ValueError(f"{where}: expected labels of shape [{len(u)}] or [{len(u)}, c], got {list(labels.shape)}")
+        if 0 in u.shape:
+            raise ValueError(f"{where}: expected u with at least one row and one column, got {list(u.shape)}")
+        for own in itertools.chain(self.parameters(), self.buffers()):
+            if own.ndim > 0:  # a scalar of the CPU goes with tensors of a GPU
+                check_device(where, "u", u, own.device)
+        n_bits = self.n_bits or u.shape[1]
+        if u.shape[1] != n_bits:
+            raise ValueError(f"{where}: expected u of {n_bits} columns, got {u.shape[1]}")
+        check_tensor(where, "labels", labels)
+        check_device(where, "labels", labels, u.device)
+        return check_labels(where, "labels", labels, len(u), n_classes=self.n_classes, look=on_cpu(labels))
 
     def remember(self, u: torch.Tensor, indices: torch.Tensor | None) -> None:
         """Keep what the loss needs of a batch in training mode: nothing, unless a subclass does."""
@@ -99,22 +121,6 @@ class HashingLoss(torch.nn.Module):
         return f"quantization={self.quantization!r}, quantization_weight={self.quantization_weight}"
 
 
-def check_labels(where: str, labels: torch.Tensor, n: str, n_classes: int | None) -> None:
-    """Raise unless `labels` are integers or bool [n], from 0 to n_classes - 1, or [n, n_classes]."""
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"{where}: expected labels of an integer dtype or bool, got {dtype_name(labels)}")
-    if labels.ndim not in (1, 2):
-        raise ValueError(f"{where}: expected labels of shape [{n}] or [{n}, c], got {list(labels.shape)}")
-    if n_classes is None:
-        return
-    if labels.ndim == 2 and labels.shape[1] != n_classes:
-        raise ValueError(f"{where}: expected labels of {n_classes} columns, got {labels.shape[1]}")
-    if labels.ndim == 1 and on_cpu(labels) and len(labels):
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= n_classes:
-            raise ValueError(f"{where}: expected labels from 0 to {n_classes - 1}, got {low} to {high}")
-
-
 def on_cpu(x: torch.Tensor) -> bool:
     """Return whether the values of `x` can be looked at without waiting for a GPU or breaking a compiled graph."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -123,12 +129,12 @@ def on_cpu(x: torch.Tensor) -> bool:
 def share_label(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
     """Return which items have a label in common with which of `others`, by default themselves, bool [n, k].
 
-    Labels are classes, [n] and [k], or several an item, [n, c] and [k, c].
+    Labels are classes, [n] and [k], or several an item, bool [n, c] and [k, c].
     """
     others = labels if others is None else others
     if labels.ndim == 1:
         return labels[:, None] == others
-    return (labels != 0).float() @ (others != 0).float().T > 0
+    return labels.float() @ others.float().T > 0
 
 
 def balanced_weights(similar: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -149,5 +155,5 @@ def cosines(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def one_hot(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Return bool [n, n_classes] for classes [n] or several an item [n, n_classes]."""
-    return functional.one_hot(labels.long(), n_classes).bool() if labels.ndim == 1 else labels != 0
+    """Return bool [n, n_classes] for classes, int64 [n], or several an item, bool [n, n_classes]."""
+    return functional.one_hot(labels, n_classes).bool() if labels.ndim == 1 else labels

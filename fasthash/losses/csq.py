@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_integer
-from fasthash.losses.base import HashingLoss, one_hot
+from fasthash.errors import MAX_BITS, check_integer
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, one_hot
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -18,7 +19,7 @@ def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
 
     Args:
         n_classes: 1 to 2^n_bits.
-        n_bits: at least 1.
+        n_bits: 1 to 4,096.
         seed: of the random codes.
 
     Raises:
@@ -31,8 +32,9 @@ def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
 
 
 def _centers(where: str, n_classes: int, n_bits: int, seed: int) -> torch.Tensor:
-    n_bits = check_integer(where, "n_bits", n_bits, 1)
-    n_classes = check_integer(where, f"n_classes for {n_bits} bits", n_classes, 1, 2**n_bits)
+    n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+    n_classes = check_integer(where, f"n_classes for {n_bits} bits", n_classes, 1, min(2**n_bits, MAX_CLASSES))
+    seed = check_integer(where, "seed", seed, 0)
     if n_bits & (n_bits - 1) == 0 and n_classes <= 2 * n_bits:
         from scipy.linalg import hadamard
 
@@ -61,7 +63,7 @@ class CSQ(HashingLoss):
     term is the mean of (|tanh u| - 1)^2.
 
     Args:
-        n_bits: at least 1.
+        n_bits: 1 to 4,096.
         n_classes: 1 to 2^n_bits.
         seed: of random centres and ties.
         quantization: see `HashingLoss`.
@@ -87,9 +89,9 @@ class CSQ(HashingLoss):
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)
-        self.n_classes = n_classes
         self.register_buffer("centers", _centers("CSQ", n_classes, n_bits, seed))
-        ties = torch.rand(n_bits, generator=torch.Generator().manual_seed(seed)) < 0.5
+        self.n_classes, self.n_bits = self.centers.shape
+        ties = torch.rand(self.n_bits, generator=torch.Generator().manual_seed(operator.index(seed))) < 0.5
         self.register_buffer("tie_bits", ties.float() * 2 - 1)
 
     def original_quantizer(self) -> torch.nn.Module:
@@ -99,7 +101,7 @@ class CSQ(HashingLoss):
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy with the centres' bits."""
         if labels.ndim == 1:
-            centers = self.centers[labels.long()]  # uint8 would be a mask
+            centers = self.centers[labels]
         else:
             votes = one_hot(labels, len(self.centers)).to(self.centers.dtype) @ self.centers
             centers = torch.where(votes == 0, self.tie_bits, votes.sign())

@@ -9,7 +9,8 @@ _SLACK = 1e-5  # of the distance, which keeps log d finite
 
 
 def soft_hamming(cosine: torch.Tensor, n_bits: int) -> torch.Tensor:
-    """Return (n_bits / 2)(1 - cosine), between 1e-5 and 1 - 1e-5 of n_bits."""
+    """Return (n_bits / 2)(1 - cosine), between 1e-5 and 1 - 1e-5 of n_bits, in no less precision than float32."""
+    cosine = cosine.to(torch.promote_types(cosine.dtype, torch.float32)).clamp(-1, 1)
     return n_bits * (_SLACK + (1 - cosine) / 2 * (1 - 2 * _SLACK))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.errors import check_number
 from fasthash.losses.base import HashingLoss, pairwise_likelihood, share_label
 from fasthash.losses.quantization import MagnitudeError
 
@@ -26,7 +27,7 @@ class DPSH(HashingLoss):
         self, scale: float = 0.5, *, quantization: str = "original", quantization_weight: float | None = None
     ) -> None:
         super().__init__(quantization, quantization_weight)
-        self.scale = scale
+        self.scale = check_number("DPSH", "scale", scale)
 
     def original_quantizer(self) -> torch.nn.Module:
         """Return the square error to the sign."""

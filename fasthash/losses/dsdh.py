@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ class DSDH(TrainingSetLoss):
         self.eta = self.original_weight = check_number("DSDH", "eta", eta, minimum=0)
         self.n_sweeps = check_integer("DSDH", "n_sweeps", n_sweeps, 1)
         super().__init__(labels, n_bits, n_classes, seed, quantization, quantization_weight)
-        self.register_buffer("classifier", self.codes.new_zeros(n_bits, n_classes))
+        self.register_buffer("classifier", self.codes.new_zeros(self.codes.shape[1], operator.index(n_classes)))
 
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the negative log likelihood of the similarities to the training set."""

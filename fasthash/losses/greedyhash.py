@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_integer
-from fasthash.losses.base import HashingLoss, one_hot
+from fasthash.errors import MAX_BITS, check_integer
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, one_hot
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -31,7 +31,7 @@ class GreedyHash(HashingLoss):
     Its quantisation term is the mean of | |u| - 1 |^3. An item of several labels has them as equally likely classes.
 
     Args:
-        n_bits: at least 1.
+        n_bits: 1 to 4,096.
         n_classes: at least 2.
         quantization: see `HashingLoss`.
         quantization_weight: see `HashingLoss`; the paper has 0.1, and 1 for ImageNet.
@@ -53,9 +53,9 @@ class GreedyHash(HashingLoss):
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)
-        check_integer("GreedyHash", "n_bits", n_bits, 1)
-        self.n_classes = check_integer("GreedyHash", "n_classes", n_classes, 2)
-        self.classifier = torch.nn.Linear(n_bits, n_classes, bias=False)
+        self.n_bits = check_integer("GreedyHash", "n_bits", n_bits, 1, MAX_BITS)
+        self.n_classes = check_integer("GreedyHash", "n_classes", n_classes, 2, MAX_CLASSES)
+        self.classifier = torch.nn.Linear(self.n_bits, self.n_classes, bias=False)
 
     def original_quantizer(self) -> torch.nn.Module:
         """Return the cubic magnitude error."""
@@ -63,8 +63,8 @@ class GreedyHash(HashingLoss):
 
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy."""
-        logits = self.classifier(straight_through_sign(u))
+        logits = functional.linear(straight_through_sign(u), self.classifier.weight.to(u.dtype))
         if labels.ndim == 1:
-            return functional.cross_entropy(logits, labels.long())
+            return functional.cross_entropy(logits, labels)
         wanted = one_hot(labels, logits.shape[1]).to(logits.dtype)
         return functional.cross_entropy(logits, wanted / wanted.sum(1, keepdim=True).clamp(min=1))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import check_integer, check_number
-from fasthash.losses.base import HashingLoss, cosines, one_hot, share_label
+from fasthash.errors import MAX_BITS, check_integer, check_number
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, cosines, one_hot, share_label
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -16,7 +16,7 @@ class HyP2(HashingLoss):
     items of |u - sign u|^2 with weight 0.
 
     Args:
-        n_bits: at least 1.
+        n_bits: 1 to 4,096.
         n_classes: at least 2.
         margin: from -1 to 1; see `CEL`.
         beta: at least 0.
@@ -40,11 +40,11 @@ class HyP2(HashingLoss):
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)
-        check_integer("HyP2", "n_bits", n_bits, 1)
-        self.n_classes = check_integer("HyP2", "n_classes", n_classes, 2)
+        self.n_bits = check_integer("HyP2", "n_bits", n_bits, 1, MAX_BITS)
+        self.n_classes = check_integer("HyP2", "n_classes", n_classes, 2, MAX_CLASSES)
         self.margin = check_number("HyP2", "margin", margin, minimum=-1, below=1)
         self.beta = check_number("HyP2", "beta", beta, minimum=0)
-        self.proxies = torch.nn.Parameter(torch.empty(n_classes, n_bits))
+        self.proxies = torch.nn.Parameter(torch.empty(self.n_classes, self.n_bits))
         torch.nn.init.kaiming_normal_(self.proxies, mode="fan_out")
 
     def original_quantizer(self) -> torch.nn.Module:
@@ -54,7 +54,7 @@ class HyP2(HashingLoss):
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the proxies' and the pairs' terms."""
         wanted = one_hot(labels, len(self.proxies))
-        to_proxies = cosines(u, self.proxies)
+        to_proxies = cosines(u, self.proxies.to(u.dtype))
         loss = _mean(1 - to_proxies, wanted) + _mean((to_proxies - self.margin).clamp(min=0), ~wanted)
         several = wanted.sum(1) > 1
         apart = ~share_label(labels) & several[:, None] & several

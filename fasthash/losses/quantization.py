@@ -10,7 +10,17 @@ import math
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_number
+from fasthash.errors import (
+    check_choice,
+    check_flag,
+    check_floating,
+    check_generator,
+    check_integer,
+    check_matrix,
+    check_number,
+    check_values,
+)
+from fasthash.ops.arrays import check_tensor
 from fasthash.ops.wasserstein.op import check_law, check_sample, check_samples, distance_to_bits, sliced_distance
 
 
@@ -32,10 +42,12 @@ class HSWD(torch.nn.Module):
     ) -> None:
         super().__init__()
         check_law("HSWD", p, target, values)
+        check_flag("HSWD", "root", root)
         self.p, self.target, self.values, self.root, self.group = p, target, values, root, group
 
     def forward(self, u: torch.Tensor, *, generator: torch.Generator | None = None) -> torch.Tensor:
         """Return the loss; `generator` is of the Bernoulli target's draws."""
+        check_tensor("HSWD", "u", u)
         sample, (low, high) = check_sample("HSWD", "u", u), self.values
         return distance_to_bits("HSWD", sample, self.target, self.p, low, high, self.root, generator, self.group)
 
@@ -60,8 +72,8 @@ class SlicedWasserstein(torch.nn.Module):
     ) -> torch.Tensor:
         """Return the distance to `target` [k, m], or to fresh random bits in the shape of `u`."""
         where = "SlicedWasserstein"
-        target = random_bits(where, u, generator) if target is None else target
-        samples = check_samples(where, u=u, target=target)
+        target = random_bits(where, u, generator) if target is None else check_tensor(where, "target", target)
+        samples = check_samples(where, u=_outputs(where, u), target=target)
         return sliced_distance(where, *samples, self.n_projections, self.p, generator)
 
     def extra_repr(self) -> str:
@@ -89,13 +101,14 @@ class OptimalTransport(torch.nn.Module):
         """
         from scipy.optimize import linear_sum_assignment
 
-        target = random_bits("OptimalTransport", u, generator) if target is None else target
+        where = "OptimalTransport"
+        target = random_bits(where, u, generator) if target is None else check_tensor(where, "target", target)
+        check_samples(where, u=_outputs(where, u), target=target)
+        check_values(where, "u", u)
         if target.shape != u.shape:
-            raise ValueError(
-                f"OptimalTransport: expected target of the shape of u, {list(u.shape)}, got {list(target.shape)}"
-            )
+            raise ValueError(f"{where}: expected target of the shape of u, {list(u.shape)}, got {list(target.shape)}")
         if not torch.isfinite(u).all():
-            raise ValueError("OptimalTransport: expected u to be finite, got a NaN or an infinity")
+            raise ValueError(f"{where}: expected u to be finite, got a NaN or an infinity")
         with torch.no_grad():
             cost = target.double().square().sum(1) - 2 * u.detach().double() @ target.double().T
         _, assigned = linear_sum_assignment(cost.cpu().numpy())
@@ -120,7 +133,8 @@ class MagnitudeError(torch.nn.Module):
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        return _reduce("MagnitudeError", (u.abs() - 1).abs() ** self.power, self.reduction)
+        u = _outputs("MagnitudeError", u)
+        return _reduce((u.abs() - 1).abs() ** self.power, self.reduction)
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -142,8 +156,8 @@ class LogCosh(torch.nn.Module):
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        d = (u.abs() - 1).abs()
-        return _reduce("LogCosh", d + functional.softplus(-2 * d) - math.log(2), self.reduction)
+        d = (_outputs("LogCosh", u).abs() - 1).abs()
+        return _reduce(d + functional.softplus(-2 * d) - math.log(2), self.reduction)
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -165,8 +179,7 @@ class BitBalance(torch.nn.Module):
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        check_matrix("BitBalance", "u", u, "m")
-        return u.mean(dim=0 if self.over == "batch" else 1).square().mean()
+        return _outputs("BitBalance", u).mean(dim=0 if self.over == "batch" else 1).square().mean()
 
     def extra_repr(self) -> str:
         """Return the settings."""
@@ -178,11 +191,18 @@ _REDUCTIONS = ("mean", "code")
 
 def random_bits(where: str, u: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Return independent -1 and +1 in the shape, dtype and device of `u` [n, m]."""
-    check_floating(where, "u", u)
-    check_matrix(where, "u", u, "m")
+    u = _outputs(where, u)
+    check_generator(where, "generator", generator, u.device)
     return torch.randint(0, 2, u.shape, generator=generator, device=u.device).to(u.dtype) * 2 - 1
 
 
-def _reduce(where: str, errors: torch.Tensor, reduction: str) -> torch.Tensor:
-    check_matrix(where, "u", errors, "m")
+def _outputs(where: str, u: torch.Tensor) -> torch.Tensor:
+    """Return `u`, or raise unless it is a floating-point matrix."""
+    u = check_tensor(where, "u", u)
+    check_floating(where, "u", u)
+    check_matrix(where, "u", u, "m")
+    return u
+
+
+def _reduce(errors: torch.Tensor, reduction: str) -> torch.Tensor:
     return errors.mean() if reduction == "mean" else errors.sum(dim=1).mean()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from fasthash.errors import check_device, check_integer, dtype_name
-from fasthash.losses.base import HashingLoss, check_labels, on_cpu
+from fasthash.errors import MAX_BITS, check_device, check_integer, check_labels, check_values, dtype_name
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, on_cpu
+from fasthash.ops.arrays import check_tensor
 
 MAX_CELLS = 2**22  # of a block of pairs of items: 16 MiB of float32
 
@@ -16,7 +17,7 @@ class TrainingSetLoss(HashingLoss):
 
     Args:
         labels: of the whole training set, classes [N] or several an item [N, n_classes], in the order of `indices`.
-        n_bits: at least 1.
+        n_bits: 1 to 4,096.
         n_classes: at least 2.
         seed: of the codes before the first discrete step, which are random.
         quantization: see `HashingLoss`; "original" draws outputs to the codes.
@@ -42,51 +43,52 @@ class TrainingSetLoss(HashingLoss):
         quantization_weight: float | None,
     ) -> None:
         where = type(self).__name__
-        n_bits = check_integer(where, "n_bits", n_bits, 1)
-        n_classes = check_integer(where, "n_classes", n_classes, 2)
-        check_labels(where, labels, "N", n_classes)
+        n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+        n_classes = check_integer(where, "n_classes", n_classes, 2, MAX_CLASSES)
+        seed = check_integer(where, "seed", seed, 0)
+        check_values(where, "labels", check_tensor(where, "labels", labels))
+        labels = check_labels(where, "labels", labels, "N", n_classes=n_classes, look=on_cpu(labels))
         if len(labels) == 0:
             raise ValueError(f"{where}: expected labels of at least one item, got {list(labels.shape)}")
         super().__init__(quantization, quantization_weight)
-        self.n_classes = n_classes
-        self.register_buffer("labels", labels.long() if labels.ndim == 1 else labels != 0, persistent=False)
+        self.n_bits, self.n_classes = n_bits, n_classes
+        self.register_buffer("labels", labels, persistent=False)
         bits = torch.rand(len(labels), n_bits, generator=torch.Generator().manual_seed(seed)) < 0.5
         self.register_buffer("codes", (bits * 2.0 - 1).to(labels.device))
         self.register_buffer("outputs", torch.zeros_like(self.codes))
 
-    def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> None:
-        """Raise unless the batch is as `forward` says."""
-        super().check_batch(u, labels, indices)
-        where, (n_items, n_bits) = type(self).__name__, self.outputs.shape
-        if u.shape[1] != n_bits:
-            raise ValueError(f"{where}: expected u of {n_bits} columns, got {u.shape[1]}")
-        check_device(where, "u", u, self.outputs.device)
+    def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:
+        """Return the labels, int64 [n] or bool [n, c], or raise unless the batch is as `forward` says."""
+        labels = super().check_batch(u, labels, indices)
+        where, n_items = type(self).__name__, len(self.outputs)
         if labels.ndim != self.labels.ndim:
             raise ValueError(
                 f"{where}: expected labels of {self.labels.ndim} dimensions, as the training set's, got {labels.ndim}"
             )
         if indices is None:
             raise ValueError(f"{where}: expected indices, the positions of the batch's items in the training set")
+        check_tensor(where, "indices", indices)
+        check_device(where, "indices", indices, u.device)
         if indices.dtype != torch.int64:
             raise TypeError(f"{where}: expected indices of dtype int64, got {dtype_name(indices)}")
         if indices.shape != u.shape[:1]:
             raise ValueError(f"{where}: expected indices of shape [{len(u)}], got {list(indices.shape)}")
         if not on_cpu(indices) or len(indices) == 0:
-            return
+            return labels
         low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= n_items:
             raise ValueError(f"{where}: expected indices from 0 to {n_items - 1}, got {low} to {high}")
         if len(torch.unique(indices)) < len(indices):
             raise ValueError(f"{where}: expected indices of distinct items, got one more than once")
         if on_cpu(labels) and on_cpu(self.labels):
-            given = labels if labels.ndim == 1 else labels != 0
-            wrong = (given != self.labels[indices]).nonzero()
+            wrong = (labels != self.labels[indices]).nonzero()
             if len(wrong):
                 row = int(wrong[0, 0])
                 raise ValueError(
                     f"{where}: expected labels to be those of the training set at indices, got others in row {row}"
                     f" for item {int(indices[row])}"
                 )
+        return labels
 
     def activation(self, u: torch.Tensor) -> torch.Tensor:
         """Return what is compared with codes, of the raw outputs."""

@@ -20,19 +20,21 @@ class _Writable:
 
 
 def to_tensor(where: str, name: str, x: Array) -> torch.Tensor:
-    """Return `x` as a tensor that shares its memory; a TypeError names `x` if it is no array.
+    """Return `x` as a tensor that shares its memory; a TypeError or ValueError names `x` if there can be none.
 
-    Reversed and byte-swapped NumPy arrays, which torch cannot hold, are copied.
+    Arrays of strides that torch does not have, and byte-swapped ones, are copied.
     """
+    if not isinstance(x, (torch.Tensor, np.ndarray)):
+        x = _converted(where, name, x)
     if isinstance(x, torch.Tensor):
-        return x
-    if not isinstance(x, np.ndarray):
-        if hasattr(x, "__dlpack__"):
-            return torch.utils.dlpack.from_dlpack(x)
-        x = np.asarray(x)
+        return check_tensor(where, name, x)
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{where}: expected {name} to be an array without a mask, got a MaskedArray")
+    if x.dtype.kind not in "biufc":
+        raise TypeError(f"{where}: expected {name} to be a numeric array, got dtype {x.dtype}")
     if not x.dtype.isnative:
         x = x.astype(x.dtype.newbyteorder("="))
-    if any(stride < 0 for stride in x.strides):
+    if any(stride < 0 or stride % x.itemsize for stride in x.strides):
         x = x.copy()
     if not x.flags.writeable:
         x = np.asarray(_Writable(x))
@@ -40,6 +42,29 @@ def to_tensor(where: str, name: str, x: Array) -> torch.Tensor:
         return torch.from_numpy(x)
     except TypeError:
         raise TypeError(f"{where}: expected {name} to be a numeric array, got dtype {x.dtype}") from None
+
+
+def check_tensor(where: str, name: str, x: torch.Tensor) -> torch.Tensor:
+    """Return `x` if it is a dense tensor, a pending change of sign made; a TypeError names it if it is not."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"{where}: expected {name} to be a tensor, got {type(x).__name__}")
+    if x.layout is not torch.strided or x.is_nested or x.is_quantized:
+        kind = "nested" if x.is_nested else "quantized" if x.is_quantized else str(x.layout).removeprefix("torch.")
+        raise TypeError(f"{where}: expected {name} to be a dense tensor, got a {kind} one")
+    return x.resolve_neg()
+
+
+def _converted(where: str, name: str, x: Any) -> torch.Tensor | np.ndarray[Any, Any]:
+    """Return a tensor or an array of what is neither."""
+    try:
+        array = torch.utils.dlpack.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x)
+    except (AttributeError, BufferError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"{where}: expected {name} to be a numeric array, got a {type(x).__name__} that is none: {error}"
+        ) from None
+    if array.dtype == np.object_:
+        raise TypeError(f"{where}: expected {name} to be a numeric array, got {type(x).__name__}")
+    return array
 
 
 def as_given(result: torch.Tensor, given: Array) -> Array:

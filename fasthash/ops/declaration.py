@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fasthash.errors import memory_error
 from fasthash.ops.registry import Kernel, default_kernel, function_for
 
 LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -75,6 +76,10 @@ class Op:
             outputs = function(*inputs)
         except RefusedError as refused:
             raise ValueError(f"{where}: {refused}") from None
+        except (MemoryError, RuntimeError) as error:
+            if (lacking := memory_error(where, error)) is None:
+                raise
+            raise lacking from None
         return outputs if self.gradient is None or self.n_outputs == 1 else outputs[0]
 
     def _is_differentiated(self, inputs: tuple[Any, ...]) -> bool:

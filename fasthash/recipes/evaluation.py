@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fasthash.data import ImageFiles
-from fasthash.errors import dtype_name
+from fasthash.errors import check_values, dtype_name
 from fasthash.evaluate import (
     bit_entropy,
     mean_average_precision,
@@ -19,6 +19,7 @@ from fasthash.evaluate import (
     quantization_angle,
 )
 from fasthash.hashers import AffineHasher
+from fasthash.ops.arrays import to_tensor
 from fasthash.ops.packing import pack_bits
 from fasthash.recipes.batches import Items, Loaded
 
@@ -56,13 +57,28 @@ def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = Non
     Returns:
         uint8 [n, ceil(n_bits / 8)].
     """
-    items = items if isinstance(items, ImageFiles) else np.asarray(items)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"encode: expected network to be an nn.Module, got {type(network).__name__}")
+    if rotation is not None and not isinstance(rotation, AffineHasher):
+        raise TypeError(f"encode: expected rotation to be an AffineHasher, got {type(rotation).__name__}")
+    if not isinstance(items, ImageFiles):
+        x = to_tensor("encode", "items", items).detach()
+        check_values("encode", "items", x)
+        if x.is_complex():
+            raise TypeError(f"encode: expected items of real numbers, got {dtype_name(x)}")
+        if x.is_floating_point() and (x.dtype == torch.bfloat16 or x.dtype.itemsize == 1):
+            x = x.float()  # NumPy has none of these
+        items = x.cpu().numpy()
     if isinstance(items, np.ndarray) and (items.dtype.kind not in "uifb" or items.ndim < 2):
         raise ValueError(f"encode: expected items as numbers [n, ...], got {items.dtype} {list(items.shape)}")
     n = len(items)
     image_size = getattr(network, "image_size", None)
     u = network_outputs(network, Loaded(items, np.zeros(n, np.int64), np.arange(n), image_size))
-    return np.asarray(pack_bits(u if rotation is None else rotation.transform(u)))
+    u = u if rotation is None else rotation.transform(u)
+    if u.isnan().any():
+        row = int(u.isnan().any(1).nonzero()[0])
+        raise ValueError(f"encode: expected items whose outputs are numbers, got a NaN for item {row}")
+    return np.asarray(pack_bits(u))
 
 
 def evaluate_codes(

@@ -54,8 +54,11 @@ def split(dataset: Dataset, protocol: str, seed: int = 0) -> Parts:
         seed: at least 0.
 
     Raises:
+        TypeError: if an argument is of another type.
         ValueError: if there is no such protocol, or the data set does not have what it asks for.
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"split: expected dataset to be a Dataset, got {type(dataset).__name__}")
     check_choice("split", "protocol", protocol, PROTOCOLS)
     return PROTOCOLS[protocol].draw(dataset, np.random.default_rng(check_integer("split", "seed", seed, 0)))
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from fasthash.errors import check_device_name
+
 
 @contextlib.contextmanager
 def joined_ranks(device: str) -> Iterator[tuple[torch.device, int, int]]:
@@ -17,15 +19,11 @@ def joined_ranks(device: str) -> Iterator[tuple[torch.device, int, int]]:
 
     The device "auto" is this rank's GPU where there is one.
     """
-    if device == "auto" and torch.cuda.is_available():
+    if isinstance(device, str) and device == "auto" and torch.cuda.is_available():
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     else:
-        try:
-            chosen = torch.device("cpu" if device == "auto" else device)
-        except RuntimeError as error:
-            raise ValueError(f"train: expected device to be auto, cpu, cuda or the like, got {device!r}") from error
-        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"train: expected a device of this machine, got {device!r} of {torch.cuda.device_count()}")
+        is_auto = isinstance(device, str) and device == "auto"
+        chosen = check_device_name("train", "device", "cpu" if is_auto else device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield chosen, 0, 1
         return

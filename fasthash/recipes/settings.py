@@ -79,7 +79,7 @@ class RecipeSettings:
                 check_choice(where, field.name, value, field.metadata["choices"])
             elif bounds and isinstance(field.default, int):
                 object.__setattr__(self, field.name, check_integer(where, field.name, value, **bounds))
-            elif bounds:
+            elif bounds and (value is not None or field.default is not None):
                 check_number(where, field.name, value, **bounds)
             elif (kind := _kind_of(field)) is not None and not isinstance(value, kind):
                 raise TypeError(f"{where}: expected {field.name} to be a {kind.__name__}, got {type(value).__name__}")
@@ -96,7 +96,7 @@ class SupervisedSettings(RecipeSettings):
     learning_rate: float = option(1e-3, "of the last layer and the loss's parameters", above=0)
     method: str = option("csq", "loss", choices=LOSSES)
     quantization: str = option("original", "quantisation term", choices=QUANTIZATIONS)
-    quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]")
+    quantization_weight: float | None = option(None, "of the quantisation term  [default: the loss's]", minimum=0)
     loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
     network: str = option("cnn", "architecture", choices=BACKBONES)
     pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")

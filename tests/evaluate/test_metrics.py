@@ -214,8 +214,16 @@ METRICS = {
             ValueError,
             r"expected query_codes as wide as codes \(2 bytes\), got 1 bytes",
         ),
-        ((CODES, LABELS, CODES[:0], LABELS[:0]), ValueError, "expected at least one query and one code, got 3 and 0"),
-        ((CODES[:0], LABELS[:0], CODES, LABELS), ValueError, "expected at least one query and one code, got 0 and 3"),
+        (
+            (CODES, LABELS, CODES[:0], LABELS[:0]),
+            ValueError,
+            "expected query_codes and codes of at least one row, got 3 and 0",
+        ),
+        (
+            (CODES[:0], LABELS[:0], CODES, LABELS),
+            ValueError,
+            "expected query_codes and codes of at least one row, got 0 and 3",
+        ),
     ],
 )
 def test_bad_input(name, arguments, error, message):

@@ -85,6 +85,28 @@ def test_a_picture_says_what_it_shows(rng):
     assert (axes.get_ylabel(), axes.get_title()) == ("mAP", "b")
 
 
+def test_what_cannot_be_drawn_is_named():
+    pytest.importorskip("matplotlib")
+    from fasthash.evaluate.plots import code_map, codes_figure, precision_recall_figure, retrieval_grid, training_figure
+
+    images = np.zeros((2, 3, 4, 4))
+    for call, message in (
+        (lambda: precision_recall_figure({"a": 1}), "precision_recall_figure: expected curves of PrecisionRecallCurve"),
+        (lambda: training_figure({}), "training_figure: expected curves of at least one name, got none"),
+        (lambda: training_figure({"a": [[1]]}), r"training_figure: expected curves of shape \[epochs\], got \[1, 1\]"),
+        (
+            lambda: codes_figure({"a": [1.0]}, {"b": 1}),
+            "codes_figure: expected angles of the names of entropies, a, got",
+        ),
+        (lambda: retrieval_grid(images[:, 0], images, np.ones((2, 2), bool)), "retrieval_grid: expected queries, hits"),
+        (lambda: retrieval_grid(images[:, 0], images, np.ones((2, 3))), "retrieval_grid: expected right of dtype bool"),
+        (lambda: code_map(np.zeros((1, 2), np.uint8), [0]), "code_map: expected codes of at least two rows, got 1"),
+        (lambda: code_map(np.zeros((3, 2), np.uint8), [0]), "code_map: expected labels of shape"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+            call()
+
+
 def test_pictures_need_matplotlib(monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.delitem(sys.modules, "fasthash.evaluate.plots", raising=False)

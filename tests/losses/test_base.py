@@ -192,9 +192,9 @@ def test_labels_beyond_the_classes(method):
 @pytest.mark.parametrize(
     ("sizes", "error", "message"),
     [
-        ({"n_bits": 0}, ValueError, "n_bits at least 1, got 0"),
+        ({"n_bits": 0}, ValueError, "n_bits from 1 to 4096, got 0"),
         ({"n_bits": 2.0}, TypeError, "n_bits to be an integer, got float"),
-        ({"n_classes": 1}, ValueError, "n_classes at least 2, got 1"),
+        ({"n_classes": 1}, ValueError, "n_classes from 2 to 2147483647, got 1"),
         ({"n_classes": 2.0}, TypeError, "n_classes to be an integer, got float"),
     ],
     ids=str,

@@ -54,7 +54,7 @@ def test_hash_centers(n_classes, n_bits):
         ((9, 3), ValueError, "expected n_classes for 3 bits from 1 to 8, got 9"),
         ((0, 3), ValueError, "expected n_classes for 3 bits from 1 to 8, got 0"),
         ((2.0, 3), TypeError, "expected n_classes for 3 bits to be an integer, got float"),
-        ((2, 0), ValueError, "expected n_bits at least 1, got 0"),
+        ((2, 0), ValueError, "expected n_bits from 1 to 4096, got 0"),
         ((2, 8.0), TypeError, "expected n_bits to be an integer, got float"),
     ],
     ids=str,

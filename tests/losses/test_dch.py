@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from fasthash import losses
 from tests.losses.conftest import BITS, hamming, mean, mean_over_pairs, weights
@@ -33,3 +34,12 @@ def test_gamma():
     assert losses.DCH().gamma == 10
     with pytest.raises(ValueError, match="DCH: expected gamma above 0 and finite, got 0"):
         losses.DCH(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_outputs_that_point_the_same_way_have_a_loss_in_half_precision(dtype):
+    u = torch.ones(4, 8, dtype=dtype)  # where cosines round to more than 1
+    labels = torch.tensor([0, 0, 1, 1])
+    torch.testing.assert_close(
+        losses.DCH()(u * 0.37, labels), losses.DCH()(u.float() * 0.37, labels), rtol=2e-2, atol=0
+    )

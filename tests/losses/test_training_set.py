@@ -192,7 +192,7 @@ def test_training_draws_similar_items_together(method, labels):
         (lambda loss: type(loss)(SEVERAL, 6, 3), ValueError, "expected labels of 3 columns, got 4"),
         (lambda loss: type(loss)(SINGLE[:0], 6, 3), ValueError, "expected labels of at least one item"),
         (lambda loss: type(loss)(SINGLE[None, None], 6, 3), ValueError, r"expected labels of shape \[N\] or \[N, c\]"),
-        (lambda loss: type(loss)(SINGLE, 0, 4), ValueError, "expected n_bits at least 1, got 0"),
+        (lambda loss: type(loss)(SINGLE, 0, 4), ValueError, "expected n_bits from 1 to 4096, got 0"),
     ],
 )
 def test_bad_input_changes_nothing(method, call, error, message):

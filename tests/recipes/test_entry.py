@@ -65,8 +65,8 @@ def test_a_recipe_of_two_domains_takes_two_data_sets(images):
             "expected parameters to train, got a network and a loss that",
         ),
         ({"network": OwnNetwork().requires_grad_(False)}, ValueError, "expected loss to have a gradient"),
-        ({"device": "gpu"}, ValueError, "expected device to be auto, cpu, cuda or the like, got 'gpu'"),
-        ({"device": "cuda:7"}, ValueError, "expected a device of this machine, got 'cuda:7' of"),
+        ({"device": "gpu"}, ValueError, "expected device to be a device of this machine, got 'gpu'"),
+        ({"device": "cuda:7"}, ValueError, "expected device to be a device of this machine, got 'cuda:7'"),
         ({"workers": -1}, ValueError, "expected workers at least 0, got -1"),
     ],
 )

@@ -54,3 +54,10 @@ def test_what_codes_retrieve_is_what_the_metrics_say(rng, at):
         "bit_entropy": evaluate.bit_entropy(fh.pack_bits(database), 16).mean(),
     }
     assert found == pytest.approx({name: float(value) for name, value in expected.items()})
+
+
+def test_outputs_that_are_no_numbers_are_told_by_item():
+    items = np.zeros((3, 4), np.float32)
+    items[1, 2] = np.nan
+    with pytest.raises(ValueError, match="^encode: expected items whose outputs are numbers, got a NaN for item 1$"):
+        encode(torch.nn.Linear(4, 8), items)

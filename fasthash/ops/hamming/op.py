@@ -10,10 +10,13 @@ from typing import Any
 import torch
 
 from fasthash.errors import (
+    MAX_BITS,
+    MAX_INTEGER,
     check_codes,
     check_device,
     check_integer,
     check_same_width,
+    check_values,
     dtype_name,
 )
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
@@ -92,7 +95,8 @@ def hamming_topk(
     if isinstance(codes, (list, tuple)):
         found = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
     else:
-        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=kernel in (None, "triton"))
+        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=_takes_codes_of_the_cpu(kernel))
+        check_hits(where, k, q)
         bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
         found = topk_op(q, c, k, bits, n_threads, kernel=kernel)
     return Hits(*all_as_given(found, queries))
@@ -112,6 +116,7 @@ def _topk_of_shards(
         raise ValueError(f"{where}: expected codes of at least one array, got an empty {type(codes).__name__}")
     q = to_tensor(where, "queries", queries)
     check_codes(where, "queries", q)
+    check_hits(where, k, q)
     shards = [to_tensor(where, f"codes[{i}]", shard) for i, shard in enumerate(codes)]
     for i, shard in enumerate(shards):
         check_codes(where, f"codes[{i}]", shard)
@@ -123,7 +128,7 @@ def _topk_of_shards(
 
     def search(shard: torch.Tensor, eligible: torch.Tensor | None) -> list[torch.Tensor]:
         device = q.device if shard.device.type == "cpu" else shard.device
-        if kernel not in (None, "triton"):
+        if not _takes_codes_of_the_cpu(kernel):
             check_device(where, "queries", q.to(device), shard.device)
         bits = None if eligible is None else mask_bits(where, eligible.to(shard.device), len(shard), shard.device)
         hits = topk_op(q.to(device), shard, k, bits, n_threads, kernel=kernel, where=where)
@@ -169,7 +174,7 @@ def hamming_radius(
     radius = check_integer(where, "radius", radius, 0)
     q, c, n_threads = check_search(where, queries, codes, threads)
     bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
-    found = radius_op(q, c, radius, bits, n_threads, kernel=kernel)
+    found = radius_op(q, c, min(radius, MAX_BITS), bits, n_threads, kernel=kernel)
     return RadiusHits(*all_as_given(found, queries))
 
 
@@ -187,6 +192,16 @@ def check_search(
     if not (from_cpu and q.device.type == "cuda" and c.device.type == "cpu"):
         check_device(where, "queries", q, c.device)
     return q, c, thread_count(where, threads)
+
+
+def _takes_codes_of_the_cpu(kernel: str | None) -> bool:
+    return kernel is None or (isinstance(kernel, str) and kernel == "triton")
+
+
+def check_hits(where: str, k: int, queries: torch.Tensor) -> None:
+    """Raise unless an array can have k hits for every query."""
+    if k >= 2**31 and k > (most := MAX_INTEGER // (8 * max(1, len(queries)))):
+        raise ValueError(f"{where}: expected k from 1 to {most} for {len(queries)} queries, got {k}")
 
 
 def thread_count(where: str, threads: int | None) -> int:

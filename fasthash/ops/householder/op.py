@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fasthash.errors import check_device, check_floating, dtype_name
+from fasthash.errors import check_device, check_flag, check_floating, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.declaration import Gradient, declare
 from fasthash.ops.registry import Kernel, cpu_kernels, is_traced
@@ -81,9 +81,7 @@ def householder_apply(x: Array, v: Array, transpose: bool = False, *, kernel: st
             f"{where}: expected v of dtype {dtype_name(rows)}, as x is, or float32 where x is in half precision, "
             f"got {dtype_name(vectors)}"
         )
-    if not isinstance(transpose, bool):
-        raise TypeError(f"{where}: expected transpose to be True or False, got {transpose!r}")
-    return as_given(rotated(where, rows, vectors, transpose, kernel), x)
+    return as_given(rotated(where, rows, vectors, check_flag(where, "transpose", transpose), kernel), x)
 
 
 def _floating(where: str, name: str, array: Array) -> torch.Tensor:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import MAX_BITS, check_codes, check_device, check_integer, check_matrix, dtype_name
+from fasthash.errors import (
+    MAX_BITS,
+    check_choice,
+    check_codes,
+    check_device,
+    check_integer,
+    check_matrix,
+    check_values,
+    dtype_name,
+)
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.declaration import declare
 from fasthash.ops.registry import Kernel, cpu_kernels
@@ -16,18 +25,21 @@ KERNELS = {
     "triton": Kernel("fasthash.ops.packing.kernel_triton", ("cuda",), package="triton"),
 }
 
+BIT_ORDERS = ("little", "big")
 FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 DTYPES = (*FLOATING, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
+def pack_bits(x: Array, *, bitorder: str = "little", kernel: str | None = None) -> Array:
     """Pack the signs of real embeddings into bits.
 
     Bit i of a row is 1 where `x[:, i] > 0`, stored in byte `i // 8` at position `i % 8`, as NumPy's "little" order and
-    FAISS have it. The spare bits of the last byte are 0.
+    FAISS have it. The spare bits of the last byte are 0. Everything that reads bits takes this order; codes of the
+    other are for other libraries (see `fasthash.to_hashes`, which has more forms).
 
     Args:
         x: [n, b] of any floating-point dtype, bool, uint8 or signed integers, on a CPU or CUDA device.
+        bitorder: "little", or "big", where bit i is at position `7 - i % 8`, the default of NumPy's `packbits`.
         kernel: a name from `fasthash.ops.packing.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -42,10 +54,19 @@ def pack_bits(x: Array, *, kernel: str | None = None) -> Array:
         names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
         raise TypeError(f"pack_bits: expected x of dtype {names}, got {dtype_name(tensor)}")
     check_matrix("pack_bits", "x", tensor, "b")
-    return as_given(pack_bits_op(tensor, kernel=kernel), x)
+    check_choice("pack_bits", "bitorder", bitorder, BIT_ORDERS)
+    codes = pack_bits_op(tensor, kernel=kernel)
+    return as_given(codes if bitorder == "little" else reversed_bits(codes), x)
 
 
-def pack_projections(x: Array, projection: Array, offset: Array | None = None, *, kernel: str | None = None) -> Array:
+def pack_projections(
+    x: Array,
+    projection: Array,
+    offset: Array | None = None,
+    *,
+    bitorder: str = "little",
+    kernel: str | None = None,
+) -> Array:
     """Pack which side of each of b hyperplanes real embeddings lie on, without storing the projections.
 
     Bit i of a row is 1 where `(x @ projection)[:, i] > offset[i]`, in the order of `pack_bits`. The product is computed
@@ -57,6 +78,7 @@ def pack_projections(x: Array, projection: Array, offset: Array | None = None, *
         projection: [d, b] of any floating-point dtype, b from 1 to 4,096, on the device of `x`; converted to the dtype
             of the product.
         offset: [b], as `projection`; zeros by default.
+        bitorder: of the codes, as in `pack_bits`.
         kernel: a name from `fasthash.ops.packing.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -85,7 +107,9 @@ def pack_projections(x: Array, projection: Array, offset: Array | None = None, *
                 f"projection, got {list(thresholds.shape)}"
             )
         check_device("pack_projections", "offset", thresholds, tensor.device)
-    return as_given(sides("pack_projections", tensor, hyperplanes, thresholds, kernel), x)
+    check_choice("pack_projections", "bitorder", bitorder, BIT_ORDERS)
+    codes = sides("pack_projections", tensor, hyperplanes, thresholds, kernel)
+    return as_given(codes if bitorder == "little" else reversed_bits(codes), x)
 
 
 def sides(
@@ -106,12 +130,13 @@ def _floating(name: str, x: Array) -> torch.Tensor:
     return tensor
 
 
-def unpack_bits(codes: Array, n_bits: int) -> Array:
+def unpack_bits(codes: Array, n_bits: int, *, bitorder: str = "little") -> Array:
     """Unpack codes to -1 and +1.
 
     Args:
         codes: uint8 [n, ceil(n_bits / 8)], as `pack_bits` makes them.
         n_bits: the number of bits a code has, 1 to 4,096.
+        bitorder: of the codes, as in `pack_bits`.
 
     Returns:
         float32 [n, n_bits] of -1 and +1, a tensor if `codes` is one, else a NumPy array.
@@ -122,12 +147,21 @@ def unpack_bits(codes: Array, n_bits: int) -> Array:
     """
     tensor = to_tensor("unpack_bits", "codes", codes)
     check_codes("unpack_bits", "codes", tensor)
+    check_values("unpack_bits", "codes", tensor)
     n_bits = check_integer("unpack_bits", "n_bits", n_bits, 1, MAX_BITS)
     if tensor.shape[1] != (n_bits + 7) // 8:
         raise ValueError(
             f"unpack_bits: expected codes of {(n_bits + 7) // 8} bytes a row for {n_bits} bits, got {tensor.shape[1]}"
         )
-    return as_given(unpacked(tensor, n_bits), codes)
+    check_choice("unpack_bits", "bitorder", bitorder, BIT_ORDERS)
+    return as_given(unpacked(tensor if bitorder == "little" else reversed_bits(tensor), n_bits), codes)
+
+
+def reversed_bits(codes: torch.Tensor) -> torch.Tensor:
+    """Return uint8 codes with the bits of each byte in the other order."""
+    for shift, mask in ((4, 0x0F), (2, 0x33), (1, 0x55)):
+        codes = ((codes >> shift) & mask) | ((codes & mask) << shift)
+    return codes
 
 
 def unpacked(codes: torch.Tensor, n_bits: int) -> torch.Tensor:

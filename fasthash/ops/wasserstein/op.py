@@ -8,17 +8,21 @@ from typing import Any
 import torch
 
 from fasthash.errors import (
+    MAX_INTEGER,
     check_choice,
     check_device,
+    check_flag,
     check_floating,
+    check_generator,
     check_integer,
     check_matrix,
     check_number,
     dtype_name,
+    memory_error,
 )
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.declaration import Gradient, declare
-from fasthash.ops.registry import Kernel, cpu_kernels, is_traced
+from fasthash.ops.registry import Kernel, choose, cpu_kernels, is_traced
 from fasthash.ops.wasserstein import distributed
 
 KERNELS = {
@@ -71,7 +75,8 @@ def hswd(
     """
     where = "hswd"
     law = check_law(where, p, target, values)
-    loss = distance_to_bits(where, check_sample(where, "x", x), target, *law, root, generator, group, kernel)
+    sample = check_sample(where, "x", x)
+    loss = distance_to_bits(where, sample, target, *law, root, generator, group, kernel)
     return as_given(loss, x)
 
 
@@ -81,7 +86,7 @@ def check_law(where: str, p: float, target: str, values: tuple[float, float]) ->
     check_number(where, "p", p, minimum=1)
     try:
         low, high = map(float, values)
-    except (TypeError, ValueError):
+    except (OverflowError, RuntimeError, TypeError, ValueError):
         raise TypeError(f"{where}: expected values to be two numbers, got {values!r}") from None
     if not -math.inf < low < high < math.inf:
         raise ValueError(f"{where}: expected values finite and in ascending order, got {values}")
@@ -103,6 +108,9 @@ def distance_to_bits(
     """Return `hswd` of a checked sample and law. Errors begin with `where`."""
     if group is not None and not isinstance(group, torch.distributed.ProcessGroup):
         raise TypeError(f"{where}: expected group to be a ProcessGroup, got {type(group).__name__}")
+    check_flag(where, "root", root)
+    check_generator(where, "generator", generator, u.device)
+    choose(KERNELS, u.device, kernel, where)  # before numbers are drawn
     n, m = u.shape
 
     def loss_to(n_low: torch.Tensor | None, split: float) -> torch.Tensor:
@@ -142,6 +150,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
     """
     u, v = check_samples("wasserstein_1d", x=x, y=y)
     check_number("wasserstein_1d", "p", p, minimum=1)
+    check_flag("wasserstein_1d", "root", root)
     loss = sorted_op(u, v, float(p), kernel=kernel, where="wasserstein_1d")
     return as_given(loss ** (1 / p) if root else loss, x)
 
@@ -183,6 +192,7 @@ def sliced_wasserstein(
     u, v = check_samples(where, x=x, y=y)
     n_projections = check_integer(where, "n_projections", n_projections, 1)
     check_number(where, "p", p, minimum=1)
+    check_flag(where, "root", root)
     loss = sliced_distance(where, u, v, n_projections, float(p), generator, kernel)
     return as_given(loss ** (1 / p) if root else loss, x)
 
@@ -197,8 +207,14 @@ def sliced_distance(
     kernel: str | None = None,
 ) -> torch.Tensor:
     """Return `sliced_wasserstein` of checked samples. Errors begin with `where`."""
+    check_generator(where, "generator", generator, u.device)
+    most = MAX_INTEGER // (8 * u.shape[1])
+    check_integer(where, "n_projections", n_projections, 1, most)
     wide = torch.float64 if u.dtype == torch.float64 else torch.float32
-    directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
+    try:
+        directions = torch.randn(u.shape[1], n_projections, dtype=wide, device=u.device, generator=generator)
+    except RuntimeError as error:
+        raise memory_error(f"{where} of {n_projections} n_projections", error) or error from None
     directions /= directions.norm(dim=0)
     loss: torch.Tensor = sliced_op(u.to(wide), v.to(wide), directions, p, kernel=kernel, where=where).to(u.dtype)
     return loss

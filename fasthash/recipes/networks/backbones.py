@@ -27,12 +27,14 @@ class Backbone:
         build: called with the shape of a prepared item, [d] features or [c, h, w] images, and whether to start from
             pretrained weights; returns the module and how many features it makes of an item, [n, f] of [n, *shape].
         takes_features: whether items may be features.
+        minimum_size: the least height and width of images that it leaves something of.
         imagenet: whether it sees what networks of ImageNet see, images of 256 x 256 cropped to 224 x 224 in three
             colours, and has pretrained weights.
     """
 
     build: Callable[[tuple[int, ...], bool], tuple[nn.Module, int]]
     takes_features: bool = False
+    minimum_size: int = 1
     imagenet: bool = False
 
 
@@ -110,7 +112,7 @@ def _of_torchvision(name: str, shape: tuple[int, ...], pretrained: bool) -> tupl
 LINEAR = Backbone(_linear, takes_features=True)
 MLP = Backbone(_mlp, takes_features=True)
 ENCODER = Backbone(_encoder, takes_features=True)
-CNN = Backbone(_cnn)
-LENET = Backbone(_lenet)
+CNN = Backbone(_cnn, minimum_size=8)
+LENET = Backbone(_lenet, minimum_size=4)
 STRIDED = Backbone(_strided)
 ALEXNET, VGG11, VGG16 = (Backbone(partial(_of_torchvision, x), imagenet=True) for x in ("alexnet", "vgg11", "vgg16"))

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from fasthash.errors import MAX_BITS, check_choice, check_integer, dtype_name
+from fasthash.errors import (
+    MAX_BITS,
+    check_choice,
+    check_device,
+    check_flag,
+    check_floating,
+    check_integer,
+    check_path,
+    check_values,
+    dtype_name,
+    memory_error,
+)
+from fasthash.ops.arrays import check_tensor
 from fasthash.recipes.networks.files import load_module, save_module
 from fasthash.recipes.networks.images import LARGE_CROP, LARGE_IMAGE, SMALL_MARGIN, cropped, enlarged
 from fasthash.recipes.settings import AUGMENTATIONS, BACKBONES
 
+_MOST_NUMBERS = 2**40  # of an item
 _FORMAT = "fasthash network 1"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of red, green and blue
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -55,16 +69,27 @@ class HashingNetwork(nn.Module):
         self.architecture = check_choice(where, "architecture", architecture, BACKBONES)
         self.augmentation = check_choice(where, "augmentation", augmentation, AUGMENTATIONS)
         self.n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
-        if not isinstance(item_shape, Sequence) or not all(isinstance(size, int) and size > 0 for size in item_shape):
+        if (
+            isinstance(item_shape, (str, bytes))
+            or not isinstance(item_shape, Sequence)
+            or not all(isinstance(size, int) and size > 0 for size in item_shape)
+        ):
             raise ValueError(f"{where}: expected item_shape of positive integers, got {item_shape!r}")
         self.item_shape = tuple(item_shape)
         images = len(self.item_shape) > 1
         if not (len(self.item_shape) in (1, 2) or (len(self.item_shape) == 3 and self.item_shape[2] == 3)):
             raise ValueError(f"{where}: expected item_shape [d], [h, w] or [h, w, 3], got {list(self.item_shape)}")
+        if prod(self.item_shape) > _MOST_NUMBERS:
+            raise ValueError(f"{where}: expected item_shape of at most {_MOST_NUMBERS} numbers, got {self.item_shape}")
         kind = BACKBONES[architecture]
+        least = kind.minimum_size
+        if images and not kind.imagenet and min(self.item_shape[:2]) < least:
+            raise ValueError(
+                f"{where}: expected item_shape of at least {least} x {least} for {architecture}, got {self.item_shape}"
+            )
         if not images and not kind.takes_features:
             raise ValueError(f"{where}: expected images for {architecture}, got features of shape {self.item_shape}")
-        if pretrained and not kind.imagenet:
+        if check_flag(where, "pretrained", pretrained) and not kind.imagenet:
             raise ValueError(f"{where}: expected a network of ImageNet for pretrained weights, got {architecture}")
         self.imagenet = kind.imagenet
         channels = 3 if kind.imagenet or len(self.item_shape) == 3 else 1
@@ -75,8 +100,11 @@ class HashingNetwork(nn.Module):
         if pretrained:
             self.mean.copy_(torch.tensor(_IMAGENET_MEAN))
             self.deviation.copy_(torch.tensor(_IMAGENET_DEVIATION))
-        self.backbone, n_features = kind.build(shape, pretrained)
-        self.head = nn.Linear(n_features, n_bits)
+        try:
+            self.backbone, n_features = kind.build(shape, pretrained)
+            self.head = nn.Linear(n_features, self.n_bits)
+        except RuntimeError as error:
+            raise memory_error(f"{where} of item_shape {list(self.item_shape)}", error) or error from None
 
     @property
     def image_size(self) -> int | None:
@@ -84,7 +112,22 @@ class HashingNetwork(nn.Module):
         return LARGE_IMAGE if self.imagenet else None
 
     def standardize(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-        """Set what is subtracted from items, and what they are divided by; images are scaled to [0, 1] before."""
+        """Set what is subtracted from items, and what they are divided by; images are scaled to [0, 1] before.
+
+        Args:
+            mean: floating-point [d] of features, [1] of gray images, [3] of colour.
+            deviation: as `mean`.
+
+        Raises:
+            TypeError: if one is no floating-point tensor.
+            ValueError: if one is of another shape.
+        """
+        where = "HashingNetwork.standardize"
+        for name, x in (("mean", mean), ("deviation", deviation)):
+            check_floating(where, name, check_tensor(where, name, x))
+            check_values(where, name, x)
+            if x.shape != self.mean.shape:
+                raise ValueError(f"{where}: expected {name} of shape {list(self.mean.shape)}, got {list(x.shape)}")
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.clamp(min=1e-6))
 
@@ -92,14 +135,18 @@ class HashingNetwork(nn.Module):
         """Return items as the backbone takes them: images [n, c, h, w], features [n, d], standardised.
 
         Raises:
-            TypeError: if images are not uint8.
+            TypeError: if items are no tensor, or images not uint8.
             ValueError: if items are not of the shape that the network was made for.
         """
+        check_tensor("HashingNetwork", "items", items)
+        check_device("HashingNetwork", "items", items, self.mean.device)
         if items.shape[1:] != self.item_shape:
             expected, got = (", ".join(map(str, shape)) for shape in (self.item_shape, items.shape[1:]))
             raise ValueError(f"HashingNetwork: expected items of shape [n, {expected}], got [n, {got}]")
         if len(self.item_shape) > 1 and items.dtype != torch.uint8:
             raise TypeError(f"HashingNetwork: expected images of dtype uint8, got {dtype_name(items)}")
+        if items.is_complex():
+            raise TypeError(f"HashingNetwork: expected items of real numbers, got {dtype_name(items)}")
         if len(self.item_shape) == 1:
             return (items.float() - self.mean) / self.deviation
         varied = self.training and self.augmentation != "none"
@@ -125,6 +172,7 @@ class HashingNetwork(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the architecture and the weights to a safetensors file."""
+        check_path("HashingNetwork.save", "path", path)
         settings = {
             "architecture": self.architecture,
             "item_shape": self.item_shape,
@@ -138,6 +186,8 @@ class HashingNetwork(nn.Module):
         """Read what `save` wrote, in evaluation mode.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: if it is not such a file.
         """
+        check_path("HashingNetwork.load", "path", path)
         return load_module(cls, path, _FORMAT)

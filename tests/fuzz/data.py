@@ -1,0 +1,229 @@
+"""Sound calls of the readers of data, the recipes' settings and what encodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from random import Random
+
+import numpy as np
+import torch
+
+import fasthash as fh
+from fasthash.recipes.settings import RECIPES
+from tests.fuzz.calls import PROMISED, WORDS, Call, option, target
+from tests.fuzz.values import array, at_least_one, numbers, seed, some_rows
+
+CLASSES = "('a', 'b', 'c')"
+
+
+def dataset_of(r: Random) -> dict[str, str]:
+    n = at_least_one(r)
+    several = r.random() < 0.3
+    return {
+        "name": "'set'",
+        "items": r.choice((f"integers({seed(r)}, 256, {n}, 4, 4, dtype='uint8')", f"floats({seed(r)}, {n}, 5)")),
+        "labels": f"integers({seed(r)}, {2 if several else 3}, {n}{', 3' if several else ''}, "
+        f"dtype={'bool' if several else 'int64'!r})",
+        "splits": r.choice(("{}", f"{{'train': np.arange({n})}}")),
+        "class_names": CLASSES,
+    }
+
+
+@target("fasthash.data.Dataset")
+def dataset(r: Random) -> Call:
+    def check(result, **given):
+        for name, value in given.items():
+            assert getattr(result, name) is value
+        assert isinstance(result.name, str)
+        assert isinstance(result.items, np.ndarray | fh.data.ImageFiles)
+        assert result.labels.dtype in (np.int64, bool)
+        assert len(result.labels) == len(result.items)
+        assert all(x.dtype == np.int64 for x in result.splits.values())
+        assert result.n_classes == len(result.class_names)
+
+    return Call("fh.data.Dataset", "data set", dataset_of(r), check, arrays=("items", "labels"))
+
+
+WORDS["data set"] = ("split",)
+
+
+@target("fasthash.data.ImageFiles")
+def image_files(r: Random) -> Call:
+    def check(result, paths):
+        assert len(result) == len(paths)
+
+    return Call("fh.data.ImageFiles", "ImageFiles", {"paths": "[Path('a.png'), 'b.png']"}, check)
+
+
+@target("fasthash.data.load_dataset", weight=0.05)
+def load_dataset(r: Random) -> Call:
+    def check(result, name, root=None):
+        assert len(result.items) == 1797
+
+    arguments = {"name": "'digits'", **option(r, {"root": "folder()"})}
+    return Call("fh.data.load_dataset", "load_dataset", arguments, check)
+
+
+PROMISED |= {"load_dataset": (FileNotFoundError,), "read_idx": (OSError,), "HashingNetwork.load": (OSError,)}
+
+
+@target("fasthash.data.read_idx")
+def read_idx(r: Random) -> Call:
+    def check(result, path):
+        assert result.tolist() == [1, 2]
+
+    before = r"(folder() / 'idx').write_bytes(b'\0\0\x08\x01\0\0\0\x02\x01\x02')"
+    return Call("fh.data.read_idx", "read_idx", {"path": "folder() / 'idx'"}, check, before)
+
+
+def settings(name: str):
+    kind = RECIPES[name]
+
+    def draw(r: Random) -> Call:
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        arguments = {}
+        for key in r.sample(sorted(fields), r.randint(1, 4)):
+            field = fields[key]
+            default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+            arguments[key] = repr(r.choice(list(field.metadata.get("choices", [default]))))
+
+        def check(result, **given):
+            for key, value in given.items():
+                kept, bounds = getattr(result, key), fields[key].metadata["bounds"]
+                assert kept == value
+                if isinstance(kept, int | float) and not isinstance(kept, bool):
+                    assert kept >= bounds.get("minimum", -np.inf)
+                    assert kept > bounds.get("above", -np.inf)
+
+        return Call(f"fh.recipes.{kind.__name__}", kind.__name__, arguments, check)
+
+    return draw
+
+
+for _name in RECIPES:
+    target(f"fasthash.recipes.{RECIPES[_name].__name__}")(settings(_name))
+
+NETWORKS = {"linear": 1, "mlp": 1, "encoder": 1, "cnn": 8, "lenet": 4, "strided": 1}
+
+
+def network_of(r: Random) -> tuple[dict[str, str], tuple[int, ...]]:
+    architecture = r.choice(sorted(NETWORKS))
+    least = NETWORKS[architecture]
+    shape = (least + r.randrange(4), least + r.randrange(4), *((3,) if r.random() < 0.3 else ()))
+    if architecture in ("linear", "mlp", "encoder") and r.random() < 0.5:
+        shape = (at_least_one(r),)
+    arguments = {"architecture": repr(architecture), "item_shape": repr(shape), "n_bits": str(r.choice((1, 8, 12)))}
+    return arguments | option(r, {"augmentation": "'flip-crop'"}), shape
+
+
+def items_of(r: Random, n: int, shape: tuple[int, ...]) -> str:
+    sizes = ", ".join(map(str, shape))
+    if len(shape) == 1:
+        return f"floats({seed(r)}, {n}, {sizes})"
+    return f"integers({seed(r)}, 256, {n}, {sizes}, dtype='uint8')"
+
+
+def made(arguments: dict[str, str]) -> str:
+    return f"network = fh.recipes.HashingNetwork({', '.join(f'{k}={v}' for k, v in arguments.items())}); network.eval()"
+
+
+@target("fasthash.recipes.HashingNetwork")
+def hashing_network(r: Random) -> Call:
+    def check(result, architecture, item_shape, n_bits, augmentation="none", pretrained=False):
+        assert result.item_shape == tuple(item_shape)
+        dtype = torch.float32 if len(item_shape) == 1 else torch.uint8
+        if np.prod(item_shape) > 10_000:
+            return
+        items = torch.zeros(2, *item_shape, dtype=dtype)
+        for mode in (True, False):
+            assert result.train(mode)(items).shape == (2, int(n_bits))
+
+    arguments = network_of(r)[0]
+    arguments |= option(r, {"pretrained": "False"})
+    return Call("fh.recipes.HashingNetwork", "HashingNetwork", arguments, check)
+
+
+WORDS["HashingNetwork"] = ("images", "linear", "network of ImageNet", "torchvision")
+
+
+@target(*(f"fasthash.recipes.HashingNetwork.{x}" for x in ("forward", "prepare", "outputs")))
+def network_forward(r: Random) -> Call:
+    def check(result, items):
+        assert result.shape == (len(items), n_bits)
+        if (len(items) and numbers(items).dtype.kind in "ui") or len(shape) == 1:
+            assert torch.isfinite(result).all() or not np.isfinite(numbers(items)).all()
+
+    arguments, shape = network_of(r)
+    n_bits = int(arguments["n_bits"])
+    items = f"tensor({items_of(r, at_least_one(r), shape)})"
+    return Call("network", "HashingNetwork", {"items": items}, check, made(arguments), arrays=("items",))
+
+
+@target("fasthash.recipes.HashingNetwork.standardize")
+def standardize(r: Random) -> Call:
+    def check(result, mean, deviation):
+        assert result is None
+
+    arguments, shape = network_of(r)
+    n = shape[0] if len(shape) == 1 else 3 if len(shape) == 3 else 1
+    given = {"mean": f"tensor(floats({seed(r)}, {n}))", "deviation": f"tensor(floats({seed(r)}, {n}) ** 2)"}
+    where = "HashingNetwork.standardize"
+    return Call("network.standardize", where, given, check, made(arguments), arrays=("mean", "deviation"))
+
+
+@target("fasthash.recipes.HashingNetwork.save", "fasthash.recipes.HashingNetwork.load", weight=0.2)
+def network_saved(r: Random) -> Call:
+    def check(result, path):
+        assert type(result).__name__ == "HashingNetwork"
+
+    before = made(network_of(r)[0]) + "; network.save(folder() / 'network')"
+    arguments = {"path": "folder() / 'network'"}
+    return Call("fh.recipes.HashingNetwork.load", "HashingNetwork.load", arguments, check, before)
+
+
+@target("fasthash.recipes.encode")
+def encode(r: Random) -> Call:
+    def check(result, network, items, rotation=None):
+        assert result.dtype == np.uint8
+        assert len(result) == len(items)
+        if rotation is None:
+            assert result.shape[1] == (network.n_bits + 7) // 8
+
+    arguments, shape = network_of(r)
+    given = {"network": "network", "items": array(r, items_of(r, some_rows(r), shape))}
+    given |= option(r, {"rotation": "None"})
+    where = ("encode", "HashingNetwork")  # the network is the user's, and so are its errors
+    return Call("fh.recipes.encode", where, given, check, made(arguments), arrays=("items",), fixed=("network",))
+
+
+@target("fasthash.recipes.split", weight=0.1)
+def split(r: Random) -> Call:
+    def check(result, dataset, protocol, seed=0):
+        assert len(np.intersect1d(result.query, result.database)) == 0
+
+    before = "digits = fh.data.load_dataset('digits')"
+    arguments = {"dataset": "digits", "protocol": "'digits-v1'", **option(r, {"seed": "3"})}
+    return Call("fh.recipes.split", "split", arguments, check, before)
+
+
+WORDS |= {"split": ("data set",), "encode": ("images",)}
+
+
+@target("fasthash.recipes.train", weight=0.005)
+def train(r: Random) -> Call:
+    def check(result, settings, **given):
+        assert 0 <= result.results["mAP"] <= 1
+
+    short = "protocol='digits-v1', network='linear', bits=8, epochs=1, validate_every=1"
+    arguments = {"settings": f"fh.recipes.SupervisedSettings({short}, dataset='digits')"}
+    further = {"dataset": "fh.data.load_dataset('digits')", "parts": "None", "resume": "False", "device": "'cpu'"}
+    arguments |= option(r, further | {"workers": "0", "progress": "False"})
+    return Call("fh.recipes.train", "train", arguments, check)
+
+
+@target("fasthash.recipes.option")
+def option_of_settings(r: Random) -> Call:
+    def check(result, default, help):
+        assert result.metadata["help"] == help
+
+    return Call("fh.recipes.option", "option", {"default": "3", "help": "'of it'"}, check, fixed=("default", "help"))

@@ -1,0 +1,290 @@
+"""Sound calls of the indexes, answered by a model: lists of codes and ids."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+
+import fasthash as fh
+from tests.fuzz.calls import WORDS, Call, close, equal, option, same_form, target
+from tests.fuzz.ops import distances, eligible, mask_of, nearest, within
+from tests.fuzz.values import array, at_least_one, bits, ids, numbers, packed, seed, some_rows
+
+STATE = "(index.codes.tolist(), index.ids.tolist())"
+N_BITS = (1, 7, 8, 12, 16, 32, 64, 70, 128)
+KINDS = ("FlatIndex", "MultiIndex")
+UNCHECKED = ("path", "device", "mmap", "verify")  # the indexes take these as they come
+UNNAMED = ("meta", "2**45", "2**6")  # nor do they name tensors without values, and sizes that no array has
+
+
+class Filled:
+    """The statements that make an index, and what is then in it."""
+
+    def __init__(self, r: Random, kind: str, lengths: tuple[int, ...] = N_BITS) -> None:
+        self.kind, self.n_bits = kind, r.choice(lengths)
+        settings = "" if kind == "FlatIndex" or r.random() < 0.5 else ", layout='compact'"
+        if kind == "MultiIndex" and r.random() < 0.5:
+            settings += f", n_tables={r.randint(1, self.n_bits)}"
+        statements = [f"index = fh.{kind}({self.n_bits}{settings})"]
+        self.given_ids, self.ids = r.random() < 0.4, np.empty(0, np.int64)
+        codes = []
+        for start in range(0, 100 * r.randint(0, 2), 100):
+            n, at = some_rows(r), seed(r)
+            chosen = f", ids({at}, {n}) + {start}" if self.given_ids else ""
+            statements.append(f"index.add(bits({at}, {n}, {self.n_bits}){chosen})")
+            codes.append(bits(at, n, self.n_bits))
+            new = ids(at, n) + start if self.given_ids else np.arange(len(self.ids), len(self.ids) + n)
+            self.ids = np.concatenate([self.ids, new])
+        self.codes = np.concatenate([np.empty((0, -(-self.n_bits // 8)), np.uint8), *codes])
+        if len(self.ids) and r.random() < 0.3:
+            place = r.randrange(len(self.ids))
+            statements.append(f"index.remove(np.array([{self.ids[place]}]))")
+            self.codes, self.ids = np.delete(self.codes, place, 0), np.delete(self.ids, place)
+        if kind == "MultiIndex" and r.random() < 0.6:
+            statements.append("index.build()")
+        self.before = "; ".join(statements)
+
+    def call(self, method, arguments, check, **more) -> Call:
+        """Return a call of a method, after which the index is what it was or what `check` says."""
+
+        def checked(result, was, now, **given):
+            assert was == (self.codes.tolist(), self.ids.tolist())
+            check(result, now, **given)
+
+        where = f"{self.kind}.{method}"
+        return Call(
+            f"index.{method}", where, arguments, checked, before=self.before, state=STATE, without=UNNAMED, **more
+        )
+
+    def same(self, now) -> None:
+        """Raise unless the index is what it was."""
+        assert now == (self.codes.tolist(), self.ids.tolist())
+
+    def queries(self, r: Random) -> str:
+        return array(r, f"bits({seed(r)}, {some_rows(r)}, {self.n_bits})")
+
+
+def add(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, codes, ids=None):
+        new = np.arange(len(now[1]))[len(index.ids) :] if ids is None else numbers(ids)
+        assert result is None
+        assert now[0] == [*index.codes.tolist(), *numbers(codes).tolist()]
+        if ids is None:
+            assert len(set(now[1])) == len(now[1])
+            assert now[1][: len(index.ids)] == index.ids.tolist()
+        else:
+            assert now[1] == [*index.ids.tolist(), *new.tolist()]
+
+    n = some_rows(r)
+    arguments = {"codes": array(r, f"bits({seed(r)}, {n}, {index.n_bits})")}
+    if index.given_ids and len(index.ids):
+        arguments["ids"] = array(r, f"ids({seed(r)}, {n}) + 1000")
+    if index.given_ids and not len(index.ids):  # of one kind or the other, whichever came first
+        index = Filled(Random(0), kind)
+        arguments = {"codes": f"bits({seed(r)}, {n}, {index.n_bits})"}
+        if index.given_ids:
+            arguments["ids"] = f"ids({seed(r)}, {n}) + 1000"
+    return index.call("add", arguments, check, arrays=("codes", "ids"))
+
+
+def remove(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+    chosen = r.sample(index.ids.tolist(), min(len(index.ids), r.randint(0, 3)))
+
+    def check(result, now, ids):
+        assert result is None
+        kept = ~np.isin(index.ids, numbers(ids))
+        assert np.isin(numbers(ids), index.ids).all()
+        assert now == (index.codes[kept].tolist(), index.ids[kept].tolist())
+
+    arguments = {"ids": array(r, f"np.array({chosen}, np.int64)")}
+    return index.call("remove", arguments, check, arrays=("ids",))
+
+
+def reset(r: Random, kind: str) -> Call:
+    def check(result, now):
+        assert result is None
+        assert now == ([], [])
+
+    return Filled(r, kind).call("reset", {}, check)
+
+
+def search(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+    n = len(index.ids)
+
+    def check(result, now, queries, k, mask=None, threads=None, rerank=None, rerank_queries=None, metric="", factor=10):
+        index.same(now)
+        for x in result:
+            same_form(x, queries)
+        found, chosen = distances(queries, index.codes), eligible(mask, n)
+        if rerank is None:
+            expected = nearest(found, k, chosen, index.ids)
+            equal(result.distances, expected[0])
+            equal(result.ids, expected[1])
+            return
+        if int(factor) * int(k) < n:  # which candidates there are is another test's
+            return
+        x = np.unpackbits(index.codes, axis=1, bitorder="little")[:, : index.n_bits] * 2.0 - 1
+        x = x if isinstance(rerank, str) else numbers(rerank).astype(float)
+        q = numbers(rerank_queries).astype(float)
+        if not (np.isfinite(x).all() and np.isfinite(q).all()):
+            return
+        second = ((q[:, None] - x) ** 2).sum(2) if metric == "l2" else -(q @ x.T)
+        ordered = np.sort(np.where(chosen, second, np.inf), axis=1)[:, : int(k)]
+        padding = np.full((len(ordered), int(k) - ordered.shape[1]), np.inf)
+        close(result.distances, np.hstack([ordered, padding]), 1e-2)
+
+    queries = index.queries(r)
+    arguments = {"queries": queries, "k": str(r.choice((1, 2, 5, 20)))}
+    arguments |= option(r, {"mask": mask_of(r, n), "threads": "2"})
+    if r.random() < 0.3:
+        d = index.n_bits if r.random() < 0.5 else at_least_one(r)
+        arguments["rerank"] = "'asymmetric'" if d == index.n_bits else array(r, f"floats({seed(r)}, {n}, {d})")
+        arguments["rerank_queries"] = array(r, f"floats({seed(r)}, {int(queries.split(', ')[1])}, {d})")
+        arguments |= option(r, {"metric": r.choice(("'l2'", "'inner_product'")), "factor": str(at_least_one(r))})
+    arrays = ("queries", "mask", "rerank", "rerank_queries")
+    sound = tuple(name for name in arrays if not arguments.get(name, "'").startswith("'"))
+    return index.call("search", arguments, check, arrays=sound, sizes=("k",))
+
+
+def radius_search(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, queries, radius, mask=None, threads=None):
+        index.same(now)
+        for x in result:
+            same_form(x, queries)
+        chosen = eligible(mask, len(index.ids))
+        for x, expected in zip(result, within(distances(queries, index.codes), radius, chosen, index.ids), strict=True):
+            equal(x, expected)
+
+    arguments = {"queries": index.queries(r), "radius": str(r.randint(0, index.n_bits))}
+    arguments |= option(r, {"mask": mask_of(r, len(index.ids)), "threads": "2"})
+    return index.call("radius_search", arguments, check, arrays=("queries", "mask"))
+
+
+def save(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, path):
+        assert result is None
+        index.same(now)
+        loaded = fh.load_index(path)
+        assert (loaded.codes.tolist(), loaded.ids.tolist()) == now
+
+    return index.call("save", {"path": "folder() / 'saved.index'"}, check, fixed=UNCHECKED)
+
+
+for _kind in KINDS:
+    for _method in (add, remove, reset, search, radius_search, save):
+        _weight = 0.1 if _method is save else 1.0
+        target(f"fasthash.{_kind}.{_method.__name__}", weight=_weight)(
+            lambda r, method=_method, kind=_kind: method(r, kind)
+        )
+
+
+@target("fasthash.MultiIndex.search_bounded")
+def search_bounded(r: Random) -> Call:
+    index = Filled(r, "MultiIndex")
+
+    def check(result, now, queries, k, max_candidates, mask=None, threads=None):
+        index.same(now)
+        expected = nearest(distances(queries, index.codes), k, eligible(mask, len(index.ids)), index.ids)
+        exact = numbers(result.complete)
+        assert exact.dtype == bool
+        for x, wanted in zip(result[:2], expected, strict=True):
+            same_form(x, queries)
+            np.testing.assert_array_equal(numbers(x)[exact], wanted[exact])
+
+    arguments = {"queries": index.queries(r), "k": str(r.choice((1, 2, 5, 20)))}
+    arguments |= {"max_candidates": str(r.choice((1, 10, 1000)))}
+    arguments |= option(r, {"mask": mask_of(r, len(index.ids)), "threads": "2"})
+    return index.call("search_bounded", arguments, check, arrays=("queries", "mask"), sizes=("k",))
+
+
+@target("fasthash.MultiIndex.build")
+def build(r: Random) -> Call:
+    index = Filled(r, "MultiIndex")
+
+    def check(result, now, threads=None):
+        assert result is None
+        index.same(now)
+
+    return index.call("build", option(r, {"threads": "2"}, 0.8), check)
+
+
+@target("fasthash.MultiIndex.stats")
+def stats(r: Random) -> Call:
+    index = Filled(r, "MultiIndex")
+
+    def check(result, now):
+        index.same(now)
+        assert result.n_indexed + result.n_waiting == len(index.ids)
+        assert result.code_bytes == index.codes.size
+        assert len(result.keys) == result.n_tables
+
+    return index.call("stats", {}, check)
+
+
+@target("fasthash.FlatIndex")
+def flat_index(r: Random) -> Call:
+    def check(result, n_bits, device="cpu"):
+        assert (result.n_bits, len(result)) == (int(n_bits), 0)
+
+    arguments = {"n_bits": str(r.choice(N_BITS)), **option(r, {"device": "'cpu'"})}
+    return Call("fh.FlatIndex", "FlatIndex", arguments, check, fixed=UNCHECKED)
+
+
+@target("fasthash.MultiIndex")
+def multi_index(r: Random) -> Call:
+    def check(result, n_bits, n_tables="auto", layout="fast"):
+        assert (result.n_bits, len(result)) == (int(n_bits), 0)
+        assert (result.n_tables, result.layout) == (n_tables if isinstance(n_tables, str) else int(n_tables), layout)
+
+    n_bits = r.choice(N_BITS)
+    arguments = {"n_bits": str(n_bits)}
+    arguments |= option(r, {"n_tables": str(r.randint(1, n_bits)), "layout": "'compact'"}, 0.5)
+    return Call("fh.MultiIndex", "MultiIndex", arguments, check)
+
+
+@target("fasthash.load_index", weight=0.1)
+def load_index(r: Random) -> Call:
+    index = Filled(r, r.choice(KINDS))
+
+    def check(result, path, mmap=True, verify=False, device="cpu"):
+        assert type(result).__name__ == index.kind
+        index.same((result.codes.tolist(), result.ids.tolist()))
+
+    before = f"{index.before}; index.save(folder() / 'loaded.index')"
+    arguments = {"path": "folder() / 'loaded.index'"}
+    arguments |= option(r, {"mmap": "False", "verify": "True", "device": "'cpu'"})
+    return Call("fh.load_index", "load_index", arguments, check, before=before, fixed=UNCHECKED)
+
+
+@target("fasthash.index.from_faiss", needs="faiss")
+def from_faiss(r: Random) -> Call:
+    n, n_bytes, at = some_rows(r), r.choice((1, 2, 8)), seed(r)
+
+    def check(result, index):
+        assert result.codes.tolist() == packed(at, n, n_bytes).tolist()
+
+    before = f"import faiss; flat = faiss.IndexBinaryFlat({8 * n_bytes}); flat.add(packed({at}, {n}, {n_bytes}))"
+    return Call("fh.index.from_faiss", "from_faiss", {"index": "flat"}, check, before=before)
+
+
+@target("fasthash.index.to_faiss", needs="faiss")
+def to_faiss(r: Random) -> Call:
+    index = Filled(r, r.choice(KINDS), (8, 16, 64))
+
+    def check(result, was, now, index):
+        assert result.ntotal == len(index)
+        assert now == was
+
+    return Call("fh.index.to_faiss", "to_faiss", {"index": "index"}, check, before=index.before, state=STATE)
+
+
+WORDS |= {"from_faiss": ("IndexBinaryFlat",), "to_faiss": ("an index of fasthash",)}
