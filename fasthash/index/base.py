@@ -15,13 +15,23 @@ from weakref import WeakSet
 import numpy as np
 import torch
 
-from fasthash.errors import MAX_BITS, check_choice, check_codes, check_integer, dtype_name
+from fasthash.errors import (
+    MAX_BITS,
+    check_choice,
+    check_codes,
+    check_device_name,
+    check_flag,
+    check_integer,
+    check_values,
+    dtype_name,
+)
 from fasthash.index import storage
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
 from fasthash.index.rows import Rows
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
+from fasthash.ops.hamming.hits import check_hits
 from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
 
 _CPU = torch.device("cpu")
@@ -68,7 +78,7 @@ class Index(ABC):
 
     def __init__(self, n_bits: int, *, device: str | torch.device = "cpu") -> None:
         self.n_bits = check_integer(type(self).__name__, "n_bits", n_bits, 1, MAX_BITS)
-        self.device = torch.device(device)
+        self.device = check_search_device(type(self).__name__, device)
         self._contents = self._empty()
         self._make_locks()
 
@@ -187,6 +197,7 @@ class Index(ABC):
             ValueError: if an id is not in the index, unless these are ignored. The index is unchanged.
         """
         where = f"{type(self).__name__}.remove"
+        check_flag(where, "ignore_missing", ignore_missing)
         i = self._check_ids(where, ids)
         with self._lock:
             positions = self._contents.find(where, i)
@@ -313,6 +324,7 @@ class Index(ABC):
         where = f"{type(self).__name__}.search"
         q = self._check_codes(where, "queries", queries).to(self.device)
         k = check_integer(where, "k", k, 1)
+        check_hits(where, k, q)
         check_choice(where, "metric", metric, METRICS)
         factor = check_integer(where, "factor", factor, 1)
         if (rerank is None or callable(rerank)) and rerank_queries is not None:
@@ -358,7 +370,7 @@ class Index(ABC):
         """
         where = f"{type(self).__name__}.radius_search"
         q = self._check_codes(where, "queries", queries).to(self.device)
-        radius = check_integer(where, "radius", radius, 0)
+        radius = min(check_integer(where, "radius", radius, 0), MAX_BITS)
         n_threads = thread_count(where, threads)
         contents, eligible = self._eligible(where, mask, among)
         if isinstance(eligible, Few):
@@ -412,9 +424,14 @@ class Index(ABC):
             file: a path, or a file that is open for writing bytes, which need not be able to seek.
 
         Raises:
-            TypeError: if this is of a subclass that cannot be made from its `SETTINGS`, or JSON cannot hold them.
+            TypeError: if this is of a subclass that cannot be made from its `SETTINGS`, or JSON cannot hold them, or
+                `file` is neither.
         """
         where = f"{type(self).__name__}.save"
+        if not isinstance(file, (str, os.PathLike)) and (not hasattr(file, "write") or isinstance(file, io.TextIOBase)):
+            raise TypeError(
+                f"{where}: expected file to be a path, or open for writing bytes, got {type(file).__name__}"
+            )
         storage.write(where, file, *self._described(where))
 
     def to_bytes(self) -> bytes:
@@ -515,6 +532,7 @@ class Index(ABC):
 
     def _check_codes(self, where: str, name: str, codes: Array) -> torch.Tensor:
         c = to_tensor(where, name, codes)
+        check_values(where, name, c)
         if c.dtype != torch.uint8 or c.ndim != 2 or c.shape[1] != self._width:
             check_codes(where, name, c)
             raise ValueError(
@@ -527,7 +545,8 @@ class Index(ABC):
     def _check_ids(self, where: str, ids: Array, name: str = "ids") -> torch.Tensor:
         """Return ids as int64 [n] in the memory of the CPU."""
         i = to_tensor(where, name, ids)
-        if i.dtype not in _INTEGERS and not (i.numel() == 0 and i.ndim == 1):
+        check_values(where, name, i)
+        if i.dtype not in _INTEGERS and not (isinstance(ids, (list, tuple)) and len(ids) == 0):
             raise TypeError(f"{where}: expected {name} of an integer dtype, got {dtype_name(i)}")
         if i.ndim != 1:
             raise ValueError(f"{where}: expected {name} of shape [n], got {list(i.shape)}")
@@ -537,7 +556,16 @@ class Index(ABC):
         return converted
 
     def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
-        return to_tensor(where, "mask", mask).to(self.device)
+        m = to_tensor(where, "mask", mask)
+        check_values(where, "mask", m)
+        return m.to(self.device)
+
+
+def check_search_device(where: str, value: str | torch.device) -> torch.device:
+    """Return the device that an index can be on, or raise a TypeError or ValueError."""
+    device = check_device_name(where, "device", value)
+    check_values(where, "device", torch.empty(0, device=device))
+    return device
 
 
 def _check_found(where: str, ids: torch.Tensor, positions: torch.Tensor) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import torch
 
+from fasthash.errors import check_flag
 from fasthash.index import storage
-from fasthash.index.base import Index, storage_name
+from fasthash.index.base import Index, check_search_device, storage_name
 from fasthash.lazy import load_all
 from fasthash.ops.arrays import to_tensor
 
@@ -33,9 +35,12 @@ def load_index(
 
     Raises:
         FileNotFoundError: if there is no such file.
+        TypeError: if `file` is neither.
         ValueError: if the file is not an index, is damaged, was written by a version of another format, or is of a
             subclass that is not imported.
     """
+    if not isinstance(file, (str, os.PathLike)) and (not hasattr(file, "read") or isinstance(file, io.TextIOBase)):
+        raise TypeError(f"load_index: expected file to be a path, or open for reading bytes, got {type(file).__name__}")
     return _loaded("load_index", file, mmap, verify, device)
 
 
@@ -68,7 +73,9 @@ def _loaded(
     verify: bool,
     device: str | torch.device,
 ) -> Index:
-    to = torch.device(device)
+    to = check_search_device(where, device)
+    check_flag(where, "mmap", mmap)
+    check_flag(where, "verify", verify)
     name = storage.name_of(source)
     kind, settings, arrays = storage.read(where, source, mmap=mmap, verify=verify)
     load_all("fasthash.index")

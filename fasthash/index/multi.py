@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import takewhile
 from threading import Lock
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
 import torch
 
-from fasthash.errors import check_choice, check_integer
+from fasthash.errors import check_choice, check_integer, memory_error
 from fasthash.index.base import Few, Index
 from fasthash.index.contents import Contents
 from fasthash.ops.arrays import Array, all_as_given
+from fasthash.ops.hamming.hits import check_hits
 from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
 from fasthash.ops.multi_index import MAX_CODES, Tables, build_tables, cost_of_build, cost_of_scan
+
+_T = TypeVar("_T")
 
 
 class BoundedHits(NamedTuple):
@@ -173,6 +177,7 @@ class MultiIndex(Index):
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         q = self._check_codes(where, "queries", queries)
         k = check_integer(where, "k", k, 1)
+        check_hits(where, k, q)
         n_threads = thread_count(where, threads)
         contents, eligible = self._eligible(where, mask, among)
         tables = self._tables_for(contents, q.shape[0], n_threads, wanted=True)
@@ -180,7 +185,8 @@ class MultiIndex(Index):
             distances, positions = self._nearest_of(where, contents, q, k, eligible, n_threads)
             complete = torch.ones(q.shape[0], dtype=torch.bool)
         else:
-            distances, positions, complete = tables.topk_bounded(q, contents.codes.rows, k, eligible, n_threads, bound)
+            arguments = (q, contents.codes.rows, k, eligible, n_threads, bound)
+            distances, positions, complete = _found(where, tables.topk_bounded, *arguments)
         return BoundedHits(*all_as_given((distances, contents.ids_at(positions), complete), queries))
 
     def _nearest(
@@ -194,7 +200,7 @@ class MultiIndex(Index):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         codes, tables = contents.codes.rows, self._tables_for(contents, queries.shape[0], threads)
         if tables is not None:
-            return tables.topk(queries, codes, k, mask, threads)
+            return _found(where, tables.topk, queries, codes, k, mask, threads)
         found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, codes, k, mask, threads, where=where)
         return found
 
@@ -209,7 +215,7 @@ class MultiIndex(Index):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         codes, tables = contents.codes.rows, self._tables_for(contents, queries.shape[0], threads)
         if tables is not None:
-            return tables.radius(queries, codes, radius, mask, threads)
+            return _found(where, tables.radius, queries, codes, radius, mask, threads)
         found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
             queries, codes, radius, mask, threads, where=where
         )
@@ -254,3 +260,11 @@ class MultiIndex(Index):
         if self._tables is not None and self._tables[0] is not contents.arrangement:
             self._tables = None
             self._scanned = 0.0
+
+
+def _found(where: str, search: Callable[..., _T], *arguments: Any) -> _T:
+    """Return what a search of tables finds; errors begin with `where`."""
+    try:
+        return search(*arguments)
+    except (MemoryError, RuntimeError) as error:
+        raise memory_error(where, error) or error from None

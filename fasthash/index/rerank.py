@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from fasthash.errors import check_choice, check_floating, check_matrix
+from fasthash.errors import check_choice, check_floating, check_matrix, check_values
 from fasthash.index.contents import Contents
 from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.packing.op import unpacked
@@ -26,6 +26,7 @@ def by_function(
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = to_tensor(where, "what rerank returns", function(ids_at(positions)))
         check_floating(where, "what rerank returns", distances)
+        check_values(where, "what rerank returns", distances)
         if distances.shape != positions.shape:
             raise ValueError(
                 f"{where}: expected what rerank returns of shape {list(positions.shape)}, got {list(distances.shape)}"
@@ -49,12 +50,14 @@ def by_vectors(
         raise ValueError(f"{where}: expected rerank_queries, which rerank compares with, got none")
     q = to_tensor(where, "rerank_queries", queries).detach()
     check_floating(where, "rerank_queries", q)
+    check_values(where, "rerank_queries", q)
     if isinstance(vectors, str):
         check_choice(where, "rerank", vectors, ("asymmetric",))
         d, dtype = n_bits, q.dtype
     else:
         v = to_tensor(where, "rerank", vectors).detach()
         check_floating(where, "rerank", v)
+        check_values(where, "rerank", v)
         check_matrix(where, "rerank", v, "d")
         if len(v) != len(contents):
             raise ValueError(f"{where}: expected rerank with {len(contents)} rows, one a code, got {len(v)}")

@@ -14,8 +14,7 @@ from tests.fuzz.values import array, at_least_one, bits, ids, numbers, packed, s
 STATE = "(index.codes.tolist(), index.ids.tolist())"
 N_BITS = (1, 7, 8, 12, 16, 32, 64, 70, 128)
 KINDS = ("FlatIndex", "MultiIndex")
-UNCHECKED = ("path", "device", "mmap", "verify")  # the indexes take these as they come
-UNNAMED = ("meta", "2**45", "2**6")  # nor do they name tensors without values, and sizes that no array has
+IN_THE_WAY = ("Path(", "''", "'x'", "'cpu'", "'none'")  # paths, of which some are files or folders that there are
 
 
 class Filled:
@@ -53,13 +52,28 @@ class Filled:
             check(result, now, **given)
 
         where = f"{self.kind}.{method}"
-        return Call(
-            f"index.{method}", where, arguments, checked, before=self.before, state=STATE, without=UNNAMED, **more
-        )
+        return Call(f"index.{method}", where, arguments, checked, before=self.before, state=STATE, **more)
 
     def same(self, now) -> None:
         """Raise unless the index is what it was."""
         assert now == (self.codes.tolist(), self.ids.tolist())
+
+    def choice(self, r: Random) -> dict[str, str]:
+        """Which codes are eligible, by one argument or none."""
+        chosen = {"mask": mask_of(r, len(self.ids))} if r.random() < 0.5 else {"among": self.some_ids(r, " + [10**6]")}
+        return option(r, chosen)
+
+    def chosen(self, mask, among):
+        """Which codes are eligible, bool [n]."""
+        if among is None:
+            return eligible(mask, len(self.ids))
+        assert mask is None
+        return np.isin(self.ids, int64(among))
+
+    def some_ids(self, r: Random, others: str = "") -> str:
+        """The expression of some of the ids, and of others."""
+        chosen = r.sample(self.ids.tolist(), min(len(self.ids), r.randint(0, 3)))
+        return array(r, f"np.array({chosen}{others}, np.int64)")
 
     def queries(self, r: Random) -> str:
         return array(r, f"bits({seed(r)}, {some_rows(r)}, {self.n_bits})")
@@ -90,18 +104,95 @@ def add(r: Random, kind: str) -> Call:
     return index.call("add", arguments, check, arrays=("codes", "ids"))
 
 
+def int64(given):
+    """Ids as an index keeps them."""
+    x = numbers(given)
+    assert x.ndim == 1
+    assert x.dtype.kind in "iu" or isinstance(given, (list, tuple))
+    return x.astype(np.int64)
+
+
 def remove(r: Random, kind: str) -> Call:
     index = Filled(r, kind)
-    chosen = r.sample(index.ids.tolist(), min(len(index.ids), r.randint(0, 3)))
+
+    def check(result, now, ids, ignore_missing=False):
+        removed = np.isin(index.ids, int64(ids))
+        assert ignore_missing or np.isin(int64(ids), index.ids).all()
+        assert result == removed.sum()
+        assert now == (index.codes[~removed].tolist(), index.ids[~removed].tolist())
+
+    ignoring = option(r, {"ignore_missing": "True"})
+    arguments = {"ids": index.some_ids(r, " + [10**6]" if ignoring else ""), **ignoring}
+    return index.call("remove", arguments, check, arrays=("ids",))
+
+
+def get(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
 
     def check(result, now, ids):
-        assert result is None
-        kept = ~np.isin(index.ids, numbers(ids))
-        assert np.isin(numbers(ids), index.ids).all()
-        assert now == (index.codes[kept].tolist(), index.ids[kept].tolist())
+        index.same(now)
+        same_form(result, ids)
+        place = {i: at for at, i in enumerate(index.ids.tolist())}
+        equal(result, index.codes[[place[i] for i in int64(ids).tolist()]])
 
-    arguments = {"ids": array(r, f"np.array({chosen}, np.int64)")}
-    return index.call("remove", arguments, check, arrays=("ids",))
+    return index.call("get", {"ids": index.some_ids(r)}, check, arrays=("ids",))
+
+
+def contains(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, ids):
+        index.same(now)
+        same_form(result, ids)
+        equal(result, np.isin(int64(ids), index.ids))
+
+    return index.call("contains", {"ids": index.some_ids(r, " + [10**6, -1]")}, check, arrays=("ids",))
+
+
+def upsert(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+    n = min(len(index.ids), r.randint(0, 3))
+    old = r.sample(index.ids.tolist(), n)
+    new = " + [5000, -7]" if index.given_ids and n else ""
+
+    def check(result, now, codes, ids):
+        kept = ~np.isin(index.ids, int64(ids))
+        assert result == (~kept).sum()
+        assert now[0] == [*index.codes[kept].tolist(), *numbers(codes).tolist()]
+        assert now[1] == [*index.ids[kept].tolist(), *int64(ids).tolist()]
+
+    arguments = {"codes": array(r, f"bits({seed(r)}, {n + 2 * bool(new)}, {index.n_bits})")}
+    arguments["ids"] = array(r, f"np.array({old}{new}, np.int64)")
+    return index.call("upsert", arguments, check, arrays=("codes", "ids"))
+
+
+def merge(r: Random, kind: str) -> Call:
+    index, at, n = Filled(r, kind), seed(r), some_rows(r)
+
+    def check(result, now, other):
+        assert result is None
+        assert now[0] == [*index.codes.tolist(), *other.codes.tolist()]
+        assert now[1][: len(index.ids)] == index.ids.tolist()
+        assert len(set(now[1])) == len(now[1])
+
+    other = f"other = fh.FlatIndex({index.n_bits}); other.add(bits({at}, {n}, {index.n_bits})"
+    index.before += f"; {other}{f', ids({at}, {n}) + 10**4' if index.given_ids and len(index.ids) else ''})"
+    if index.given_ids and not len(index.ids):
+        index.before += "; index.reset()"
+    return index.call("merge", {"other": "other"}, check)
+
+
+def batches(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, size=65_536):
+        index.same(now)
+        parts = list(result)
+        assert all(len(ids) == len(codes) <= int(size) for ids, codes in parts)
+        assert [i for ids, _ in parts for i in ids.tolist()] == index.ids.tolist()
+        assert [code for _, codes in parts for code in codes.tolist()] == index.codes.tolist()
+
+    return index.call("batches", option(r, {"size": str(at_least_one(r))}, 0.8), check)
 
 
 def reset(r: Random, kind: str) -> Call:
@@ -116,11 +207,16 @@ def search(r: Random, kind: str) -> Call:
     index = Filled(r, kind)
     n = len(index.ids)
 
-    def check(result, now, queries, k, mask=None, threads=None, rerank=None, rerank_queries=None, metric="", factor=10):
+    def check(
+        result, now, queries, k, mask=None, among=None, threads=None, rerank=None, rerank_queries=None,
+        metric="inner_product", factor=10,
+    ):  # fmt: skip
         index.same(now)
+        assert metric in ("inner_product", "l2")
+        assert int(factor) >= 1
         for x in result:
             same_form(x, queries)
-        found, chosen = distances(queries, index.codes), eligible(mask, n)
+        found, chosen = distances(queries, index.codes), index.chosen(mask, among)
         if rerank is None:
             expected = nearest(found, k, chosen, index.ids)
             equal(result.distances, expected[0])
@@ -140,13 +236,13 @@ def search(r: Random, kind: str) -> Call:
 
     queries = index.queries(r)
     arguments = {"queries": queries, "k": str(r.choice((1, 2, 5, 20)))}
-    arguments |= option(r, {"mask": mask_of(r, n), "threads": "2"})
+    arguments |= index.choice(r) | option(r, {"threads": "2"})
     if r.random() < 0.3:
         d = index.n_bits if r.random() < 0.5 else at_least_one(r)
         arguments["rerank"] = "'asymmetric'" if d == index.n_bits else array(r, f"floats({seed(r)}, {n}, {d})")
         arguments["rerank_queries"] = array(r, f"floats({seed(r)}, {int(queries.split(', ')[1])}, {d})")
         arguments |= option(r, {"metric": r.choice(("'l2'", "'inner_product'")), "factor": str(at_least_one(r))})
-    arrays = ("queries", "mask", "rerank", "rerank_queries")
+    arrays = ("queries", "mask", "among", "rerank", "rerank_queries")
     sound = tuple(name for name in arrays if not arguments.get(name, "'").startswith("'"))
     return index.call("search", arguments, check, arrays=sound, sizes=("k",))
 
@@ -154,33 +250,47 @@ def search(r: Random, kind: str) -> Call:
 def radius_search(r: Random, kind: str) -> Call:
     index = Filled(r, kind)
 
-    def check(result, now, queries, radius, mask=None, threads=None):
+    def check(result, now, queries, radius, mask=None, among=None, threads=None):
         index.same(now)
         for x in result:
             same_form(x, queries)
-        chosen = eligible(mask, len(index.ids))
+        chosen = index.chosen(mask, among)
         for x, expected in zip(result, within(distances(queries, index.codes), radius, chosen, index.ids), strict=True):
             equal(x, expected)
 
     arguments = {"queries": index.queries(r), "radius": str(r.randint(0, index.n_bits))}
-    arguments |= option(r, {"mask": mask_of(r, len(index.ids)), "threads": "2"})
-    return index.call("radius_search", arguments, check, arrays=("queries", "mask"))
+    arguments |= index.choice(r) | option(r, {"threads": "2"})
+    return index.call("radius_search", arguments, check, arrays=("queries", "mask", "among"))
 
 
 def save(r: Random, kind: str) -> Call:
     index = Filled(r, kind)
 
-    def check(result, now, path):
+    def check(result, now, file):
         assert result is None
         index.same(now)
-        loaded = fh.load_index(path)
+        loaded = fh.load_index(file)
         assert (loaded.codes.tolist(), loaded.ids.tolist()) == now
 
-    return index.call("save", {"path": "folder() / 'saved.index'"}, check, fixed=UNCHECKED)
+    return index.call("save", {"file": "folder() / 'saved.index'"}, check, without=IN_THE_WAY)
+
+
+def to_bytes(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now):
+        index.same(now)
+        loaded = fh.index.from_bytes(result, verify=True)
+        assert (loaded.codes.tolist(), loaded.ids.tolist()) == now
+
+    return index.call("to_bytes", {}, check)
 
 
 for _kind in KINDS:
-    for _method in (add, remove, reset, search, radius_search, save):
+    for _method in (
+        *(add, remove, reset, search, radius_search, save),
+        *(get, contains, upsert, merge, batches, to_bytes),
+    ):
         _weight = 0.1 if _method is save else 1.0
         target(f"fasthash.{_kind}.{_method.__name__}", weight=_weight)(
             lambda r, method=_method, kind=_kind: method(r, kind)
@@ -191,9 +301,9 @@ for _kind in KINDS:
 def search_bounded(r: Random) -> Call:
     index = Filled(r, "MultiIndex")
 
-    def check(result, now, queries, k, max_candidates, mask=None, threads=None):
+    def check(result, now, queries, k, max_candidates, mask=None, among=None, threads=None):
         index.same(now)
-        expected = nearest(distances(queries, index.codes), k, eligible(mask, len(index.ids)), index.ids)
+        expected = nearest(distances(queries, index.codes), k, index.chosen(mask, among), index.ids)
         exact = numbers(result.complete)
         assert exact.dtype == bool
         for x, wanted in zip(result[:2], expected, strict=True):
@@ -202,8 +312,8 @@ def search_bounded(r: Random) -> Call:
 
     arguments = {"queries": index.queries(r), "k": str(r.choice((1, 2, 5, 20)))}
     arguments |= {"max_candidates": str(r.choice((1, 10, 1000)))}
-    arguments |= option(r, {"mask": mask_of(r, len(index.ids)), "threads": "2"})
-    return index.call("search_bounded", arguments, check, arrays=("queries", "mask"), sizes=("k",))
+    arguments |= index.choice(r) | option(r, {"threads": "2"})
+    return index.call("search_bounded", arguments, check, arrays=("queries", "mask", "among"), sizes=("k",))
 
 
 @target("fasthash.MultiIndex.build")
@@ -224,7 +334,7 @@ def stats(r: Random) -> Call:
     def check(result, now):
         index.same(now)
         assert result.n_indexed + result.n_waiting == len(index.ids)
-        assert result.code_bytes == index.codes.size
+        assert index.codes.size <= result.code_bytes <= index.codes.size * 8 // 7  # with what was removed
         assert len(result.keys) == result.n_tables
 
     return index.call("stats", {}, check)
@@ -236,7 +346,7 @@ def flat_index(r: Random) -> Call:
         assert (result.n_bits, len(result)) == (int(n_bits), 0)
 
     arguments = {"n_bits": str(r.choice(N_BITS)), **option(r, {"device": "'cpu'"})}
-    return Call("fh.FlatIndex", "FlatIndex", arguments, check, fixed=UNCHECKED)
+    return Call("fh.FlatIndex", "FlatIndex", arguments, check)
 
 
 @target("fasthash.MultiIndex")
@@ -255,14 +365,27 @@ def multi_index(r: Random) -> Call:
 def load_index(r: Random) -> Call:
     index = Filled(r, r.choice(KINDS))
 
-    def check(result, path, mmap=True, verify=False, device="cpu"):
+    def check(result, file, mmap=True, verify=False, device="cpu"):
         assert type(result).__name__ == index.kind
         index.same((result.codes.tolist(), result.ids.tolist()))
 
     before = f"{index.before}; index.save(folder() / 'loaded.index')"
-    arguments = {"path": "folder() / 'loaded.index'"}
+    arguments = {"file": "folder() / 'loaded.index'"}
     arguments |= option(r, {"mmap": "False", "verify": "True", "device": "'cpu'"})
-    return Call("fh.load_index", "load_index", arguments, check, before=before, fixed=UNCHECKED)
+    return Call("fh.load_index", "load_index", arguments, check, before=before, without=IN_THE_WAY)
+
+
+@target("fasthash.index.from_bytes")
+def from_bytes(r: Random) -> Call:
+    index = Filled(r, r.choice(KINDS))
+
+    def check(result, data, verify=False, device="cpu"):
+        assert type(result).__name__ == index.kind
+        index.same((result.codes.tolist(), result.ids.tolist()))
+
+    data = f"{r.choice(('bytes', 'bytearray', 'memoryview'))}(index.to_bytes())"
+    arguments = {"data": data, **option(r, {"verify": "True", "device": "'cpu'"})}
+    return Call("fh.index.from_bytes", "from_bytes", arguments, check, before=index.before)
 
 
 @target("fasthash.index.from_faiss", needs="faiss")

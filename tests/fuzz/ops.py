@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fasthash.ops import hamming, householder, packing, wasserstein
-from tests.fuzz.calls import Call, close, equal, option, same_form, target
+from tests.fuzz.calls import Call, close, equal, option, same_form, target, value_of
 from tests.fuzz.values import array, at_least_one, numbers, seed, some_rows
 
 WIDTHS = (1, 2, 3, 4, 8, 9, 16, 33)  # bytes of a code
@@ -53,7 +53,7 @@ def eligible(mask, n):
 def nearest(found, k, chosen, ids):
     """Distances and ids of the k nearest of [q, n], ties in the order of the codes."""
     q, k = len(found), int(np.asarray(k))
-    best = np.full((q, k), hamming.op.NO_DISTANCE, np.int32), np.full((q, k), -1, np.int64)
+    best = np.full((q, k), hamming.NO_DISTANCE, np.int32), np.full((q, k), -1, np.int64)
     for row, line in enumerate(found):
         order = np.argsort(line, kind="stable")
         order = order[chosen[order]][:k]
@@ -329,3 +329,35 @@ def sliced_wasserstein(r: Random) -> Call:
     return Call(
         "fh.sliced_wasserstein", "sliced_wasserstein", arguments, check, arrays=("x", "y"), sizes=("n_projections",)
     )
+
+
+@target("fasthash.merge_hits")
+def merge_hits(r: Random) -> Call:
+    """Of shards, whose hits together are those of one search."""
+    n_bytes, q, sizes = r.choice(WIDTHS), some_rows(r), [some_rows(r) for _ in range(at_least_one(r))]
+    queries = f"packed({seed(r)}, {q}, {n_bytes})"
+    all_codes, cuts = f"packed({seed(r)}, {sum(sizes)}, {n_bytes})", np.cumsum(sizes)[:-1].tolist()
+    k = r.choice((None, 1, 4, 30))
+    sought = "hamming_radius(queries, part, 2)" if k is None else f"hamming_topk(queries, part, {k})"
+    shards = (
+        f"queries, every = {queries}, {all_codes}; first = {[0, *cuts]}; "
+        f"parts = [fh.{sought} for part in np.split(every, {cuts})]; "
+        "parts = [x._replace(ids=np.where(x.ids < 0, -1, x.ids + i)) for x, i in zip(parts, first)]"
+    )
+
+    def check(result, parts, k=None):
+        found = distances(value_of(queries), value_of(all_codes))
+        everything, ids = np.ones(found.shape[1], bool), np.arange(found.shape[1])
+        if isinstance(result, hamming.RadiusHits):
+            expected = within(found, 2, everything, ids)
+        else:
+            width = parts[0].ids.shape[1]
+            expected = nearest(found, width, everything, ids)
+            k = width if k is None else int(np.asarray(k))
+            assert result.ids.shape == (len(found), k)
+            result, expected = ([x[:, : min(k, width)] for x in hits] for hits in (result, expected))
+        for ours, theirs in zip(result, expected, strict=True):
+            equal(ours, theirs)
+
+    arguments = {"parts": "parts"} if k is None else {"parts": "parts", **option(r, {"k": str(k)}, 0.7)}
+    return Call("fh.merge_hits", "merge_hits", arguments, check, before=shards, sizes=("k",))

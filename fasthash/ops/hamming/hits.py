@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, overload
 
 import torch
 
-from fasthash.errors import check_integer, dtype_name
+from fasthash.errors import MAX_INTEGER, check_integer, dtype_name, memory_error
 from fasthash.ops.arrays import Array, all_as_given, to_tensor
 
 NO_DISTANCE = 2**31 - 1
@@ -84,7 +84,11 @@ def merge_hits(parts: Sequence[Any], k: int | None = None) -> Hits | RadiusHits:
             raise ValueError(f"{where}: expected no k for RadiusHits, got {k}")
         return RadiusHits(*all_as_given(_joined(fields), given))
     n_hits = max(columns["ids"].shape[1] for columns in fields) if k is None else check_integer(where, "k", k, 1)
-    merged = nearest_of([x["distances"] for x in fields], [x["ids"] for x in fields], n_hits)
+    check_hits(where, n_hits, fields[0]["ids"])
+    try:
+        merged = nearest_of([x["distances"] for x in fields], [x["ids"] for x in fields], n_hits)
+    except (MemoryError, RuntimeError) as error:
+        raise memory_error(where, error) or error from None
     return Hits(*all_as_given(merged, given))
 
 
@@ -104,6 +108,12 @@ def _columns(where: str, name: str, part: Hits | RadiusHits) -> dict[str, torch.
 
 def _n_queries(columns: dict[str, torch.Tensor]) -> int:
     return len(columns["offsets"]) - 1 if "offsets" in columns else len(columns["ids"])
+
+
+def check_hits(where: str, k: int, queries: torch.Tensor) -> None:
+    """Raise unless an array can have k hits for every query."""
+    if k >= 2**31 and k > (most := MAX_INTEGER // (8 * max(1, len(queries)))):
+        raise ValueError(f"{where}: expected k from 1 to {most} for {len(queries)} queries, got {k}")
 
 
 def nearest_of(

@@ -11,17 +11,15 @@ import torch
 
 from fasthash.errors import (
     MAX_BITS,
-    MAX_INTEGER,
     check_codes,
     check_device,
     check_integer,
     check_same_width,
-    check_values,
     dtype_name,
 )
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.declaration import declare
-from fasthash.ops.hamming.hits import Hits, RadiusHits, nearest_of
+from fasthash.ops.hamming.hits import Hits, RadiusHits, check_hits, nearest_of
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.ops.registry import Kernel, cpu_kernels
 
@@ -196,12 +194,6 @@ def check_search(
 
 def _takes_codes_of_the_cpu(kernel: str | None) -> bool:
     return kernel is None or (isinstance(kernel, str) and kernel == "triton")
-
-
-def check_hits(where: str, k: int, queries: torch.Tensor) -> None:
-    """Raise unless an array can have k hits for every query."""
-    if k >= 2**31 and k > (most := MAX_INTEGER // (8 * max(1, len(queries)))):
-        raise ValueError(f"{where}: expected k from 1 to {most} for {len(queries)} queries, got {k}")
 
 
 def thread_count(where: str, threads: int | None) -> int:
