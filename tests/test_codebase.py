@@ -35,13 +35,20 @@ DOWNSTREAM = {
     "ops": {"errors"},
     "layers": {"errors", "ops"},
     "losses": {"errors", "lazy", "plugins", "ops"},
-    "recipes": {"errors", "files", "lazy", "plugins", "ops", "losses", "data", "hashers", "index", "evaluate"},
+    "tensor_files": {"files"},
+    "recipes": {
+        *("errors", "files", "lazy", "plugins", "ops", "losses", "data", "hashers", "index", "evaluate"),
+        "tensor_files",
+    },
     "data": {"errors", "lazy", "plugins"},
-    "hashers": {"errors", "files", "lazy", "plugins", "ops"},
+    "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
     "demo": {"errors", "ops", "hashers", "index", "evaluate"},
-    "cli": {"errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"},
+    "cli": {
+        *("errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
+        "tensor_files",
+    },
     "__main__": {"cli"},
     "selftest": {"errors", "ops"},
 }

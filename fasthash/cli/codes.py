@@ -38,20 +38,17 @@ def read_array(path: Path) -> NDArray[Any]:
 
 def read_model(path: Path) -> Hasher | HashingNetwork:
     """Return the hasher or the trained network of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
     from fasthash.hashers import Hasher
     from fasthash.recipes.loop import WEIGHTS_FORMAT
     from fasthash.recipes.networks import HashingNetwork
+    from fasthash.tensor_files import read_metadata, read_tensors
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"expected a hasher's or a network's safetensors file at {path}: {error}") from None
+    expected = f"encode: expected a hasher's or a network's safetensors file at {path}, got"
+    metadata = read_metadata(expected, path)
     if metadata.get("format") == WEIGHTS_FORMAT:
+        metadata, _ = read_tensors(expected, path, WEIGHTS_FORMAT, ["settings"])
         own = json.loads(metadata["settings"])["class"]
-        raise ValueError(f"expected a network that can be made from its file, got weights of {own} at {path}")
+        raise ValueError(f"{expected} weights of {own}, a network that cannot be made from its file")
     return Hasher.load(path) if "n_features_in" in metadata else HashingNetwork.load(path)
 
 

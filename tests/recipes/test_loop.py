@@ -63,7 +63,7 @@ def test_a_network_of_others_is_saved_encodes_and_is_searched(images, tmp_path):
     arguments = ["encode", *(str(tmp_path / name) for name in ("network.safetensors", "items.npy", "codes.npy"))]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
-    assert "got weights of tests.recipes.conftest.OwnNetwork at" in result.output
+    assert "network.safetensors, got weights of tests.recipes.conftest.OwnNetwork" in result.output
 
 
 @pytest.mark.parametrize(
