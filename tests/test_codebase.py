@@ -44,7 +44,7 @@ DOWNSTREAM = {
     "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
-    "demo": {"errors", "ops", "hashers", "index", "evaluate"},
+    "demo": {"errors", "files", "ops", "hashers", "index", "evaluate"},
     "cli": {
         *("errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
         "tensor_files",

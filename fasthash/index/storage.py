@@ -61,7 +61,7 @@ def write(path: str | os.PathLike[str], kind: str, settings: dict[str, Any], arr
         section = _Section(name, x.dtype, x.shape, offset, "0" * 2 * _DIGEST_BYTES)
         sections[name] = {"dtype": x.dtype.str, "shape": x.shape, "offset": offset, "blake2b": section.checksum}
         offset = section.end
-    with replacing(path) as unfinished, open(unfinished, "xb") as file:
+    with replacing(path) as unfinished, open(unfinished, "wb") as file:
         file.write(bytes(len(_header(description))))
         for name, x in little.items():
             sections[name]["blake2b"] = _append(file, x)
