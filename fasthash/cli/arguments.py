@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -22,8 +24,7 @@ class OneOf(click.Choice[str]):
     @property
     def choices(self) -> tuple[str, ...]:  # type: ignore[override]
         """The names."""
-        with told_plainly():
-            return tuple(self.names)
+        return tuple(self.names)
 
 
 def options_of(settings: type) -> Callable[[_F], _F]:
@@ -70,13 +71,48 @@ def told_plainly() -> Iterator[None]:
     """Turn what a user can hit into a message without a traceback."""
     try:
         yield
-    except (TypeError, ValueError, OSError, ImportError, FloatingPointError) as error:
+    except BrokenPipeError:
+        raise  # whoever read the output has gone: click ends without a word
+    except MemoryError as error:
+        raise _out_of_memory(error) from error
+    except RuntimeError as error:
+        if not re.search("out of memory|allocate memory", str(error)):
+            raise
+        raise _out_of_memory(error) from error
+    except (TypeError, ValueError, OSError, ImportError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None and not path.parent.is_dir():
+def _out_of_memory(error: Exception) -> click.ClickException:
+    said = str(error).partition("\n")[0]
+    return click.ClickException(f"expected less to compute, got more than fits into memory{said and f' ({said})'}")
+
+
+class Commands(click.Group):
+    """A group whose commands, and the reading of their arguments, fail with a message."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the group's own arguments."""
+        with told_plainly():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Read a command's arguments and run it."""
+        with told_plainly():
+            return super().invoke(context)
+
+
+def _replaceable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse before any work what could not be written after it."""
+    if path is None:
+        return path
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
         raise click.BadParameter(f"expected a file in a folder that exists, got {path}")
+    if not os.access(target.parent, os.W_OK):
+        raise click.BadParameter(f"expected a file in a folder that can be written to, got {path}")
+    if target.exists() and not target.is_file():
+        raise click.BadParameter(f"expected a file, got {path}, which is none")
     return path
 
 
@@ -87,4 +123,4 @@ def given(name: str) -> Callable[[_F], _F]:
 
 def written(name: str) -> Callable[[_F], _F]:
     """Return a decorator that gives a click command the path of a file to write or replace."""
-    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=_in_a_folder)
+    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=_replaceable)

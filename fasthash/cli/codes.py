@@ -6,34 +6,23 @@ import json
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from fasthash.cli.arguments import OneOf, given, told_plainly, written
+from fasthash.cli.arguments import OneOf, given, written
+from fasthash.errors import MAX_BITS
 from fasthash.evaluate.names import TIES
 from fasthash.files import replacing
 from fasthash.hashers.names import HASHERS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fasthash.hashers import AffineHasher, Hasher
     from fasthash.recipes.networks import HashingNetwork
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
-
-
-def read_array(path: Path) -> NDArray[Any]:
-    """Return the array of a .npy file, mapped from it."""
-    import numpy as np
-
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(f"expected an array written by numpy.save at {path}, got another kind of file")
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+_MOST = 2**31 - 1
 
 
 def read_model(path: Path) -> Hasher | HashingNetwork:
@@ -60,10 +49,11 @@ def read_model(path: Path) -> Hasher | HashingNetwork:
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def fit_hasher(method: str, embeddings: Path, hasher: Path, bits: int, seed: int) -> None:
     """Fit METHOD to EMBEDDINGS, floats [n, d] in a .npy file, and write it to HASHER, a .safetensors file."""
-    with told_plainly():
-        kind = HASHERS[method]
-        seeded = {"seed": seed} if "seed" in signature(kind).parameters else {}
-        kind(bits, **seeded).fit(read_array(embeddings)).save(hasher)
+    from fasthash.data.arrays import read_array
+
+    kind = HASHERS[method]
+    seeded = {"seed": seed} if "seed" in signature(kind).parameters else {}
+    kind(bits, **seeded).fit(read_array(embeddings)).save(hasher)
     click.echo(f"written: {hasher}")
 
 
@@ -82,32 +72,40 @@ def encode(model: Path, items: Path, codes: Path) -> None:
     import torch
     from tqdm import tqdm
 
+    from fasthash.data.arrays import read_array
     from fasthash.recipes import encode as network_codes
 
-    with told_plainly():
-        if codes.exists() and codes.samefile(items):
-            raise ValueError(f"expected another file for codes than for items, got {codes}")
-        loaded, x = read_model(model), read_array(items)
-        rotation = read_rotation(model) if isinstance(loaded, torch.nn.Module) else None
-        encoded = (
-            partial(network_codes, loaded, rotation=rotation) if isinstance(loaded, torch.nn.Module) else loaded.encode
-        )
-        with replacing(codes) as file:
-            out = np.lib.format.open_memmap(file, "w+", np.uint8, (len(x), (loaded.n_bits + 7) // 8))
-            for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
-                part = np.array(x[start : start + ROWS_ENCODED_AT_ONCE])
-                out[start : start + len(part)] = encoded(part)
-            out.flush()
+    if codes.exists() and codes.samefile(items):
+        raise ValueError(f"expected another file for codes than for items, got {codes}")
+    loaded, x = read_model(model), read_array(items)
+    rotation = read_rotation(model, loaded.n_bits) if isinstance(loaded, torch.nn.Module) else None
+    encoded = (
+        partial(network_codes, loaded, rotation=rotation) if isinstance(loaded, torch.nn.Module) else loaded.encode
+    )
+    # Not through a map of the file: a disk that is full would end the process without a word.
+    with replacing(codes) as path, path.open("wb") as file:
+        shape = (len(x), (loaded.n_bits + 7) // 8)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
+            file.write(encoded(np.array(x[start : start + ROWS_ENCODED_AT_ONCE])).data)
     rotated = "" if rotation is None else ", rotated as it was trained"
     click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits{rotated}")
 
 
-def read_rotation(network: Path) -> AffineHasher | None:
+def read_rotation(network: Path, n_bits: int) -> AffineHasher | None:
     """Return the rotation that a training wrote beside its network, or None."""
     from fasthash.hashers import AffineHasher
 
     path = network.with_name("rotation.safetensors")
-    return AffineHasher.load(path) if network.name == "network.safetensors" and path.exists() else None
+    if network.name != "network.safetensors" or not path.exists():
+        return None
+    rotation = AffineHasher.load(path)
+    if not n_bits == rotation.n_features_in_ == rotation.n_bits:
+        raise ValueError(
+            f"encode: expected a rotation of {n_bits} bits at {path}, beside its network, got one from "
+            f"{rotation.n_features_in_} to {rotation.n_bits}"
+        )
+    return rotation
 
 
 @click.command("index")
@@ -121,14 +119,14 @@ def build_index(codes: Path, index: Path, kind: str, bits: int | None, ids: Path
     import numpy as np
 
     from fasthash import index as indexes
+    from fasthash.data.arrays import read_array
 
-    with told_plainly():
-        c = read_array(codes)
-        if c.ndim != 2:
-            raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
-        built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
-        built.add(c, None if ids is None else np.array(read_array(ids)))
-        built.save(index)
+    c = read_array(codes)
+    if c.ndim != 2:
+        raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
+    built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
+    built.add(c, None if ids is None else np.array(read_array(ids)))
+    built.save(index)
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
 
 
@@ -136,8 +134,8 @@ def build_index(codes: Path, index: Path, kind: str, bits: int | None, ids: Path
 @given("index")
 @given("queries")
 @written("hits")
-@click.option("-k", type=int, default=10, show_default=True, help="How many of the nearest codes.")
-@click.option("--radius", type=int, help="Instead, all codes within this distance.")
+@click.option("-k", type=click.IntRange(1, _MOST), default=10, show_default=True, help="How many of the nearest codes.")
+@click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
 def search(index: Path, queries: Path, hits: Path, k: int, radius: int | None, threads: int | None) -> None:
     """Search INDEX for QUERIES, packed codes in a .npy file; write HITS, a .npz file.
@@ -147,15 +145,13 @@ def search(index: Path, queries: Path, hits: Path, k: int, radius: int | None, t
     """
     import numpy as np
 
+    from fasthash.data.arrays import read_array
     from fasthash.index import load_index
 
-    with told_plainly():
-        q, loaded = read_array(queries), load_index(index)
-        found = (
-            loaded.search(q, k, threads=threads) if radius is None else loaded.radius_search(q, radius, threads=threads)
-        )
-        with replacing(hits) as path, path.open("wb") as file:
-            np.savez(file, **found._asdict())
+    q, loaded = read_array(queries), load_index(index)
+    found = loaded.search(q, k, threads=threads) if radius is None else loaded.radius_search(q, radius, threads=threads)
+    with replacing(hits) as path, path.open("wb") as file:
+        np.savez(file, **found._asdict())
     click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
 
 
@@ -164,7 +160,9 @@ def search(index: Path, queries: Path, hits: Path, k: int, radius: int | None, t
 @given("query_labels")
 @given("codes")
 @given("labels")
-@click.option("--at", type=int, help="Of the mean average precision: how many of the nearest items count.")
+@click.option(
+    "--at", type=click.IntRange(1, _MOST), help="Of the mean average precision: how many of the nearest items count."
+)
 @click.option(
     "--ties", type=click.Choice([ties for ties in TIES if ties != "cosine"]), default=TIES[0], show_default=True
 )
@@ -175,16 +173,14 @@ def evaluate(query_codes: Path, query_labels: Path, codes: Path, labels: Path, a
     """
     import numpy as np
 
+    from fasthash.data.arrays import read_array
     from fasthash.evaluate import mean_average_precision, precision_at, precision_within
 
-    with told_plainly():
-        query, wanted, c, known = (np.array(read_array(path)) for path in (query_codes, query_labels, codes, labels))
-        results = {
-            "mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)
-        }
-        for k in (100, 1000):
-            if k <= len(c):
-                results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
-        results["precision_within_2"] = precision_within(2, query, wanted, c, known)
+    query, wanted, c, known = (np.array(read_array(path)) for path in (query_codes, query_labels, codes, labels))
+    results = {"mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)}
+    for k in (100, 1000):
+        if k <= len(c):
+            results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
+    results["precision_within_2"] = precision_within(2, query, wanted, c, known)
     for name, value in results.items():
         click.echo(f"{name:<20} {value:.4f}")

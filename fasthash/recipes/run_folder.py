@@ -49,7 +49,7 @@ class RunFolder:
         if others and not file.exists():
             raise ValueError(f"train: expected settings.json beside {others[0]} in {path}, got none")
         if file.exists():
-            there = read_settings(file)
+            there = read_json("train: expected the settings of a training", file)
             if not resume:
                 raise FileExistsError(
                     f"train: expected a folder without a training in it, or to resume it (resume=True, --resume), got "
@@ -121,15 +121,15 @@ def _check_whole(archive: bytes) -> None:
             raise ValueError(f"{damaged} does not match its checksum")
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Return what `write_json` wrote, or raise a ValueError that names the file."""
+def read_json(expected: str, path: Path) -> dict[str, Any]:
+    """Return what `write_json` wrote, or raise a ValueError that begins with `expected` and names the file."""
     try:
-        settings = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"train: expected the settings of a training in {path}, got no JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"train: expected the settings of a training in {path}, got a {type(settings).__name__}")
-    return settings
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{expected} in {path}, got no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{expected} in {path}, got a {type(content).__name__}")
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -172,7 +172,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fit", "itq", "several.npz", "new"), "expected an array written by numpy.save"),
+        (("fit", "itq", "several.npz", "new"), "several.npz: expected a file in .npy, got .npz"),
         (("fit", "itq", "absent.npy", "new"), "does not exist"),
         (("fit", "itq", "items.npy", "absent/new"), "expected a file in a folder that exists"),
         (("fit", "itq", "items.npy", "new", "--bits", "65"), "expected n_bits"),
@@ -180,7 +180,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         (("encode", "items.npy", "items.npy", "new"), "expected a hasher's or a network's safetensors file"),
         (("index", "items.npy", "new"), "expected codes of dtype uint8"),
         (("index", "labels.npy", "new"), "expected codes of shape [n, n_bits / 8]"),
-        (("search", "items.npy", "items.npy", "new"), "expected an index file"),
+        (("search", "items.npy", "items.npy", "new.npz"), "expected an index file"),
         (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected query_codes of dtype uint8"),
     ],
 )
