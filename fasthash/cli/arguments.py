@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -102,10 +103,28 @@ class Commands(click.Group):
             return super().invoke(context)
 
 
-def _replaceable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+class ArrayFile(click.ParamType[str]):
+    """A file that `fasthash.data.read_array` reads, as it takes it."""
+
+    name = "array"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Refuse what is no such file."""
+        from fasthash.data.arrays import READERS, located
+
+        path, _ = located(value)
+        click.Path(exists=True, dir_okay=False).convert(str(path), parameter, context)
+        if path.suffix not in READERS:
+            self.fail(
+                f"expected a file in {', '.join(READERS)}, got {path.name} in {path.suffix or 'no format'}",
+                parameter,
+                context,
+            )
+        return str(value)
+
+
+def replaceable(path: Path) -> Path:
     """Refuse before any work what could not be written after it."""
-    if path is None:
-        return path
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise click.BadParameter(f"expected a file in a folder that exists, got {path}")
@@ -121,6 +140,56 @@ def given(name: str) -> Callable[[_F], _F]:
     return click.argument(name, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
-def written(name: str) -> Callable[[_F], _F]:
-    """Return a decorator that gives a click command the path of a file to write or replace."""
-    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=_replaceable)
+def given_array(name: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command what `fasthash.data.read_array` takes."""
+    return click.argument(name, type=ArrayFile())
+
+
+def written(name: str, *extensions: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command the path of a file to write, of one of these extensions if any."""
+
+    def check(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+        if extensions and path.suffix not in extensions:
+            raise click.BadParameter(f"expected a file in {', '.join(extensions)}, got {path}")
+        return replaceable(path)
+
+    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=check)
+
+
+def options_of_parameters(kind: type, without: Collection[str]) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command an option for each parameter of a constructor.
+
+    Help is the class's docstring; a parameter that is no number, string or bool has no option.
+    """
+    documented = documented_parameters(kind)
+
+    def decorate(command: _F) -> _F:
+        for name, parameter in reversed(list(signature(kind).parameters.items())):
+            value = None if parameter.default is Parameter.empty else parameter.default
+            annotated = type(value) if parameter.annotation is Parameter.empty else parameter.annotation
+            # By its words: what an annotation names may be imported for type checkers alone.
+            words = re.findall(r"\w+", getattr(annotated, "__name__", str(annotated)))
+            kinds = [each for each in (bool, int, float, str) if each.__name__ in words]
+            if name in without or not kinds:
+                continue
+            option = f"--{name.replace('_', '-')}"
+            declared = f"{option}/--no-{option[2:]}" if kinds[0] is bool else option
+            command = click.option(
+                declared,
+                name,
+                type=kinds[0],
+                default=value,
+                show_default=value is not None,
+                required=parameter.default is Parameter.empty,
+                help=documented.get(name),
+            )(command)
+        return command
+
+    return decorate
+
+
+def documented_parameters(kind: type) -> dict[str, str]:
+    """Return what the section "Args" of a class's docstring says of each parameter."""
+    section = re.search(r"^Args:\n((?: .*\n|\n)*)", f"{getdoc(kind) or ''}\n", re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
