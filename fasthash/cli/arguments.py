@@ -165,7 +165,7 @@ def options_of_parameters(kind: type, without: Collection[str]) -> Callable[[_F]
 
     def decorate(command: _F) -> _F:
         for name, parameter in reversed(list(signature(kind).parameters.items())):
-            value = None if parameter.default is Parameter.empty else parameter.default
+            required, value = parameter.default is Parameter.empty, parameter.default
             annotated = type(value) if parameter.annotation is Parameter.empty else parameter.annotation
             # By its words: what an annotation names may be imported for type checkers alone.
             words = re.findall(r"\w+", getattr(annotated, "__name__", str(annotated)))
@@ -174,15 +174,8 @@ def options_of_parameters(kind: type, without: Collection[str]) -> Callable[[_F]
                 continue
             option = f"--{name.replace('_', '-')}"
             declared = f"{option}/--no-{option[2:]}" if kinds[0] is bool else option
-            command = click.option(
-                declared,
-                name,
-                type=kinds[0],
-                default=value,
-                show_default=value is not None,
-                required=parameter.default is Parameter.empty,
-                help=documented.get(name),
-            )(command)
+            default = {"required": True} if required else {"default": value, "show_default": value is not None}
+            command = click.option(declared, name, type=kinds[0], help=documented.get(name), **default)(command)
         return command
 
     return decorate
