@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve
+from fasthash.files import replacing
 from fasthash.hashers import H2Q, ITQ, LSH
 from fasthash.index import FlatIndex
 
@@ -58,10 +59,11 @@ def run_demo(out: Path, bits: Sequence[int] = (16, 32, 64), seed: int = 0) -> li
     curve = precision_recall_figure(curves, "Digits: precision and recall by Hamming radius")
 
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "results.csv").open("w", newline="") as file:
+    with replacing(out / "results.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    grid.savefig(out / "retrieval.png", dpi=120)
-    curve.savefig(out / "precision_recall.png", dpi=120)
+    for name, figure in (("retrieval", grid), ("precision_recall", curve)):
+        with replacing(out / f"{name}.png") as path:
+            figure.savefig(path, format="png", dpi=120)
     return rows

@@ -3,28 +3,73 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield the path of a file to be made beside `path`; on leaving it takes that place, or vanishes after an error.
+    """Yield the path of an empty file beside `path` to be written; on leaving it takes that place, or vanishes.
 
-    Whoever reads `path`, at whatever moment and after whatever interruption, finds the old file or the new one. A
-    process that is killed may leave a file `.<name>.<16 hexadecimal digits>`.
+    Whoever reads `path`, at whatever moment and after whatever interruption, finds the old file or the new one, with
+    the mode of the old one and, as far as it is permitted, its owner and group; where there was none, with the mode
+    that the process gives new files. What a symbolic link leads to is replaced. A process that is killed may leave a
+    file `.<name>.<16 hexadecimal digits>`.
+
+    Raises:
+        OSError: of what the system refuses, as an error of `path`.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        yield unfinished
-        _sync(unfinished)
-        os.replace(unfinished, target)
-        _sync(target.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        old = _status(target)
+        # Open to no more users than the old file was, while it is written.
+        mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o066 | 0o600
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        try:
+            yield unfinished
+            if old is not None:
+                _make_alike(unfinished, old)
+            _sync(unfinished)
+            os.replace(unfinished, target)
+            _sync(target.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        own = error.filename is None or str(error.filename) in map(str, (unfinished, target, target.parent))
+        if error.errno is None or not own:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _status(target: Path) -> os.stat_result | None:
+    """Return the status of a file that can be replaced, or None."""
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a file that can be replaced", str(target))
+    return status
+
+
+def _make_alike(path: Path, old: os.stat_result) -> None:
+    """Give a file the owner, the group and the mode of another; a group that it cannot have gets what others have."""
+    mode = stat.S_IMODE(old.st_mode)
+    try:
+        os.chown(path, old.st_uid, old.st_gid)
+    except PermissionError:
+        try:
+            os.chown(path, -1, old.st_gid)
+        except PermissionError:
+            mode = mode & 0o707 | (mode & 0o007) << 3
+    os.chmod(path, mode)
 
 
 def _sync(path: Path) -> None:

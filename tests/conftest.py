@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import warnings
 
@@ -93,3 +94,28 @@ def small_hamming_blocks(monkeypatch, ratio=4, **product):
     tiles = {"from_queries": 3, "queries": 4, "codes": 64, "depth": 64, "warps": 4, "stages": 2, "ratio": ratio}
     width = {"up_to_bits": 4096, "scan": scan, "product": tiles | product}
     monkeypatch.setattr(kernel_triton, "TUNING", {"default": [width]})
+
+
+def damaged(content, n, seed=0):
+    """Yield n other contents: bits turned, bytes zeroed or drawn anew, put in, taken out, cut off; more near an end."""
+    rng = random.Random(seed)
+    while n:
+        changed = content
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            start = rng.randrange(min(len(changed), rng.choice((64, 600, len(content))))) if changed else 0
+            start = rng.choice((start, len(changed) - start))
+            end = start + rng.choice((1, 8, 40, 2000))
+            old = changed[start:end]
+            new = rng.choice(
+                (
+                    bytes(byte ^ 1 << rng.randrange(8) for byte in old[:1]) + old[1:],
+                    bytes(len(old)),
+                    rng.randbytes(len(old)),
+                    rng.randbytes(rng.randrange(1, 9)) + old,
+                    b"",
+                )
+            )
+            changed = changed[:start] + new + (b"" if rng.random() < 0.1 else changed[end:])
+        if changed != content:
+            n -= 1
+            yield changed

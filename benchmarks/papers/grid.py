@@ -22,7 +22,7 @@ from benchmarks.papers.options import Options
 from benchmarks.papers.tables import Row, read_rows
 from fasthash import _core
 from fasthash.recipes import RecipeSettings, Run, train
-from fasthash.recipes.run_folder import write_csv, write_json
+from fasthash.recipes.run_folder import read_json, write_csv, write_json
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,11 @@ class Grid:
         """What `run` kept beside the CSV file of a grid of which all cells are finished."""
         if not self.json.exists():
             raise click.ClickException(f"expected the facts of a finished grid in {self.json}, got no such file")
-        return json.loads(self.json.read_text())
+        return _read("the facts of a finished grid", self.json)
 
     def _check(self, cell: Cell) -> None:
         file, now = self.folder(cell) / "cell.json", cell.decisive()
-        there = json.loads(file.read_text()) if file.exists() else now
+        there = _read("the settings of a cell", file) if file.exists() else now
         changed = sorted(name for name in there.keys() | now.keys() if there.get(name) != now.get(name))
         if changed:
             changes = ", ".join(f"{name}: {there.get(name)!r} there, {now.get(name)!r} now" for name in changed)
@@ -142,9 +142,16 @@ class Grid:
         return (self.folder(cell) / "rows.json").exists()
 
     def _record(self, cell: Cell) -> dict[str, Any]:
-        return json.loads((self.folder(cell) / "rows.json").read_text())
+        return _read("the rows of a cell", self.folder(cell) / "rows.json")
 
     def _write(self) -> None:
         """From the folders, which other processes may have filled."""
         finished = [cell for cell in self.cells if self._is_finished(cell)]
         write_csv(self.csv, [row for cell in finished for row in self._record(cell)["rows"]])
+
+
+def _read(what: str, file: Path) -> dict[str, Any]:
+    try:
+        return read_json(f"expected {what}", file)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error

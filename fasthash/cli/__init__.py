@@ -9,8 +9,10 @@ from importlib import import_module
 
 import click
 
-from fasthash.cli.codes import build_index, encode, evaluate, fit_hasher, search
+from fasthash.cli.arguments import Commands
+from fasthash.cli.codes import build_index, encode, evaluate, search
 from fasthash.cli.demo import demo
+from fasthash.cli.fit import fit
 from fasthash.cli.info import info
 from fasthash.cli.train import train
 
@@ -29,8 +31,9 @@ def import_modules(context: click.Context, parameter: click.Parameter, modules: 
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[build_index, demo, encode, evaluate, fit_hasher, info, search, train],
+    commands=[build_index, demo, encode, evaluate, fit, info, search, train],
 )
 @click.option(
     "--import",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -22,8 +25,7 @@ class OneOf(click.Choice[str]):
     @property
     def choices(self) -> tuple[str, ...]:  # type: ignore[override]
         """The names."""
-        with told_plainly():
-            return tuple(self.names)
+        return tuple(self.names)
 
 
 def options_of(settings: type) -> Callable[[_F], _F]:
@@ -70,13 +72,66 @@ def told_plainly() -> Iterator[None]:
     """Turn what a user can hit into a message without a traceback."""
     try:
         yield
-    except (TypeError, ValueError, OSError, ImportError, FloatingPointError) as error:
+    except BrokenPipeError:
+        raise  # whoever read the output has gone: click ends without a word
+    except MemoryError as error:
+        raise _out_of_memory(error) from error
+    except RuntimeError as error:
+        if not re.search("out of memory|allocate memory", str(error)):
+            raise
+        raise _out_of_memory(error) from error
+    except (TypeError, ValueError, OSError, ImportError, ArithmeticError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None and not path.parent.is_dir():
+def _out_of_memory(error: Exception) -> click.ClickException:
+    said = str(error).partition("\n")[0]
+    return click.ClickException(f"expected less to compute, got more than fits into memory{said and f' ({said})'}")
+
+
+class Commands(click.Group):
+    """A group whose commands, and the reading of their arguments, fail with a message."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Read the group's own arguments."""
+        with told_plainly():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Read a command's arguments and run it."""
+        with told_plainly():
+            return super().invoke(context)
+
+
+class ArrayFile(click.ParamType[str]):
+    """A file that `fasthash.data.read_array` reads, as it takes it."""
+
+    name = "array"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Refuse what is no such file."""
+        from fasthash.data.arrays import READERS, located
+
+        path, _ = located(value)
+        click.Path(exists=True, dir_okay=False).convert(str(path), parameter, context)
+        if path.suffix not in READERS:
+            self.fail(
+                f"expected a file in {', '.join(READERS)}, got {path.name} in {path.suffix or 'no format'}",
+                parameter,
+                context,
+            )
+        return str(value)
+
+
+def replaceable(path: Path) -> Path:
+    """Refuse before any work what could not be written after it."""
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
         raise click.BadParameter(f"expected a file in a folder that exists, got {path}")
+    if not os.access(target.parent, os.W_OK):
+        raise click.BadParameter(f"expected a file in a folder that can be written to, got {path}")
+    if target.exists() and not target.is_file():
+        raise click.BadParameter(f"expected a file, got {path}, which is none")
     return path
 
 
@@ -85,6 +140,49 @@ def given(name: str) -> Callable[[_F], _F]:
     return click.argument(name, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
-def written(name: str) -> Callable[[_F], _F]:
-    """Return a decorator that gives a click command the path of a file to write or replace."""
-    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=_in_a_folder)
+def given_array(name: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command what `fasthash.data.read_array` takes."""
+    return click.argument(name, type=ArrayFile())
+
+
+def written(name: str, *extensions: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command the path of a file to write, of one of these extensions if any."""
+
+    def check(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+        if extensions and path.suffix not in extensions:
+            raise click.BadParameter(f"expected a file in {', '.join(extensions)}, got {path}")
+        return replaceable(path)
+
+    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=check)
+
+
+def options_of_parameters(kind: type, without: Collection[str]) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command an option for each parameter of a constructor.
+
+    Help is the class's docstring; a parameter that is no number, string or bool has no option.
+    """
+    documented = documented_parameters(kind)
+
+    def decorate(command: _F) -> _F:
+        for name, parameter in reversed(list(signature(kind).parameters.items())):
+            required, value = parameter.default is Parameter.empty, parameter.default
+            annotated = type(value) if parameter.annotation is Parameter.empty else parameter.annotation
+            # By its words: what an annotation names may be imported for type checkers alone.
+            words = re.findall(r"\w+", getattr(annotated, "__name__", str(annotated)))
+            kinds = [each for each in (bool, int, float, str) if each.__name__ in words]
+            if name in without or not kinds:
+                continue
+            option = f"--{name.replace('_', '-')}"
+            declared = f"{option}/--no-{option[2:]}" if kinds[0] is bool else option
+            default = {"required": True} if required else {"default": value, "show_default": value is not None}
+            command = click.option(declared, name, type=kinds[0], help=documented.get(name), **default)(command)
+        return command
+
+    return decorate
+
+
+def documented_parameters(kind: type) -> dict[str, str]:
+    """Return what the section "Args" of a class's docstring says of each parameter."""
+    section = re.search(r"^Args:\n((?: .*\n|\n)*)", f"{getdoc(kind) or ''}\n", re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

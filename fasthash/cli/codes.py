@@ -3,191 +3,229 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from inspect import signature
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fasthash.cli.arguments import OneOf, given, told_plainly, written
+from fasthash.cli.arguments import ArrayFile, given, given_array, written
+from fasthash.cli.hits import hits_file, write_hits
+from fasthash.cli.inputs import ArrayOrFaiss, floats, is_faiss, packed, read_faiss, read_model, read_rotation
+from fasthash.errors import MAX_BITS
 from fasthash.evaluate.names import TIES
 from fasthash.files import replacing
-from fasthash.hashers.names import HASHERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fasthash.hashers import AffineHasher, Hasher
-    from fasthash.recipes.networks import HashingNetwork
-
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
-
-
-def read_array(path: Path) -> NDArray[Any]:
-    """Return the array of a .npy file, mapped from it."""
-    import numpy as np
-
-    with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":
-            raise ValueError(f"expected an array written by numpy.save at {path}, got another kind of file")
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def read_model(path: Path) -> Hasher | HashingNetwork:
-    """Return the hasher or the trained network of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
-    from fasthash.hashers import Hasher
-    from fasthash.recipes.loop import WEIGHTS_FORMAT
-    from fasthash.recipes.networks import HashingNetwork
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"expected a hasher's or a network's safetensors file at {path}: {error}") from None
-    if metadata.get("format") == WEIGHTS_FORMAT:
-        own = json.loads(metadata["settings"])["class"]
-        raise ValueError(f"expected a network that can be made from its file, got weights of {own} at {path}")
-    return Hasher.load(path) if "n_features_in" in metadata else HashingNetwork.load(path)
-
-
-@click.command("fit")
-@click.argument("method", type=OneOf(HASHERS))
-@given("embeddings")
-@written("hasher")
-@click.option("--bits", type=int, default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def fit_hasher(method: str, embeddings: Path, hasher: Path, bits: int, seed: int) -> None:
-    """Fit METHOD to EMBEDDINGS, floats [n, d] in a .npy file, and write it to HASHER, a .safetensors file."""
-    with told_plainly():
-        kind = HASHERS[method]
-        seeded = {"seed": seed} if "seed" in signature(kind).parameters else {}
-        kind(bits, **seeded).fit(read_array(embeddings)).save(hasher)
-    click.echo(f"written: {hasher}")
+_MOST = 2**31 - 1
 
 
 @click.command()
 @given("model")
-@given("items")
-@written("codes")
-def encode(model: Path, items: Path, codes: Path) -> None:
-    """Encode ITEMS, a .npy file, to CODES, a .npy file of packed codes, by MODEL: what `fit` or `train` wrote.
+@given_array("items")
+@written("codes", ".npy")
+def encode(model: Path, items: str, codes: Path) -> None:
+    """Encode ITEMS, an array, to CODES, a .npy file of packed codes, by MODEL: what `fit` or `train` wrote.
 
     ITEMS are the embeddings [n, d] of a hasher, or the images [n, h, w] or [n, h, w, 3] or features [n, d] of a
-    network. They may be larger than memory. A network's outputs are rotated by rotation.safetensors, if `train` wrote
-    one beside it.
+    network. Where their file can be mapped, they may be larger than memory. A network's outputs are rotated by
+    rotation.safetensors, if `train` wrote one beside it.
     """
     import numpy as np
     import torch
     from tqdm import tqdm
 
+    from fasthash.data.arrays import located, read_array
     from fasthash.recipes import encode as network_codes
 
-    with told_plainly():
-        if codes.exists() and codes.samefile(items):
-            raise ValueError(f"expected another file for codes than for items, got {codes}")
-        loaded, x = read_model(model), read_array(items)
-        rotation = read_rotation(model) if isinstance(loaded, torch.nn.Module) else None
-        encoded = (
-            partial(network_codes, loaded, rotation=rotation) if isinstance(loaded, torch.nn.Module) else loaded.encode
-        )
-        with replacing(codes) as file:
-            out = np.lib.format.open_memmap(file, "w+", np.uint8, (len(x), (loaded.n_bits + 7) // 8))
-            for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
-                part = np.array(x[start : start + ROWS_ENCODED_AT_ONCE])
-                out[start : start + len(part)] = encoded(part)
-            out.flush()
+    if codes.exists() and codes.samefile(located(items)[0]):
+        raise ValueError(f"expected another file for codes than for items, got {codes}")
+    loaded, x = read_model(model), read_array(items)
+    rotation = read_rotation(model, loaded.n_bits) if isinstance(loaded, torch.nn.Module) else None
+
+    def encoded(part: NDArray[Any]) -> NDArray[Any]:
+        if isinstance(loaded, torch.nn.Module):
+            return network_codes(loaded, part, rotation)
+        return np.asarray(loaded.encode(floats(part)))
+
+    # Not through a map of the file: a disk that is full would end the process without a word.
+    with replacing(codes) as path, path.open("wb") as file:
+        shape = (len(x), (loaded.n_bits + 7) // 8)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
+            file.write(encoded(np.array(x[start : start + ROWS_ENCODED_AT_ONCE])).data)
     rotated = "" if rotation is None else ", rotated as it was trained"
     click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits{rotated}")
 
 
-def read_rotation(network: Path) -> AffineHasher | None:
-    """Return the rotation that a training wrote beside its network, or None."""
-    from fasthash.hashers import AffineHasher
-
-    path = network.with_name("rotation.safetensors")
-    return AffineHasher.load(path) if network.name == "network.safetensors" and path.exists() else None
-
-
 @click.command("index")
-@given("codes")
+@click.argument("codes", type=ArrayOrFaiss())
 @written("index")
 @click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
 @click.option("--bits", type=int, help="Length of the codes.  [default: all bits of their bytes]")
-@click.option("--ids", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="int64 [n], a .npy file.")
-def build_index(codes: Path, index: Path, kind: str, bits: int | None, ids: Path | None) -> None:
-    """Write an INDEX of CODES, packed codes in a .npy file."""
+@click.option("--ids", type=ArrayFile(), help="Integers [n].")
+def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None) -> None:
+    """Write an INDEX of CODES, an array of packed codes or a binary index of FAISS, whose ids are kept."""
     import numpy as np
 
     from fasthash import index as indexes
+    from fasthash.data.arrays import READERS, read_array
 
-    with told_plainly():
-        c = read_array(codes)
-        if c.ndim != 2:
-            raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
-        built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
-        built.add(c, None if ids is None else np.array(read_array(ids)))
-        built.save(index)
+    if index.suffix in READERS:
+        raise click.UsageError(f"expected another extension for an index than an array's, got {index}")
+    theirs = read_faiss(codes) if is_faiss(codes) else None
+    if theirs is not None and ids is not None:
+        raise ValueError(f"expected no ids for {codes}, which has its own, got {ids}")
+    c = packed(read_array(codes)) if theirs is None else theirs.codes.numpy()
+    if c.ndim != 2:
+        raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
+    i = None if ids is None else read_array(ids)
+    if i is not None and i.dtype.kind in "ui":
+        i = i.astype(np.int64)
+    if theirs is not None and not np.array_equal(theirs.ids, np.arange(len(c))):
+        i = theirs.ids.numpy()
+    built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
+    built.add(c, i)
+    built.save(index)
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
 
 
 @click.command()
 @given("index")
-@given("queries")
-@written("hits")
-@click.option("-k", type=int, default=10, show_default=True, help="How many of the nearest codes.")
-@click.option("--radius", type=int, help="Instead, all codes within this distance.")
+@given_array("queries")
+@click.argument("hits", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), callback=hits_file)
+@click.option("-k", type=click.IntRange(1, _MOST), default=10, show_default=True, help="How many of the nearest codes.")
+@click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
-def search(index: Path, queries: Path, hits: Path, k: int, radius: int | None, threads: int | None) -> None:
-    """Search INDEX for QUERIES, packed codes in a .npy file; write HITS, a .npz file.
+@click.option(
+    "--rerank",
+    metavar="FILE|asymmetric",
+    help="What the nearest codes are put in order by: their vectors [n, d], or the codes themselves.",
+)
+@click.option(
+    "--rerank-queries",
+    type=ArrayFile(),
+    help="The queries' vectors [q, d], or for asymmetric their projections [q, b].",
+)
+@click.option("--metric", type=click.Choice(("inner_product", "l2")), default="inner_product", show_default=True)
+@click.option("--factor", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Times k are reranked.")
+def search(
+    index: Path,
+    queries: str,
+    hits: Path,
+    k: int,
+    radius: int | None,
+    threads: int | None,
+    rerank: str | None,
+    rerank_queries: str | None,
+    metric: str,
+    factor: int,
+) -> None:
+    """Search INDEX for QUERIES and write HITS.
 
-    HITS has `distances` and `ids` [q, k]; with --radius they are in a row, those of query i from `offsets[i]` to
-    `offsets[i + 1]`.
+    INDEX is what `index` wrote or a binary index of FAISS, QUERIES are an array of packed codes. The format of HITS is
+    its extension: .npz has `distances` and `ids` [q, k], and with --radius those of query i from `offsets[i]` to
+    `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
+    {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
     """
-    import numpy as np
-
+    from fasthash.data import read_array
     from fasthash.index import load_index
 
-    with told_plainly():
-        q, loaded = read_array(queries), load_index(index)
-        found = (
-            loaded.search(q, k, threads=threads) if radius is None else loaded.radius_search(q, radius, threads=threads)
-        )
-        with replacing(hits) as path, path.open("wb") as file:
-            np.savez(file, **found._asdict())
-    click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
+    if (rerank is None) != (rerank_queries is None):
+        raise click.UsageError("expected --rerank and --rerank-queries, both or neither, got one of them")
+    if rerank is not None and radius is not None:
+        raise click.UsageError("expected --rerank or --radius, got both")
+    reranked: dict[str, Any] = {}
+    if rerank is not None and rerank_queries is not None:
+        by = rerank if rerank == "asymmetric" else floats(read_array(ArrayFile().convert(rerank, None, None)))
+        by_queries = floats(read_array(rerank_queries))
+        reranked = {"rerank": by, "rerank_queries": by_queries, "metric": metric, "factor": factor}
+    q = packed(read_array(queries))
+    loaded = read_faiss(index) if is_faiss(index) else load_index(index)
+    found = (
+        loaded.search(q, k, threads=threads, **reranked)
+        if radius is None
+        else loaded.radius_search(q, radius, threads=threads)
+    )
+    write_hits(hits, found)
+    if str(hits) != "-":
+        click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
 
 
 @click.command()
-@given("query_codes")
-@given("query_labels")
-@given("codes")
-@given("labels")
-@click.option("--at", type=int, help="Of the mean average precision: how many of the nearest items count.")
+@given_array("query_codes")
+@given_array("query_labels")
+@given_array("codes")
+@given_array("labels")
+@click.option(
+    "--at", type=click.IntRange(1, _MOST), help="Of the mean average precision: how many of the nearest items count."
+)
 @click.option(
     "--ties", type=click.Choice([ties for ties in TIES if ties != "cosine"]), default=TIES[0], show_default=True
 )
-def evaluate(query_codes: Path, query_labels: Path, codes: Path, labels: Path, at: int | None, ties: str) -> None:
-    """Say how well the nearest CODES have the LABELS of the queries; all are .npy files.
+@click.option("--json", "as_json", is_flag=True, help="Write the values as a JSON object.")
+@click.option(
+    "--plots",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for precision_recall.png and precision_at_k.png.",
+)
+def evaluate(
+    query_codes: str,
+    query_labels: str,
+    codes: str,
+    labels: str,
+    at: int | None,
+    ties: str,
+    as_json: bool,
+    plots: Path | None,
+) -> None:
+    """Say how well the nearest CODES have the LABELS of the queries; all are arrays.
 
     Codes are packed, labels integers [n], or 0 and 1 [n, c] where items have several.
     """
     import numpy as np
 
+    from fasthash.data import read_array
     from fasthash.evaluate import mean_average_precision, precision_at, precision_within
 
-    with told_plainly():
-        query, wanted, c, known = (np.array(read_array(path)) for path in (query_codes, query_labels, codes, labels))
-        results = {
-            "mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)
-        }
-        for k in (100, 1000):
-            if k <= len(c):
-                results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
-        results["precision_within_2"] = precision_within(2, query, wanted, c, known)
+    if plots is not None:
+        import_module("fasthash.evaluate.plots")  # which refuses before any work where there is no matplotlib
+        plots.mkdir(parents=True, exist_ok=True)
+    query, c = (np.array(packed(read_array(place))) for place in (query_codes, codes))
+    wanted, known = (np.array(read_array(place)) for place in (query_labels, labels))
+    results = {"mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)}
+    for k in (100, 1000):
+        if k <= len(c):
+            results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
+    results["precision_within_2"] = precision_within(2, query, wanted, c, known)
+    if plots is not None:
+        draw(plots, query, wanted, c, known, ties)
+    if as_json:
+        click.echo(json.dumps(results))
+        return
     for name, value in results.items():
         click.echo(f"{name:<20} {value:.4f}")
+
+
+def draw(
+    folder: Path, query: NDArray[Any], wanted: NDArray[Any], codes: NDArray[Any], known: NDArray[Any], ties: str
+) -> None:
+    """Write the pictures of an evaluation to a folder."""
+    from fasthash.evaluate import precision_at, precision_recall_curve
+    from fasthash.evaluate.plots import precision_at_figure, precision_recall_figure
+
+    name = f"{8 * codes.shape[1]} bits"
+    places = [k for power in range(7) for k in (10**power, 2 * 10**power, 5 * 10**power) if k <= len(codes)]
+    precisions = {k: precision_at(k, query, wanted, codes, known, ties=ties) for k in places}
+    curve = precision_recall_curve(query, wanted, codes, known)
+    for file, figure in (
+        ("precision_recall.png", precision_recall_figure({name: curve})),
+        ("precision_at_k.png", precision_at_figure({name: precisions})),
+    ):
+        with replacing(folder / file) as path:
+            figure.savefig(path, format="png", dpi=120)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from fasthash.cli.arguments import told_plainly
-
 
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out/demo"), show_default=True)
@@ -17,8 +15,7 @@ def demo(out: Path, bits: tuple[int, ...], seed: int) -> None:
     """Hash, search and evaluate 1,797 handwritten digits; write a table and pictures."""
     from fasthash.demo import COLUMNS, run_demo
 
-    with told_plainly():
-        rows = run_demo(out, bits, seed)
+    rows = run_demo(out, bits, seed)
     click.echo("".join(f"{column:>8}" for column in COLUMNS))
     for row in rows:
         click.echo("".join(f"{row[column]:>8}" for column in COLUMNS))

@@ -8,11 +8,8 @@ from importlib import import_module, metadata, util
 
 import click
 
-from fasthash.cli.arguments import told_plainly
-
 
 @click.command()
-@told_plainly()
 def info() -> None:
     """Say what this machine runs: processor level, kernels, versions."""
     import numpy as np

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import options_of, told_plainly
+from fasthash.cli.arguments import options_of
 from fasthash.recipes.settings import RECIPES, RecipeSettings
 
 
@@ -17,13 +17,11 @@ class Recipes(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the recipes' names."""
-        with told_plainly():
-            return list(RECIPES)
+        return list(RECIPES)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Return the command of a recipe."""
-        with told_plainly():
-            return command_of(name, RECIPES[name]) if name in RECIPES else None
+        return command_of(name, RECIPES[name]) if name in RECIPES else None
 
 
 @click.group(cls=Recipes)
@@ -50,8 +48,7 @@ def command_of(name: str, settings: type[RecipeSettings]) -> click.Command:
 
         chosen = {field.name: rest.pop(field.name) for field in dataclasses.fields(settings)}
         try:
-            with told_plainly():
-                run = train(settings(**chosen), root=data_root, out=out, progress=True, **rest)
+            run = train(settings(**chosen), root=data_root, out=out, progress=True, **rest)
         except KeyboardInterrupt:
             click.echo(f"\ninterrupted; the same command with --resume goes on in {out}", err=True)
             raise

@@ -1,3 +1,4 @@
+from .arrays import read_array
 from .base import Dataset, ImageFiles
 from .dataset import DATASETS, Layout, load_dataset
 from .idx import read_idx
@@ -8,5 +9,6 @@ __all__ = [
     "ImageFiles",
     "Layout",
     "load_dataset",
+    "read_array",
     "read_idx",
 ]

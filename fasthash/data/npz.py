@@ -33,7 +33,7 @@ def read_npz(name: str, path: Path) -> Dataset | None:
         raise ValueError(f"{path}: expected an .npz archive, got a file that is none or is cut off")
     try:
         file = np.load(path, allow_pickle=False)
-    except (NotImplementedError, zipfile.BadZipFile) as error:
+    except (NotImplementedError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected an .npz archive, got {error}") from error
     with file:
         class_names = tuple(map(str, _array(path, file, "class_names").ravel())) if "class_names" in file else None

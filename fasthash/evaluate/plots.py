@@ -58,6 +58,19 @@ def precision_recall_figure(curves: Mapping[str, PrecisionRecallCurve], title: s
     return figure
 
 
+def precision_at_figure(curves: Mapping[str, Mapping[int, float]], title: str = "") -> Figure:
+    """Draw `precision_at` k against k, one line for each named curve, which maps each k to its value."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="k", ylabel="precision", xscale="log", ylim=(0, 1.02), title=title or "Precision among the k nearest"
+    )
+    for name, curve in curves.items():
+        axes.plot(list(curve), list(curve.values()), marker=".", label=name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
 def retrieval_grid(
     queries: np.ndarray,
     hits: np.ndarray,

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 
 from fasthash.hashers.base import Hasher
@@ -19,7 +22,11 @@ class AffineHasher(Hasher):
         offset_: float64 [n_bits], `mean_ @ projection_`.
     """
 
-    TENSORS = ("mean_", "projection_", "offset_")
+    TENSORS: ClassVar[Mapping[str, str]] = {
+        "mean_": "float32 [d]",
+        "projection_": "float32 [d, n_bits]",
+        "offset_": "float64 [n_bits]",
+    }
 
     mean_: torch.Tensor
     projection_: torch.Tensor
@@ -32,6 +39,13 @@ class AffineHasher(Hasher):
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the mean [d] and the projection [d, n_bits], float32, for float32 `x` [n, d]."""
         raise NotImplementedError
+
+    def _check_state(self) -> None:
+        super()._check_state()
+        mean, projection = self.mean_.double(), self.projection_.double()
+        rounding = 2 * (len(mean) + 2) * torch.finfo(mean.dtype).eps * (mean.abs() @ projection.abs())
+        if ((self.offset_ - mean @ projection).abs() > rounding).any():
+            raise ValueError("offset_ is not mean_ @ projection_")
 
     def _project(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean_.to(x.device)) @ self.projection_.to(x.device)

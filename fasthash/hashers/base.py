@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix, check_values
-from fasthash.files import replacing
+from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix, check_values, dtype_name
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing.op import pack_bits_op
+from fasthash.tensor_files import read_tensors, write_tensors
 
 _FORMAT = "fasthash hasher 1"
 
@@ -25,13 +23,15 @@ _FORMAT = "fasthash hasher 1"
 class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Base of the hashers.
 
-    A subclass has `n_bits` among its parameters, names its fitted tensors, and defines `_fit` and `_project`.
+    A subclass has `n_bits` among its parameters, names its fitted tensors with dtype and shape, and defines `_fit` and
+    `_project`.
 
     Attributes:
         n_features_in_: d, set by `fit`.
     """
 
-    TENSORS: ClassVar[tuple[str, ...]]  # the attributes that `fit` sets and `save` writes
+    # The attributes that `fit` sets and `save` writes, "float32 [d, n_bits]" say; any other word is a size of its own.
+    TENSORS: ClassVar[Mapping[str, str]]
 
     n_bits: int
     n_features_in_: int
@@ -117,7 +117,7 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         return x
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and fitted state to a safetensors file, whole or not at all."""
+        """Write parameters and fitted state to a safetensors file with a checksum, whole or not at all."""
         check_is_fitted(self)
         metadata = {
             "format": _FORMAT,
@@ -125,8 +125,7 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             "parameters": json.dumps(self.get_params()),
             "n_features_in": str(self.n_features_in_),
         }
-        with replacing(path) as file:
-            save_file({name: getattr(self, name) for name in self.TENSORS}, file, metadata)
+        write_tensors(path, metadata, {name: getattr(self, name) for name in self.TENSORS})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Hasher:
@@ -134,34 +133,47 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is not a hasher's, or is another class's.
+            ValueError: if the file is not a hasher's, is another class's or is damaged, or what is in it does not fit
+                together.
         """
-        where = f"{cls.__name__}.load"
+        expected = f"{cls.__name__}.load: expected a file of {cls.__name__} at {os.fspath(path)}, got"
+        metadata, tensors = read_tensors(expected, path, _FORMAT, ["class", "parameters", "n_features_in"])
+        for declared in (False, True):
+            HASHERS.load_all(declared)
+            classes = {known.__name__: known for known in _with_subclasses(cls)}
+            if metadata["class"] in classes:
+                break
+        else:
+            raise ValueError(f"{expected} one of {metadata['class']}, where {' or '.join(classes)} is read")
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise ValueError(
-                        f"{where}: expected a file in the format {_FORMAT!r}, got {metadata.get('format')!r}"
-                    )
-                for declared in (False, True):
-                    HASHERS.load_all(declared)
-                    classes = {known.__name__: known for known in _with_subclasses(cls)}
-                    if metadata["class"] in classes:
-                        break
-                if metadata["class"] not in classes:
-                    raise ValueError(
-                        f"{where}: expected a file of {' or '.join(classes)}, got one of {metadata['class']}"
-                    )
-                hasher: Hasher = classes[metadata["class"]](**json.loads(metadata["parameters"]))
-                for name in hasher.TENSORS:
-                    setattr(hasher, name, file.get_tensor(name))
-        except SafetensorError as error:
-            raise ValueError(
-                f"{where}: expected a safetensors file of a hasher at {os.fspath(path)}: {error}"
-            ) from None
-        hasher.n_features_in_ = int(metadata["n_features_in"])
+            hasher: Hasher = classes[metadata["class"]](**json.loads(metadata["parameters"]))
+            hasher.n_features_in_ = int(metadata["n_features_in"])
+            if tensors.keys() != hasher.TENSORS.keys():
+                raise ValueError(f"its tensors are {', '.join(sorted(tensors))}")
+            for name, tensor in tensors.items():
+                setattr(hasher, name, tensor)
+            hasher._check_state()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{expected} one that is damaged: {error}") from error
         return hasher
+
+    def _check_state(self) -> None:
+        """Raise a ValueError that says what of the parameters and the fitted state does not fit together."""
+        where = type(self).__name__
+        sizes = {
+            "d": check_integer(where, "n_features_in", self.n_features_in_, 1),
+            "n_bits": check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS),
+        }
+        for name, described in self.TENSORS.items():
+            tensor = getattr(self, name)
+            dtype, _, letters = described.rstrip("]").partition(" [")
+            dimensions = letters.split(", ") if letters else []
+            fits = dtype_name(tensor) == dtype and tensor.ndim == len(dimensions)
+            if not fits or any(sizes.setdefault(x, n) != n for x, n in zip(dimensions, tensor.shape, strict=True)):
+                known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
+                raise ValueError(f"{name} is {dtype_name(tensor)} {list(tensor.shape)}, not {described} with {known}")
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} is not finite")
 
 
 def _with_subclasses(cls: type[Hasher]) -> Iterator[type[Hasher]]:

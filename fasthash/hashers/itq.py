@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+from tqdm import tqdm
 
 from fasthash.errors import check_integer
 from fasthash.hashers.affine import AffineHasher
@@ -16,6 +17,7 @@ class ITQ(AffineHasher):
     Args:
         n_bits: length of the code, 1 to the number of columns of `X`.
         n_iterations: of the two steps.
+        progress: whether to show a progress bar.
         seed: of the random rotation it starts from.
 
     Attributes:
@@ -27,9 +29,10 @@ class ITQ(AffineHasher):
 
     objective_: list[float]
 
-    def __init__(self, n_bits: int, *, n_iterations: int = 50, seed: int = 0) -> None:
+    def __init__(self, n_bits: int, *, n_iterations: int = 50, progress: bool = False, seed: int = 0) -> None:
         self.n_bits = n_bits
         self.n_iterations = n_iterations
+        self.progress = progress
         self.seed = seed
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,18 +44,20 @@ class ITQ(AffineHasher):
         axes = principal_axes(v, self.n_bits)
         v = v @ axes  # [n, n_bits]
         v /= v.square().mean().sqrt().clamp(min=torch.finfo(v.dtype).tiny)
-        rotation, self.objective_ = procrustes_rotation(v, n_iterations, seed)
+        rotation, self.objective_ = procrustes_rotation(v, n_iterations, seed, self.progress)
         return mean, axes @ rotation
 
 
-def procrustes_rotation(v: torch.Tensor, n_iterations: int, seed: int) -> tuple[torch.Tensor, list[float]]:
+def procrustes_rotation(
+    v: torch.Tensor, n_iterations: int, seed: int, progress: bool = False
+) -> tuple[torch.Tensor, list[float]]:
     """Return the rotation R [b, b] of ITQ for the rows `v` [n, b], and the mean of (|v R| - 1)^2 on the way to it."""
     n_bits = v.shape[1]
     generator = torch.Generator().manual_seed(seed)
     rotation = torch.linalg.qr(torch.randn((n_bits, n_bits), generator=generator, dtype=torch.float64)).Q.to(v)
     sums, mean_square, rotated = v.sum(0), float(v.square().mean(dtype=torch.float64)), torch.empty_like(v)
     objective = []
-    for iteration in range(n_iterations + 1):
+    for iteration in tqdm(range(n_iterations + 1), desc=f"ITQ {n_bits} bits", unit="turn", disable=not progress):
         torch.mm(v, rotation, out=rotated)
         # B^T V without storing B: the signs of what is positive, twice, less all ones.
         alignment = (2 * (rotated.gt_(0).T @ v) - sums).to(torch.float64)

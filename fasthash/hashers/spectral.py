@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 
@@ -29,7 +31,12 @@ class SpectralHashing(Hasher):
     Source: Weiss, Torralba, Fergus, "Spectral Hashing", 2009.
     """
 
-    TENSORS = ("mean_", "frequencies_", "phase_", "eigenvalues_")
+    TENSORS: ClassVar[Mapping[str, str]] = {
+        "mean_": "float32 [d]",
+        "frequencies_": "float32 [d, n_bits]",
+        "phase_": "float32 [n_bits]",
+        "eigenvalues_": "float64 [n_bits]",
+    }
 
     mean_: torch.Tensor
     frequencies_: torch.Tensor

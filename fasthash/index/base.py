@@ -168,6 +168,8 @@ class Index(ABC):
             ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
         """
         where = f"{type(self).__name__}.upsert"
+        if ids is None:
+            raise TypeError(f"{where}: expected ids, got None")
         c, i = self._check_added(where, codes, ids)
         assert i is not None
         with self._lock:

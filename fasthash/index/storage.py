@@ -82,7 +82,7 @@ def write(
     if len(header) > _HEADER_START + _MAX_JSON_BYTES:
         raise ValueError(f"{where}: expected a header of at most {_MAX_JSON_BYTES} bytes, got {len(header)}")
     if isinstance(target, (str, os.PathLike)):
-        with replacing(target) as unfinished, open(unfinished, "xb") as file:
+        with replacing(target) as unfinished, open(unfinished, "wb") as file:
             _write_all(file, header, little)
     else:
         _write_all(target, header, little)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +13,16 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from safetensors.torch import save_model
 from torch import nn
 from tqdm import tqdm
 
 from fasthash.data import Dataset
-from fasthash.files import replacing
 from fasthash.hashers import AffineHasher
 from fasthash.plugins import qualified_name
 from fasthash.recipes.batches import Batches, Items, Loaded
 from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs
 from fasthash.recipes.networks import HashingNetwork
+from fasthash.recipes.networks.files import save_module
 from fasthash.recipes.protocols import PROTOCOLS, Parts
 from fasthash.recipes.ranks import seed_epoch
 from fasthash.recipes.run_folder import Row, RunFolder
@@ -165,7 +163,7 @@ class Training(Generic[_S]):
 
     def _rows_there(self, folder: RunFolder) -> list[Row]:
         """Restore what was kept last, on every rank, and return its row for each epoch."""
-        state = folder.checkpoint(self.device)
+        state = folder.checkpoint([*self.state, "rows"], self.device)
         if self.given.n_ranks > 1:
             shared = [state]
             dist.broadcast_object_list(shared)
@@ -175,7 +173,7 @@ class Training(Generic[_S]):
         for name, part in self.state.items():
             try:
                 part.load_state_dict(state[name])
-            except (KeyError, RuntimeError, ValueError) as error:
+            except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"train: expected what was trained in {folder.path}, got another {name} to resume it: {error}"
                 ) from error
@@ -249,8 +247,6 @@ class Training(Generic[_S]):
         if isinstance(self.network, HashingNetwork):
             self.network.save(path)
         else:
-            metadata = {"format": WEIGHTS_FORMAT, "settings": json.dumps({"class": qualified_name(self.network)})}
-            with replacing(path) as file:
-                save_model(self.network, str(file), metadata)  # of tensors that modules share, one
+            save_module(self.network, path, WEIGHTS_FORMAT, {"class": qualified_name(self.network)})
         if self.rotation is not None:
             self.rotation.save(folder / "rotation.safetensors")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+import struct
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,12 @@ import torch
 from fasthash.files import replacing
 
 Row = dict[str, float]
+_SEAL, _DIGEST_BYTES = b"blake2b:", 16
+_SEAL_BYTES = len(_SEAL) + _DIGEST_BYTES
+_DAMAGE = (  # what zipfile and torch raise where an archive is not one
+    *(AttributeError, EOFError, LookupError, NotImplementedError, OSError, OverflowError, RuntimeError, TypeError),
+    *(ValueError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 
 class RunFolder:
@@ -38,7 +49,7 @@ class RunFolder:
         if others and not file.exists():
             raise ValueError(f"train: expected settings.json beside {others[0]} in {path}, got none")
         if file.exists():
-            there = read_settings(file)
+            there = read_json("train: expected the settings of a training", file)
             if not resume:
                 raise FileExistsError(
                     f"train: expected a folder without a training in it, or to resume it (resume=True, --resume), got "
@@ -55,15 +66,20 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             write_json(file, settings)
 
-    def checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the state that `keep` wrote last, or None."""
+    def checkpoint(self, names: Collection[str], device: torch.device) -> dict[str, Any] | None:
+        """Return the state that `keep` wrote last, which has these names, or None."""
         if self.path is None or not (self.path / "checkpoint.pt").exists():
             return None
         path = self.path / "checkpoint.pt"
+        expected = f"train: expected a checkpoint at {path}, got"
+        content = path.read_bytes()
         try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except (EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-            raise ValueError(f"train: expected a checkpoint at {path}, got one that is cut off or damaged") from error
+            _check_whole(content)
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        except _DAMAGE as error:
+            raise ValueError(f"{expected} one that is cut off or damaged: {error}") from error
+        if not isinstance(state, dict) or state.keys() != set(names) or not isinstance(state.get("rows", []), list):
+            raise ValueError(f"{expected} one of something else than {', '.join(names)}")
         return state
 
     def keep(self, state: Mapping[str, Any], rows: list[Row]) -> None:
@@ -71,8 +87,11 @@ class RunFolder:
         if self.path is None:
             return
         write_csv(self.path / "log.csv", rows)
+        content = io.BytesIO()  # where torch writes itself, it hides what the system said
+        torch.save(state, content)
+        _seal(content)
         with replacing(self.path / "checkpoint.pt") as file:
-            torch.save(state, file)
+            file.write_bytes(content.getbuffer())
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the results."""
@@ -80,15 +99,37 @@ class RunFolder:
             write_json(self.path / "results.json", results)
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Return what `write_json` wrote, or raise a ValueError that names the file."""
+def _seal(archive: io.BytesIO) -> None:
+    """Give a zip archive a comment, the checksum of all before it."""
+    archive.seek(-2, io.SEEK_END)  # the last field is the length of the comment
+    archive.write(_SEAL_BYTES.to_bytes(2, "little"))
+    archive.write(_SEAL + hashlib.blake2b(archive.getbuffer(), digest_size=_DIGEST_BYTES).digest())
+
+
+def _check_whole(archive: bytes) -> None:
+    """Raise unless an archive is what its seal says, or without one, written before there were seals, its checksums."""
+    content, seal = memoryview(archive)[:-_SEAL_BYTES], archive[-_SEAL_BYTES:]
+    if seal.startswith(_SEAL):
+        if hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != seal[len(_SEAL) :]:
+            raise ValueError("it does not match its checksum")
+        return
+    if not (archive[-22:-18] == b"PK\x05\x06" and archive.endswith(b"\0\0")):  # the last record, without a comment
+        raise ValueError("it does not end as an archive does")
+    with zipfile.ZipFile(io.BytesIO(archive)) as unsealed:
+        damaged = unsealed.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} does not match its checksum")
+
+
+def read_json(expected: str, path: Path) -> dict[str, Any]:
+    """Return what `write_json` wrote, or raise a ValueError that begins with `expected` and names the file."""
     try:
-        settings = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"train: expected the settings of a training in {path}, got no JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"train: expected the settings of a training in {path}, got a {type(settings).__name__}")
-    return settings
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{expected} in {path}, got no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{expected} in {path}, got a {type(content).__name__}")
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

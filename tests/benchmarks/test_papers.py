@@ -128,6 +128,16 @@ def test_a_cell_of_other_settings_is_refused(tmp_path, changes, message, interru
     assert sorted(tmp_path.rglob("*")) == there
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff", b"[" * 99999])
+@pytest.mark.parametrize("file", ["cell.json", "rows.json"])
+def test_a_damaged_file_of_a_cell_is_named(tmp_path, file, content):
+    rows_of(small_grid(tmp_path), 1)
+    path = next(tmp_path.rglob(file))
+    path.write_bytes(content)
+    with pytest.raises(click.ClickException, match=f"^expected .* in {path}, got (no JSON|a list)"):
+        rows_of(small_grid(tmp_path))
+
+
 def test_a_part_of_a_grid_by_itself(tmp_path, capsys):
     rows, trained = rows_of(small_grid(tmp_path, only={"seed": ["1"], "method": ["csq", "dch"]}))
     assert rows is None

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import csv
+import inspect
+import itertools
+import json
+import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from click.testing import CliRunner
 import fasthash as fh
 from fasthash.cli import codes as code_commands
 from fasthash.cli import main
+from fasthash.cli.hits import WRITERS
 from fasthash.recipes.networks import HashingNetwork
 
 
@@ -85,7 +91,7 @@ def arrays(tmp_path, digits):
     parts = {"queries": pixels[:100], "items": pixels[100:], "query_labels": labels[:100], "labels": labels[100:]}
     for name, array in parts.items():
         np.save(tmp_path / f"{name}.npy", array)
-    np.savez(tmp_path / "several.npz", pixels)
+    np.savez(tmp_path / "several.npz", pixels=pixels, labels=labels)
     return lambda name: str(tmp_path / name)
 
 
@@ -124,7 +130,7 @@ def ran(*arguments):
     return result.output
 
 
-@pytest.mark.parametrize("method", code_commands.HASHERS)
+@pytest.mark.parametrize("method", fh.hashers.HASHERS)
 def test_from_embeddings_to_metrics(arrays, method, monkeypatch):
     monkeypatch.setattr(code_commands, "ROWS_ENCODED_AT_ONCE", 700)
     hasher = arrays("hasher.safetensors")
@@ -172,26 +178,282 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fit", "itq", "several.npz", "new"), "expected an array written by numpy.save"),
-        (("fit", "itq", "absent.npy", "new"), "does not exist"),
-        (("fit", "itq", "items.npy", "absent/new"), "expected a file in a folder that exists"),
-        (("fit", "itq", "items.npy", "new", "--bits", "65"), "expected n_bits"),
-        (("fit", "itq", "labels.npy", "new"), "floating-point"),
-        (("encode", "items.npy", "items.npy", "new"), "expected a hasher's or a network's safetensors file"),
+        (("fit", "itq", "several.npz", "new.safetensors"), "expected one array, or a name as in several.npz:name"),
+        (("fit", "itq", "several.npz:more", "new.safetensors"), "expected the array 'more', got pixels, labels"),
+        (("fit", "itq", "absent.npy", "new.safetensors"), "does not exist"),
+        (("fit", "itq", "absent.npz:pixels", "new.safetensors"), "does not exist"),
+        (("fit", "itq", "text.txt", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .csv, .fvecs"),
+        (("fit", "itq", "items.npy", "absent/new.safetensors"), "expected a file in a folder that exists"),
+        (("fit", "itq", "items.npy", "new.npy"), "expected a file in .safetensors, got"),
+        (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected n_bits"),
+        (("fit", "itq", "items.npy", "new.safetensors", "--epochs", "3"), "No such option"),
+        (("fit", "h2q", "items.npy", "new.safetensors", "--epochs", "many"), "'many' is not a valid integer"),
+        (("fit", "h2q", "items.npy", "new.safetensors", "--loss", "l3"), "H2Q.fit: expected loss to be one of 'l2'"),
+        (("fit", "best", "items.npy", "new.safetensors"), "No such command 'best'"),
+        (("fit", "itq", "labels.npy", "new.safetensors"), "expected X of shape [n, d], got [1697]"),
+        (("encode", "items.npy", "items.npy", "new.npy"), "expected a hasher's or a network's safetensors file"),
+        (("encode", "items.npy", "items.npy", "new.csv"), "expected a file in .npy, got"),
         (("index", "items.npy", "new"), "expected codes of dtype uint8"),
+        (("index", "items.npy", "new.npy"), "expected another extension for an index"),
         (("index", "labels.npy", "new"), "expected codes of shape [n, n_bits / 8]"),
-        (("search", "items.npy", "items.npy", "new"), "expected an index file"),
+        (("search", "items.npy", "items.npy", "new.npz"), "expected an index file"),
+        (("search", "items.npy", "items.npy", "new"), "expected a file in .npz, .csv, .jsonl, .parquet, or - for"),
+        (("search", "items.npy", "items.npy", "new.json"), "expected a file in .npz, .csv, .jsonl, .parquet, or -"),
+        (
+            ("search", "items.npy", "items.npy", "new.npz", "--rerank", "asymmetric"),
+            "--rerank-queries, both or neither",
+        ),
+        (("search", "items.npy", "items.npy", "new.npz", "--rerank-queries", "items.npy"), "both or neither"),
         (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected query_codes of dtype uint8"),
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments, message):
+    (tmp_path / "text.txt").write_text("text")
     before = sorted(tmp_path.iterdir())
     files = (arrays(word) if "." in word or "new" in word else word for word in arguments)
     result = run(*files)
     assert result.exit_code != 0
-    assert message in result.output
+    assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_radius_and_rerank_exclude_each_other(arrays):
+    vectors = ("--rerank", arrays("items.npy"), "--rerank-queries", arrays("queries.npy"))
+    result = run("search", arrays("items.npy"), arrays("items.npy"), arrays("new.npz"), *vectors, "--radius", "2")
+    assert result.exit_code == 2
+    assert "expected --rerank or --radius, got both" in result.output
+
+
+@pytest.fixture
+def searched(arrays):
+    """Codes of the queries and an index of those of the items, the ids 7 apart."""
+    hasher = fh.hashers.ITQ(24).fit(np.load(arrays("items.npy")))
+    queries, items = (hasher.encode(np.load(arrays(f"{name}.npy"))) for name in ("queries", "items"))
+    index = fh.FlatIndex(24)
+    index.add(items, 7 * np.arange(len(items)))
+    index.save(arrays("index"))
+    np.save(arrays("codes.npy"), queries)
+    np.save(arrays("projections.npy"), hasher.transform(np.load(arrays("queries.npy"))))
+    return queries, index
+
+
+def written_hits(path):
+    """The hits of a file, a list of (id, distance) for each query; output is that of the command."""
+    if path.endswith(".npz"):
+        with np.load(path) as file:
+            ids, distances = file["ids"], file["distances"]
+            if "offsets" in file:
+                bounds = file["offsets"][1:-1]
+                ids, distances = np.split(ids, bounds), np.split(distances, bounds)
+            return [
+                [(int(i), float(d)) for i, d in zip(*each, strict=True) if i >= 0]
+                for each in zip(ids, distances, strict=True)
+            ]
+    if path.endswith(".jsonl"):
+        with open(path) as file:
+            return lines_of(file.read())
+    if path.endswith(".csv"):
+        with open(path, newline="") as file:
+            rows = [tuple(map(float, row.values())) for row in csv.DictReader(file)]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(path).to_pydict()
+        assert list(table) == ["query", "rank", "id", "distance"]
+        rows = list(zip(*table.values(), strict=True))
+    found = [[] for _ in range(100)]
+    for query, rank, i, distance in rows:
+        found[int(query)].append((int(i), distance))
+        assert rank == len(found[int(query)])
+    return found
+
+
+def lines_of(text):
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["query"] for line in lines] == list(range(100))
+    return [[(i, d) for i, d in zip(line["ids"], line["distances"], strict=True)] for line in lines]
+
+
+@pytest.mark.parametrize("options", [("-k", "5"), ("-k", "1700"), ("--radius", "3")], ids=" ".join)
+@pytest.mark.parametrize("extension", [*WRITERS, "-"])
+def test_hits_are_written_in_the_format_of_the_extension(arrays, searched, extension, options):
+    queries, index = searched
+    if options[0] == "-k":
+        expected = index.search(queries, int(options[1]))
+        rows = [zip(*each, strict=True) for each in zip(expected.ids, expected.distances, strict=True)]
+        wanted = [[(int(i), float(d)) for i, d in row if i >= 0] for row in rows]
+    else:
+        offsets, distances, ids = index.radius_search(queries, int(options[1]))
+        flat = list(zip(ids.tolist(), map(float, distances), strict=True))
+        wanted = [flat[start:end] for start, end in itertools.pairwise(offsets)]
+    place = "-" if extension == "-" else arrays(f"hits{extension}")
+    output = ran("search", arrays("index"), arrays("codes.npy"), place, *options)
+    assert (lines_of(output) if extension == "-" else written_hits(place)) == wanted
+
+
+def test_hits_for_no_queries_are_written(arrays, searched):
+    np.save(arrays("none.npy"), np.empty((0, 3), np.uint8))
+    for extension in WRITERS:
+        for options in ((), ("--radius", "3")):
+            ran("search", arrays("index"), arrays("none.npy"), arrays(f"hits{extension}"), *options)
+
+
+@pytest.mark.parametrize("extension", [".npz", ".csv", ".jsonl", ".parquet"])
+def test_hits_are_reranked(arrays, searched, extension):
+    queries, index = searched
+    vectors, query_vectors, projections = (
+        np.load(arrays(f"{name}.npy")) for name in ("items", "queries", "projections")
+    )
+    for command, options in (
+        (
+            ("--rerank", arrays("items.npy"), "--rerank-queries", arrays("queries.npy"), "--metric", "l2"),
+            {"rerank": vectors, "rerank_queries": query_vectors, "metric": "l2"},
+        ),
+        (
+            ("--rerank", "asymmetric", "--rerank-queries", arrays("projections.npy"), "--factor", "3"),
+            {"rerank": "asymmetric", "rerank_queries": projections, "factor": 3},
+        ),
+    ):
+        ran("search", arrays("index"), arrays("codes.npy"), arrays(f"hits{extension}"), "-k", "4", *command)
+        expected = index.search(queries, 4, **options)
+        found = np.array(written_hits(arrays(f"hits{extension}")))
+        assert np.array_equal(found[..., 0], expected.ids)
+        np.testing.assert_allclose(found[..., 1], expected.distances, rtol=1e-6)
+
+
+def test_a_distance_that_is_not_finite_is_null_in_json(arrays, searched):
+    projections = np.load(arrays("projections.npy"))
+    projections[3] = np.nan
+    np.save(arrays("projections.npy"), projections)
+    rerank = ("--rerank", "asymmetric", "--rerank-queries", arrays("projections.npy"))
+    lines = ran("search", arrays("index"), arrays("codes.npy"), "-", "-k", "2", *rerank).splitlines()
+    assert json.loads(lines[3])["distances"] == [None, None]
+    assert "Infinity" not in lines[3]
+
+
+def test_parquet_without_pyarrow_is_told_of_before_the_search(arrays, searched, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("search", arrays("index"), arrays("codes.npy"), arrays("hits.parquet"))
+    assert result.exit_code == 1
+    assert "pip install 'torch-fasthash[parquet]'" in result.output
+
+
+@pytest.mark.parametrize("ids", [None, 3])
+@pytest.mark.parametrize("kind", code_commands.INDEXES)
+def test_binary_indexes_of_faiss_are_searched_and_indexed(arrays, searched, kind, ids):
+    faiss = pytest.importorskip("faiss")
+    queries, index = searched
+    theirs = faiss.IndexBinaryFlat(24)
+    if ids is None:
+        theirs.add(index.codes.numpy())
+    else:
+        theirs = faiss.IndexBinaryIDMap2(theirs)
+        theirs.add_with_ids(index.codes.numpy(), ids * np.arange(len(index)))
+    faiss.write_index_binary(theirs, arrays("theirs.faiss"))
+    ran("index", arrays("theirs.faiss"), arrays("ours"), "--kind", kind)
+    assert (fh.load_index(arrays("ours"))._next_id is None) == (ids is not None)
+    for place in ("theirs.faiss", "ours"):
+        ran("search", arrays(place), arrays("codes.npy"), arrays("hits.npz"), "-k", "5")
+        with np.load(arrays("hits.npz")) as hits:
+            expected = index.search(queries, 5).ids // 7 * (ids or 1)
+            assert np.array_equal(hits["ids"], expected)
+
+
+def test_a_faiss_index_that_is_cut_off_or_of_another_kind_is_named(arrays, searched, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    theirs = faiss.IndexBinaryFlat(24)
+    theirs.add(searched[1].codes.numpy())
+    faiss.write_index_binary(theirs, arrays("theirs"))
+    with open(arrays("theirs"), "r+b") as file:
+        file.truncate(1000)
+    faiss.write_index_binary(faiss.IndexBinaryHNSW(24), arrays("graph"))
+    for name in ("theirs", "graph"):
+        result = run("index", arrays(name), arrays("new"))
+        assert result.exit_code == 1
+        assert f"expected a flat binary index of FAISS at {arrays(name)}, got" in result.output
+    faiss.write_index_binary(theirs, arrays("theirs"))
+    assert "which has its own" in run("index", arrays("theirs"), arrays("new"), "--ids", arrays("labels.npy")).output
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert "pip install 'torch-fasthash[faiss]'" in run("index", arrays("theirs"), arrays("new")).output
+
+
+def test_every_format_of_arrays_is_taken(arrays, searched):
+    """Integers of formats that know no others are vectors, codes and ids all the same."""
+    codes, items = searched[1].codes.numpy(), np.load(arrays("items.npy"))
+    np.savetxt(arrays("items.csv"), items, "%d", delimiter=",")
+    np.savetxt(arrays("codes.csv"), codes, "%d", delimiter=",")
+    np.savetxt(arrays("ids.csv"), 7 * np.arange(len(codes)), "%d")
+    ran("fit", "itq", arrays("items.npy"), arrays("a.safetensors"), "--bits", "24")
+    ran("fit", "itq", arrays("items.csv"), arrays("b.safetensors"), "--bits", "24")
+    for model, place in (("a", "items.npy"), ("b", "items.csv")):
+        ran("encode", arrays(f"{model}.safetensors"), arrays(place), arrays(f"{model}.npy"))
+    assert np.array_equal(np.load(arrays("a.npy")), np.load(arrays("b.npy")))
+    ran("index", arrays("codes.csv"), arrays("again"), "--ids", arrays("ids.csv"))
+    assert torch.equal(fh.load_index(arrays("again")).codes, searched[1].codes)
+    assert torch.equal(fh.load_index(arrays("again")).ids, searched[1].ids)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "parameters"),
+    [
+        ("lsh", ("--no-center", "--seed", "3"), {"center": False, "seed": 3}),
+        ("spectral", (), {}),
+        ("itq", ("--n-iterations", "3"), {"n_iterations": 3, "progress": False}),
+        ("h2q", ("--loss", "l1", "--epochs", "2", "--learning-rate", "0.01"), {"loss": "l1", "epochs": 2}),
+        ("h2q", ("--epochs", "1"), {"learning_rate": None, "patience": None, "progress": False}),
+    ],
+)
+def test_a_hasher_s_settings_are_options(arrays, method, options, parameters):
+    ran("fit", method, arrays("items.npy"), arrays("a.safetensors"), "--bits", "16", *options)
+    fitted = fh.hashers.Hasher.load(arrays("a.safetensors")).get_params()
+    assert fitted.items() >= {"n_bits": 16, **parameters}.items()
+    for option in inspect.signature(fh.hashers.HASHERS[method]).parameters:
+        shown = "bits" if option == "n_bits" else option.replace("_", "-")
+        assert (f"--{shown}" in ran("fit", method, "--help")) == (option != "progress")
+
+
+def test_the_help_of_a_setting_is_its_documentation():
+    output = " ".join(ran("fit", "h2q", "--help").split())
+    assert "--batch-size INTEGER rows a step. [default: 128]" in output
+    assert '--warm-start TEXT None, from the embeddings as they are; or "itq"' in output
+
+
+@pytest.mark.parametrize("method", ["itq", "h2q"])
+def test_fitting_shows_how_far_it_is_on_a_terminal(arrays, method, monkeypatch):
+    shown = []
+    hasher = fh.hashers.HASHERS[method]
+    fit = hasher.fit
+    monkeypatch.setattr(hasher, "fit", lambda self, x: (shown.append(self.progress), fit(self, x))[1])
+    terminal = types.SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr(sys.modules["fasthash.cli.fit"], "sys", types.SimpleNamespace(stderr=terminal))
+    ran("fit", method, arrays("items.npy"), arrays("a.safetensors"), "--bits", "8")
+    assert shown == [True]
+    assert fh.hashers.Hasher.load(arrays("a.safetensors")).progress is False
+
+
+def test_an_evaluation_as_json_and_as_pictures(arrays, searched):
+    pytest.importorskip("matplotlib")
+    np.save(arrays("items-codes.npy"), searched[1].codes.numpy())
+    names = ("codes.npy", "query_labels.npy", "items-codes.npy", "labels.npy")
+    places = [arrays(name) for name in names]
+    output = ran("evaluate", *places, "--json", "--plots", arrays("a/b"), "--at", "50")
+    truth = [np.load(place) for place in places]
+    values = json.loads(output)
+    assert list(values) == ["mAP@50", "precision_at_100", "precision_at_1000", "precision_within_2"]
+    assert values["mAP@50"] == fh.evaluate.mean_average_precision(*truth, at=50)
+    assert sorted(os.listdir(arrays("a/b"))) == ["precision_at_k.png", "precision_recall.png"]
+    for name in os.listdir(arrays("a/b")):
+        with open(os.path.join(arrays("a/b"), name), "rb") as file:
+            assert file.read(4) == b"\x89PNG"
+
+
+def test_pictures_without_matplotlib_are_told_of_before_any_work(arrays, monkeypatch):
+    monkeypatch.delitem(sys.modules, "fasthash.evaluate.plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    result = run("evaluate", *[arrays("labels.npy")] * 4, "--plots", arrays("new"))
+    assert result.exit_code == 1
+    assert "pip install 'torch-fasthash[plots]'" in result.output
+    assert not os.path.exists(arrays("new"))
 
 
 def test_a_training_that_diverges_is_told_without_a_traceback(tmp_path):

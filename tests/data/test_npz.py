@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 
 from fasthash.data import load_dataset
+from tests.conftest import damaged
 from tests.data.conftest import assert_holds, images_of
 
 
@@ -129,3 +131,19 @@ def test_damaged_npz(rng, tmp_path):
     path.write_bytes(pickle.dumps([1]))
     with pytest.raises(ValueError, match=f"{path}: expected an .npz archive"):
         load_dataset(path)
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez_compressed(path, images=np.zeros((4, 3, 3), np.uint8), labels=np.arange(4))
+    refused = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's, of what looks like Python 2's
+        for content in damaged(path.read_bytes(), 400):
+            path.write_bytes(content)
+            try:
+                load_dataset(path)
+            except ValueError as error:
+                assert str(path) in str(error)  # noqa: PT017
+                refused += 1
+    assert refused > 200

@@ -28,6 +28,17 @@ def test_pictures_can_be_saved(tmp_path, rng):
     assert (tmp_path / "grid.png").stat().st_size > 1000
 
 
+def test_a_picture_of_precision_at_k():
+    pytest.importorskip("matplotlib")
+    from fasthash.evaluate.plots import precision_at_figure
+
+    axes = precision_at_figure({"a": {1: 0.9, 10: 0.5, 100: 0.2}, "b": {1: 1.0}}).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["a", "b"]
+    assert axes.lines[0].get_xydata().tolist() == [[1, 0.9], [10, 0.5], [100, 0.2]]
+    assert axes.get_title() == "Precision among the k nearest"
+    assert precision_at_figure({"a": {1: 0.9}}, "own").axes[0].get_title() == "own"
+
+
 def test_pictures_of_codes_and_training(tmp_path, rng):
     pytest.importorskip("matplotlib")
     from fasthash.evaluate.plots import code_map, codes_figure, training_figure

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -13,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fasthash as fh
 from fasthash.hashers import H2Q, ITQ, LSH, AffineHasher, Hasher, SpectralHashing
+from tests.conftest import damaged
 from tests.hashers.conftest import HASHERS, SEEDED
 
 
@@ -101,7 +104,7 @@ def test_saved_and_loaded(hasher, digits, tmp_path):
     for other in {*HASHERS} - {hasher}:
         with pytest.raises(
             ValueError,
-            match=f"{other.__name__}.load: expected a file of {other.__name__}, got one of {hasher.__name__}",
+            match=f"{other.__name__}.load: expected a file of {other.__name__} at .*, got one of {hasher.__name__}",
         ):
             other.load(tmp_path / "hasher.safetensors")
 
@@ -109,20 +112,103 @@ def test_saved_and_loaded(hasher, digits, tmp_path):
 def test_bad_files(tmp_path):
     with pytest.raises(FileNotFoundError):
         ITQ.load(tmp_path / "none")
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        ITQ.load(tmp_path)
     (tmp_path / "text").write_text("not a hasher, but long enough to look at")
-    with pytest.raises(ValueError, match=r"ITQ.load: expected a safetensors file of a hasher at .*text"):
+    with pytest.raises(ValueError, match=r"ITQ.load: expected a file of ITQ at .*text, got no whole safetensors file"):
         ITQ.load(tmp_path / "text")
-    from safetensors.torch import save_file
-
     save_file({"x": torch.zeros(1)}, tmp_path / "other")
-    with pytest.raises(ValueError, match="ITQ.load: expected a file in the format 'fasthash hasher 1', got None"):
+    with pytest.raises(ValueError, match="at .*other, got one of format None, where 'fasthash hasher 1' is read"):
         ITQ.load(tmp_path / "other")
     save_file({"x": torch.zeros(1)}, tmp_path / "older", {"format": "fasthash hasher 0"})
-    with pytest.raises(ValueError, match="^Hasher.load: expected a file in the format .* got 'fasthash hasher 0'$"):
+    with pytest.raises(ValueError, match="^Hasher.load: expected .* at .*older, got one of format 'fasthash hasher 0'"):
         Hasher.load(tmp_path / "older")
     with pytest.raises(NotFittedError):
         ITQ(8).save(tmp_path / "unfitted")
     assert not (tmp_path / "unfitted").exists()
+
+
+def saved_before(estimator, path, tensors=(), without=(), **metadata):
+    """Write what `save` wrote before there were checksums, with tensors and metadata in place of its own."""
+    own = {"format": "fasthash hasher 1", "class": type(estimator).__name__, "n_features_in": "64"}
+    own["parameters"] = json.dumps(estimator.get_params())
+    fitted = {name: getattr(estimator, name) for name in estimator.TENSORS if name not in without} | dict(tensors)
+    save_file(fitted, path, own | metadata)
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_files_without_a_checksum_are_read(hasher, digits, tmp_path):
+    estimator = hasher(24).fit(digits[0])
+    saved_before(estimator, tmp_path / "a")
+    np.testing.assert_array_equal(Hasher.load(tmp_path / "a").encode(digits[0]), estimator.encode(digits[0]))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_what_does_not_fit_together_is_refused(hasher, digits, tmp_path):
+    estimator = hasher(24).fit(digits[0])
+
+    def changed(**parameters):
+        return json.dumps(estimator.get_params() | parameters)
+
+    mean, wide = estimator.mean_, list(estimator.TENSORS)[1]
+    broken = getattr(estimator, wide).clone()
+    broken[3, 4] = torch.nan
+    cases = [
+        ({"tensors": {"mean_": mean[:-1].clone()}}, r"mean_ is float32 \[63\], not float32 \[d\] with d = 64"),
+        ({"tensors": {"mean_": mean.double()}}, r"mean_ is float64 \[64\], not float32 \[d\]"),
+        ({"tensors": {"mean_": mean.int()}}, r"mean_ is int32"),
+        ({"tensors": {"mean_": mean[None].clone()}}, r"mean_ is float32 \[1, 64\]"),
+        ({"tensors": {wide: broken}}, f"{wide} is not finite"),
+        ({"tensors": {"more_": mean.clone()}}, "its tensors are .*more_"),
+        ({"without": ["mean_"]}, "its tensors are"),
+        (
+            {"parameters": changed(n_bits=23)},
+            r"not float32 \[d, n_bits\] with d = 64, n_bits = 23",
+        ),
+        ({"parameters": changed(n_bits=0)}, "expected n_bits from 1 to 4096, got 0"),
+        ({"parameters": changed(n_bats=24)}, "n_bats"),
+        ({"parameters": "[24]"}, "must be a mapping"),
+        ({"parameters": "{"}, "damaged: "),
+        ({"parameters": "[" * 99999}, "damaged: "),
+        ({"n_features_in": "63"}, r"mean_ is float32 \[64\], not float32 \[d\] with d = 63"),
+        ({"n_features_in": "0"}, "expected n_features_in at least 1, got 0"),
+        ({"n_features_in": "many"}, "'many'"),
+        ({"blake2b": "0" * 32}, "does not match its checksum"),
+        ({"blake2c": "0" * 32}, "described by blake2c, class, format, n_features_in, parameters"),
+        ({"class": "Unheard"}, "one of Unheard, where Hasher or .*LSH.* is read"),
+    ]
+    for changes, message in cases:
+        saved_before(estimator, tmp_path / "a", **changes)
+        with pytest.raises(ValueError, match=f"^Hasher.load: expected a file of Hasher at .*a, got .*{message}"):
+            Hasher.load(tmp_path / "a")
+
+
+def test_an_offset_that_is_not_the_means_is_refused(digits, tmp_path):
+    estimator = ITQ(24).fit(digits[0])
+    offset = estimator.offset_.clone()
+    offset[5] += 1e-6
+    saved_before(estimator, tmp_path / "a", {"offset_": offset})
+    with pytest.raises(ValueError, match="at .*a, got one that is damaged: offset_ is not mean_ @ projection_"):
+        Hasher.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_a_damaged_file_is_refused(hasher, rng, tmp_path):
+    path = tmp_path / "hasher"
+    hasher(8).fit(rng.standard_normal((50, 12))).save(path)
+    for content in damaged(path.read_bytes(), 300):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"^Hasher.load: expected a file of Hasher at {path}, got "):
+            Hasher.load(path)
+
+
+def test_a_loaded_hasher_does_not_change_with_its_file(digits, tmp_path):
+    estimator = ITQ(24).fit(digits[0])
+    estimator.save(tmp_path / "a")
+    loaded = ITQ.load(tmp_path / "a")
+    with open(tmp_path / "a", "r+b") as file:
+        file.write(b"\xff" * (tmp_path / "a").stat().st_size)
+    np.testing.assert_array_equal(loaded.encode(digits[0]), estimator.encode(digits[0]))
 
 
 @pytest.mark.parametrize("hasher", HASHERS)

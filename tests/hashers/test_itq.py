@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from fasthash.hashers import ITQ
 
@@ -63,3 +64,10 @@ def test_itq_beats_a_random_rotation_and_a_transposed_factor(n_bits, digits):
     )
     assert ours < 0.95 * at_random
     assert ours < 0.95 * theirs
+
+
+def test_progress_is_shown_and_changes_nothing(digits, capsys):
+    shown = ITQ(16, n_iterations=3, progress=True).fit(digits[0])
+    assert "ITQ 16 bits: 100%" in capsys.readouterr().err
+    assert torch.equal(shown.projection_, ITQ(16, n_iterations=3).fit(digits[0]).projection_)
+    assert capsys.readouterr().err == ""

@@ -64,7 +64,7 @@ WITHIN = fh.RadiusHits(np.array([0, 1, 2]), np.zeros(2, np.int32), np.zeros(2, n
 @pytest.mark.parametrize(
     ("parts", "k", "error", "message"),
     [
-        ([], 1, ValueError, "expected at least one part, got none"),
+        ([], 1, ValueError, "expected at least one of parts, got none"),
         (3, 1, TypeError, "expected parts to be a list or tuple, got int"),
         (HITS, 1, TypeError, r"expected parts\[0\] to be Hits or RadiusHits, got ndarray"),
         ([3], 1, TypeError, r"expected parts\[0\] to be Hits or RadiusHits, got int"),

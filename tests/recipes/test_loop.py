@@ -14,7 +14,7 @@ from torch import nn
 import fasthash as fh
 from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles
-from fasthash.recipes import Parts, train
+from fasthash.recipes import HashingNetwork, Parts, train
 from fasthash.recipes.supervised import SupervisedTraining
 from tests.recipes.conftest import SHORT, OwnLoss, OwnNetwork, interrupted_after, own_function, trained, without_seconds
 
@@ -63,7 +63,7 @@ def test_a_network_of_others_is_saved_encodes_and_is_searched(images, tmp_path):
     arguments = ["encode", *(str(tmp_path / name) for name in ("network.safetensors", "items.npy", "codes.npy"))]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
-    assert "got weights of tests.recipes.conftest.OwnNetwork at" in result.output
+    assert "network.safetensors, got weights of tests.recipes.conftest.OwnNetwork" in result.output
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,7 @@ def test_what_a_network_returns_is_checked(images, function, mode):
         ),
         ("settings.json", b"", "expected the settings of a training in .*settings.json, got no JSON"),
         ("settings.json", b"[1]", "expected the settings of a training in .*settings.json, got a list"),
+        ("settings.json", b"[" * 99999, "expected the settings of a training in .*settings.json, got no JSON"),
         ("settings.json", b"\xff", "expected the settings of a training in .*settings.json, got no JSON"),
         ("settings.json", None, "expected settings.json beside checkpoint.pt in .*, got none"),
     ],
@@ -162,6 +163,19 @@ def test_the_command_encodes_by_the_rotation_that_was_trained(images, tmp_path):
     assert same.exit_code == 1
     assert "expected another file for codes than for items" in same.output
     assert np.array_equal(np.load(tmp_path / "items.npy"), images.items)
+
+
+@pytest.mark.parametrize(("fitted", "n_bits"), [(24, 24), (32, 24)])
+def test_the_command_refuses_the_rotation_of_another_network(images, tmp_path, fitted, n_bits):
+    HashingNetwork("linear", (8, 8), 32).save(tmp_path / "network.safetensors")
+    fh.hashers.ITQ(n_bits).fit(np.random.default_rng(0).standard_normal((99, fitted))).save(
+        tmp_path / "rotation.safetensors"
+    )
+    np.save(tmp_path / "items.npy", images.items)
+    names = ("network.safetensors", "items.npy", "codes.npy")
+    result = CliRunner().invoke(main, ["encode", *(str(tmp_path / name) for name in names)])
+    assert result.exit_code == 1
+    assert f"expected a rotation of 32 bits at {tmp_path / 'rotation.safetensors'}" in result.output
 
 
 def test_image_files_are_brought_to_the_size_that_a_network_of_others_asks_for(tmp_path):

@@ -64,7 +64,7 @@ def merge_hits(parts: Sequence[Any], k: int | None = None) -> Hits | RadiusHits:
     if not isinstance(parts, (list, tuple)):
         raise TypeError(f"{where}: expected parts to be a list or tuple, got {type(parts).__name__}")
     if len(parts) == 0:
-        raise ValueError(f"{where}: expected at least one part, got none")
+        raise ValueError(f"{where}: expected at least one of parts, got none")
     kind = RadiusHits if isinstance(parts[0], RadiusHits) else Hits
     for i, part in enumerate(parts):
         if not isinstance(part, kind):

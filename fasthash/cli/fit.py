@@ -1,0 +1,61 @@
+"""Hashers, fitted to embeddings."""
+
+from __future__ import annotations
+
+import sys
+from inspect import getdoc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fasthash.cli.arguments import documented_parameters, given_array, options_of_parameters, written
+from fasthash.cli.inputs import floats
+from fasthash.hashers.names import HASHERS
+
+if TYPE_CHECKING:
+    from fasthash.hashers import Hasher
+
+_FITTED = "EMBEDDINGS are an array [n, d]; HASHER is a .safetensors file."
+
+
+class Methods(click.Group):
+    """A command for each hasher, with an option for each of its parameters."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the hashers' names."""
+        return list(HASHERS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return the command of a hasher."""
+        return command_of(name, HASHERS[name]) if name in HASHERS else None
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names alone: what the hashers say of themselves takes long to import."""
+        with formatter.section("Methods"):
+            formatter.write_dl([(name, f"its settings: fasthash fit {name} --help") for name in HASHERS])
+
+
+@click.group("fit", cls=Methods, subcommand_metavar="METHOD EMBEDDINGS HASHER [OPTIONS]")
+def fit() -> None:
+    """Fit METHOD to EMBEDDINGS, an array [n, d], and write it to HASHER, a .safetensors file."""
+
+
+def command_of(name: str, kind: type[Hasher]) -> click.Command:
+    """Return the command that fits a hasher."""
+
+    @click.command(name, help=f"{(getdoc(kind) or name).splitlines()[0]}\n\n{_FITTED}")
+    @given_array("embeddings")
+    @written("hasher", ".safetensors")
+    @click.option("--bits", type=int, default=64, show_default=True, help=documented_parameters(kind).get("n_bits"))
+    @options_of_parameters(kind, without=("n_bits", "progress"))
+    def command(embeddings: str, hasher: Path, bits: int, **settings: Any) -> None:
+        from fasthash.data import read_array
+
+        made = kind(bits, **settings)
+        progress = {"progress": sys.stderr.isatty()} if "progress" in made.get_params() else {}
+        made.set_params(**progress).fit(floats(read_array(embeddings)))
+        made.set_params(**dict.fromkeys(progress, False)).save(hasher)
+        click.echo(f"written: {hasher}")
+
+    return command

@@ -1,0 +1,93 @@
+"""What the commands read: arrays, models, indexes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fasthash.cli.arguments import ArrayFile
+from fasthash.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fasthash.hashers import AffineHasher, Hasher
+    from fasthash.index import FlatIndex
+    from fasthash.recipes.networks import HashingNetwork
+
+
+def floats(x: NDArray[Any]) -> NDArray[Any]:
+    """Return vectors as hashers and distances take them: integers, as .bvecs and .csv have them, as float32."""
+    return x.astype("float32") if x.dtype.kind in "ui" else x
+
+
+def packed(x: NDArray[Any]) -> NDArray[Any]:
+    """Return codes as bytes where a format knows other integers only, .csv say."""
+    fits = x.dtype.kind in "ui" and x.itemsize > 1 and x.ndim == 2 and x.size and x.min() >= 0 and x.max() < 256
+    return x.astype("uint8") if fits else x
+
+
+def read_model(path: Path) -> Hasher | HashingNetwork:
+    """Return the hasher or the trained network of a safetensors file."""
+    from fasthash.hashers import Hasher
+    from fasthash.recipes.loop import WEIGHTS_FORMAT
+    from fasthash.recipes.networks import HashingNetwork
+    from fasthash.tensor_files import read_metadata, read_tensors
+
+    expected = f"encode: expected a hasher's or a network's safetensors file at {path}, got"
+    metadata = read_metadata(expected, path)
+    if metadata.get("format") == WEIGHTS_FORMAT:
+        metadata, _ = read_tensors(expected, path, WEIGHTS_FORMAT, ["settings"])
+        own = json.loads(metadata["settings"])["class"]
+        raise ValueError(f"{expected} weights of {own}, a network that cannot be made from its file")
+    return Hasher.load(path) if "n_features_in" in metadata else HashingNetwork.load(path)
+
+
+def read_rotation(network: Path, n_bits: int) -> AffineHasher | None:
+    """Return the rotation that a training wrote beside its network, or None."""
+    from fasthash.hashers import AffineHasher
+
+    path = network.with_name("rotation.safetensors")
+    if network.name != "network.safetensors" or not path.exists():
+        return None
+    rotation = AffineHasher.load(path)
+    if not n_bits == rotation.n_features_in_ == rotation.n_bits:
+        raise ValueError(
+            f"encode: expected a rotation of {n_bits} bits at {path}, beside its network, got one from "
+            f"{rotation.n_features_in_} to {rotation.n_bits}"
+        )
+    return rotation
+
+
+def is_faiss(path: str | Path) -> bool:
+    """Tell whether a file is a binary index of FAISS, whose kinds are four letters that begin with IB."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"IB"
+
+
+def read_faiss(path: str | Path) -> FlatIndex:
+    """Return the codes and ids of a binary index of FAISS."""
+    from fasthash.index import from_faiss
+
+    try:
+        import faiss
+    except ImportError:
+        raise MissingDependencyError(f"reading {path}", "FAISS", "faiss") from None
+    try:
+        return from_faiss(faiss.read_index_binary(str(path)))
+    except (MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"expected a flat binary index of FAISS at {path}, got {error}") from error
+
+
+class ArrayOrFaiss(ArrayFile):
+    """An array's file, or a binary index of FAISS."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Refuse what is neither."""
+        if os.path.isfile(value) and is_faiss(value):
+            return str(value)
+        return super().convert(value, parameter, context)
