@@ -47,7 +47,7 @@ DOWNSTREAM = {
     "evaluate": {"errors", "lazy", "ops", "index"},
     "demo": {"errors", "files", "ops", "hashers", "index", "evaluate"},
     "cli": {
-        *("errors", "files", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
+        *("errors", "files", "hashes", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
         "tensor_files",
     },
     "__main__": {"cli"},

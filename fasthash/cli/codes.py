@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
 _MOST = 2**31 - 1
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.command()
@@ -63,34 +65,43 @@ def encode(model: Path, items: str, codes: Path) -> None:
     click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits{rotated}")
 
 
+def bit_order(name: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a click command the order of bits of an argument."""
+    return click.option(
+        "--bitorder",
+        type=click.Choice(("little", "big")),
+        default="little",
+        show_default=True,
+        help=f"Of the bits in the bytes of {name}: big as numpy.packbits and sentence-transformers have them.",
+    )
+
+
 @click.command("index")
 @click.argument("codes", type=ArrayOrFaiss())
 @written("index")
 @click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
 @click.option("--bits", type=int, help="Length of the codes.  [default: all bits of their bytes]")
 @click.option("--ids", type=ArrayFile(), help="Integers [n].")
-def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None) -> None:
+@bit_order("CODES")
+def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None, bitorder: str) -> None:
     """Write an INDEX of CODES, an array of packed codes or a binary index of FAISS, whose ids are kept."""
-    import numpy as np
-
     from fasthash import index as indexes
     from fasthash.data.arrays import READERS, read_array
 
     if index.suffix in READERS:
         raise click.UsageError(f"expected another extension for an index than an array's, got {index}")
-    theirs = read_faiss(codes) if is_faiss(codes) else None
-    if theirs is not None and ids is not None:
-        raise ValueError(f"expected no ids for {codes}, which has its own, got {ids}")
-    c = packed(read_array(codes)) if theirs is None else theirs.codes.numpy()
-    if c.ndim != 2:
-        raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
-    i = None if ids is None else read_array(ids)
-    if i is not None and i.dtype.kind in "ui":
-        i = i.astype(np.int64)
-    if theirs is not None and not np.array_equal(theirs.ids, np.arange(len(c))):
-        i = theirs.ids.numpy()
-    built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
-    built.add(c, i)
+    if is_faiss(codes):
+        if ids is not None:
+            raise ValueError(f"expected no ids for {codes}, which has its own, got {ids}")
+        theirs = read_faiss(codes)
+        built = getattr(indexes, INDEXES[kind])(theirs.n_bits if bits is None else bits)
+        built.merge(theirs)
+    else:
+        c = packed(read_array(codes), bitorder)
+        if c.ndim != 2:
+            raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
+        built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
+        built.add(c, None if ids is None else read_array(ids))
     built.save(index)
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
 
@@ -114,6 +125,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 )
 @click.option("--metric", type=click.Choice(("inner_product", "l2")), default="inner_product", show_default=True)
 @click.option("--factor", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Times k are reranked.")
+@bit_order("QUERIES")
 def search(
     index: Path,
     queries: str,
@@ -125,6 +137,7 @@ def search(
     rerank_queries: str | None,
     metric: str,
     factor: int,
+    bitorder: str,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 
@@ -145,7 +158,7 @@ def search(
         by = rerank if rerank == "asymmetric" else floats(read_array(ArrayFile().convert(rerank, None, None)))
         by_queries = floats(read_array(rerank_queries))
         reranked = {"rerank": by, "rerank_queries": by_queries, "metric": metric, "factor": factor}
-    q = packed(read_array(queries))
+    q = packed(read_array(queries), bitorder)
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)
     found = (
         loaded.search(q, k, threads=threads, **reranked)

@@ -25,10 +25,16 @@ def floats(x: NDArray[Any]) -> NDArray[Any]:
     return x.astype("float32") if x.dtype.kind in "ui" else x
 
 
-def packed(x: NDArray[Any]) -> NDArray[Any]:
-    """Return codes as bytes where a format knows other integers only, .csv say."""
+def packed(x: NDArray[Any], bitorder: str = "little") -> NDArray[Any]:
+    """Return codes in fasthash's order of bits; as bytes where a format knows other integers only, .csv say."""
+    from fasthash.hashes import from_hashes
+
     fits = x.dtype.kind in "ui" and x.itemsize > 1 and x.ndim == 2 and x.size and x.min() >= 0 and x.max() < 256
-    return x.astype("uint8") if fits else x
+    codes = x.astype("uint8") if fits else x
+    if bitorder == "little" and codes.dtype != "int8":
+        return codes
+    ordered: NDArray[Any] = from_hashes(codes, bitorder=bitorder)
+    return ordered
 
 
 def read_model(path: Path) -> Hasher | HashingNetwork:
@@ -80,7 +86,7 @@ def read_faiss(path: str | Path) -> FlatIndex:
     try:
         return from_faiss(faiss.read_index_binary(str(path)))
     except (MemoryError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"expected a flat binary index of FAISS at {path}, got {error}") from error
+        raise ValueError(f"expected a binary index of FAISS that gives its codes at {path}, got {error}") from error
 
 
 class ArrayOrFaiss(ArrayFile):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash.errors import MissingDependencyError
+from fasthash.errors import MissingDependencyError, check_path
 
 NumpyArray = NDArray[Any]
 
@@ -39,10 +39,18 @@ def read_array(place: str | os.PathLike[str]) -> NumpyArray:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        TypeError: if `place` is no path.
         MissingDependencyError: if it is a Parquet file and pyarrow is not installed.
         ValueError: if the format is none of these, or the file is damaged, cut off, or has no such array.
     """
-    path, name = located(place)
+    check_path("read_array", "place", place)
+    try:
+        return _read(*located(place))
+    except ValueError as error:
+        raise ValueError(f"read_array: {error}") from error
+
+
+def _read(path: Path, name: str | None) -> NumpyArray:
     if path.suffix not in READERS:
         raise ValueError(f"{path}: expected a file in {', '.join(READERS)}, got {path.suffix or 'no extension'}")
     with path.open("rb"):  # what the system says is said of every format alike

@@ -60,12 +60,20 @@ def precision_recall_figure(curves: Mapping[str, PrecisionRecallCurve], title: s
 
 def precision_at_figure(curves: Mapping[str, Mapping[int, float]], title: str = "") -> Figure:
     """Draw `precision_at` k against k, one line for each named curve, which maps each k to its value."""
+    where = "precision_at_figure"
+    _check_title(where, title)
+    lines = {}
+    for name, curve in _named(where, "curves", curves).items():
+        if not isinstance(curve, Mapping):
+            raise TypeError(f"{where}: expected curves of mappings from k, got {type(curve).__name__} for {name!r}")
+        places = [check_integer(where, "curves' k", k, 1) for k in curve]
+        lines[name] = places, [check_number(where, "curves' values", value, minimum=0) for value in curve.values()]
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot(
         xlabel="k", ylabel="precision", xscale="log", ylim=(0, 1.02), title=title or "Precision among the k nearest"
     )
-    for name, curve in curves.items():
-        axes.plot(list(curve), list(curve.values()), marker=".", label=name)
+    for name, (places, values) in lines.items():
+        axes.plot(places, values, marker=".", label=name)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from tqdm import tqdm
 
-from fasthash.errors import check_integer
+from fasthash.errors import check_flag, check_integer
 from fasthash.hashers.affine import AffineHasher
 from fasthash.hashers.base import principal_axes
 
@@ -38,13 +38,14 @@ class ITQ(AffineHasher):
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         n_iterations = check_integer(where, "n_iterations", self.n_iterations, 0)
         seed = check_integer(where, "seed", self.seed, 0)
+        progress = check_flag(where, "progress", self.progress)
         check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         mean = x.mean(0)
         v = x - mean
         axes = principal_axes(v, self.n_bits)
         v = v @ axes  # [n, n_bits]
         v /= v.square().mean().sqrt().clamp(min=torch.finfo(v.dtype).tiny)
-        rotation, self.objective_ = procrustes_rotation(v, n_iterations, seed, self.progress)
+        rotation, self.objective_ = procrustes_rotation(v, n_iterations, seed, progress)
         return mean, axes @ rotation
 
 

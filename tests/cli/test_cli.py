@@ -351,7 +351,7 @@ def test_binary_indexes_of_faiss_are_searched_and_indexed(arrays, searched, kind
         theirs.add_with_ids(index.codes.numpy(), ids * np.arange(len(index)))
     faiss.write_index_binary(theirs, arrays("theirs.faiss"))
     ran("index", arrays("theirs.faiss"), arrays("ours"), "--kind", kind)
-    assert (fh.load_index(arrays("ours"))._next_id is None) == (ids is not None)
+    assert fh.load_index(arrays("ours")).ids.tolist() == [i * (ids or 1) for i in range(len(index))]
     for place in ("theirs.faiss", "ours"):
         ran("search", arrays(place), arrays("codes.npy"), arrays("hits.npz"), "-k", "5")
         with np.load(arrays("hits.npz")) as hits:
@@ -366,11 +366,11 @@ def test_a_faiss_index_that_is_cut_off_or_of_another_kind_is_named(arrays, searc
     faiss.write_index_binary(theirs, arrays("theirs"))
     with open(arrays("theirs"), "r+b") as file:
         file.truncate(1000)
-    faiss.write_index_binary(faiss.IndexBinaryHNSW(24), arrays("graph"))
-    for name in ("theirs", "graph"):
+    faiss.write_index_binary(faiss.IndexBinaryHash(24, 8), arrays("hash"))
+    for name in ("theirs", "hash"):
         result = run("index", arrays(name), arrays("new"))
         assert result.exit_code == 1
-        assert f"expected a flat binary index of FAISS at {arrays(name)}, got" in result.output
+        assert f"expected a binary index of FAISS that gives its codes at {arrays(name)}, got" in result.output
     faiss.write_index_binary(theirs, arrays("theirs"))
     assert "which has its own" in run("index", arrays("theirs"), arrays("new"), "--ids", arrays("labels.npy")).output
     monkeypatch.setitem(sys.modules, "faiss", None)
@@ -473,3 +473,15 @@ def test_a_training_that_diverges_is_told_without_a_traceback(tmp_path):
     result = run("train", "supervised", *options)
     assert result.exit_code == 1
     assert "Error: train: the loss is" in result.output
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_codes_of_the_other_order_of_bits_are_turned(arrays, searched, dtype):
+    queries, index = searched
+    np.save(arrays("big.npy"), fh.to_hashes(index.codes.numpy(), dtype))
+    ran("index", arrays("big.npy"), arrays("turned"), "--bitorder", "big")
+    assert np.array_equal(fh.load_index(arrays("turned")).codes, index.codes)
+    np.save(arrays("big.npy"), fh.to_hashes(queries, dtype))
+    ran("search", arrays("turned"), arrays("big.npy"), arrays("hits.npz"), "--bitorder", "big", "-k", "5")
+    with np.load(arrays("hits.npz")) as hits:
+        assert np.array_equal(hits["distances"], index.search(queries, 5).distances)

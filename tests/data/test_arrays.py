@@ -116,12 +116,12 @@ def test_a_damaged_file_of_any_format_is_named(tmp_path, name):
             try:
                 read_array(path)
             except ValueError as error:
-                assert str(error).startswith(f"{path}: expected ")  # noqa: PT017
+                assert str(error).startswith(f"read_array: {path}: expected ")  # noqa: PT017
                 refused += 1
     assert refused > 20
     path.write_bytes(b"")
     if path.suffix not in (".fvecs", ".ivecs", ".bvecs"):  # of no rows
-        with pytest.raises(ValueError, match=f"^{path}: expected "):
+        with pytest.raises(ValueError, match=f"^read_array: {path}: expected "):
             read_array(path)
 
 
@@ -237,7 +237,7 @@ def test_a_damaged_file_is_named(tmp_path):
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=f"^{path}: expected a"):
+        with pytest.raises(ValueError, match=f"^read_array: {path}: expected a"):
             read_array(path)
     refused = 0
     for content in damaged(whole, 500):

@@ -64,7 +64,23 @@ def load_dataset(r: Random) -> Call:
     return Call("fh.data.load_dataset", "load_dataset", arguments, check)
 
 
-PROMISED |= {"load_dataset": (FileNotFoundError,), "read_idx": (OSError,), "HashingNetwork.load": (OSError,)}
+@target("fasthash.data.read_array")
+def read_array(r: Random) -> Call:
+    def check(result, place):
+        assert result.tolist() == [[1, 2]]
+
+    before = "np.save(folder() / 'array.npy', [[1, 2]]); np.savez(folder() / 'arrays.npz', x=[[1, 2]], y=[3])"
+    place = r.choice(("folder() / 'array.npy'", "str(folder() / 'arrays.npz:x')"))
+    return Call("fh.data.read_array", "read_array", {"place": place}, check, before)
+
+
+PROMISED |= {
+    "load_dataset": (FileNotFoundError,),
+    "read_array": (OSError,),
+    "read_idx": (OSError,),
+    "HashingNetwork.load": (OSError,),
+}
+WORDS |= {"read_array": ("file",)}
 
 
 @target("fasthash.data.read_idx")

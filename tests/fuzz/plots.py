@@ -24,6 +24,11 @@ def precision_recall_figure(r: Random) -> Call:
     return figure(r, "precision_recall_figure", {"curves": f"{{'a': {curve}}}"})
 
 
+@target(f"{PREFIX}.precision_at_figure", weight=0.01, needs="matplotlib")
+def precision_at_figure(r: Random) -> Call:
+    return figure(r, "precision_at_figure", {"curves": "{'a': {1: 0.5, 10: 0.25}}"})
+
+
 @target(f"{PREFIX}.training_figure", weight=0.01, needs="matplotlib")
 def training_figure(r: Random) -> Call:
     return figure(r, "training_figure", {"curves": "{'loss': [3, 2.5, 1]}", **option(r, {"ylabel": "'mAP'"})})
