@@ -63,7 +63,8 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
     Args:
         queries: packed codes, uint8 [q, n_bits / 8].
         codes: packed codes, uint8 [n, n_bits / 8], on the same device.
-        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -103,7 +104,8 @@ def hamming_topk(
         k: how many hits a query gets, at least 1; may exceed n.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order; where the
             codes are, or anywhere for a list of codes.
-        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -188,7 +190,8 @@ def hamming_radius(
         codes: packed codes, uint8 [n, n_bits / 8], on the same device.
         radius: the largest distance that counts as a hit, at least 0.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
-        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
     Returns:
