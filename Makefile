@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize clang mutate fuzz room wheel clean
+.PHONY: demo test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -46,13 +46,21 @@ WARNINGS := --config-settings=cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON
 
 SANITIZE := build/sanitize
 sanitize: .venv/dev.installed  ## the tests of the compiled core under the address and undefined-behaviour sanitizers
-	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=ON,.)
+	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=address,.)
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions" \
-		$(foreach room,packing hamming multi_index ranking wasserstein householder h2q,../../tests/ops/test_$(room).py) \
+		$(foreach room,packing hamming multi_index ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
 		../../tests/hashers/test_h2q.py ../../tests/evaluate \
 		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
+
+TSAN := build/tsan
+tsan: .venv/dev.installed  ## races in the compiled core: a program of its calls from several threads, under the thread sanitizer
+	$(BIN)/cmake -S . -B $(TSAN) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DFASTHASH_SANITIZE=thread \
+		-DSKBUILD_PROJECT_NAME=fasthash -DSKBUILD_PROJECT_VERSION=0 -DSKBUILD_PROJECT_VERSION_FULL=0 -DCMAKE_COMPILE_WARNING_AS_ERROR=ON \
+		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
+	$(BIN)/cmake --build $(TSAN) --target check_threads
+	TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 $(TSAN)/check_threads
 
 CLANG := build/clang
 clang: .venv/dev.installed  ## every module's tests on a core built by Clang, of the checkout and a room that `make room` would make

@@ -1,6 +1,7 @@
 #include "thread_pool.h"
 
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -16,13 +17,18 @@
 #include <sched.h>
 #endif
 
+#include "cpu_quota.h"
+
 namespace fasthash {
 
 namespace {
 
 constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
-int processors() {
+// Read when the core is loaded, as reading it takes longer than a small search.
+const double kQuota = cpu_quota("");
+
+int affinity() {
 #if defined(__linux__)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -33,9 +39,11 @@ int processors() {
 
 }  // namespace
 
+int processors(double quota) { return static_cast<int>(std::min<double>(affinity(), std::ceil(quota))); }
+
 int default_threads() {
     const char* value = std::getenv("FASTHASH_THREADS");
-    if (value == nullptr || *value == '\0') return processors();
+    if (value == nullptr || *value == '\0') return processors(kQuota);
     char* end = nullptr;
     const long n = std::strtol(value, &end, 10);
     if (*end != '\0' || n < 1 || n > 4096) {

@@ -12,7 +12,10 @@ namespace fasthash {
 // Thrown out of parallel_for when the interrupt callback asked for the work to stop.
 struct Interrupted {};
 
-// FASTHASH_THREADS if set, else the processors this process may run on.
+// The processors that this process may run on, no more than give it this many processors' time.
+int processors(double quota);
+
+// FASTHASH_THREADS if set, else the processors, by the quota that there was when the core was loaded.
 // Throws std::invalid_argument when FASTHASH_THREADS is not a positive integer.
 int default_threads();
 

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "../cpu_features.h"
+#include "../cpu_quota.h"
 #include "../thread_pool.h"
 #include "rooms.h"
 
@@ -33,6 +34,8 @@ PYBIND11_MODULE(_core, m) {
         "room_level", [](const std::string& room, const std::string& isa) { return isa_name(room_level(room, select_isa(isa))); },
         py::arg("room"), py::arg("isa") = "");
     m.def("default_threads", &default_threads);
+    m.def("cpu_quota", &cpu_quota, py::arg("root"));
+    m.def("processors", &processors, py::arg("quota"));
     register_rooms(m);
     // Lets pybind11 look up NumPy's functions. It does so once, and lets go of the GIL: a fork or the interpreter's end in the midst of that
     // would be the end of what comes after.

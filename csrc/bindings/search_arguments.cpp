@@ -1,5 +1,6 @@
 #include "search_arguments.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -43,13 +44,13 @@ void SearchArguments::run(const std::function<void()>& search) {
     });
 }
 
-py::tuple SearchArguments::run_radius(const std::function<HitLists()>& search) {
+py::tuple SearchArguments::run_radius(int64_t radius, const std::function<HitGroups()>& search) {
     Array<int64_t> offsets(queries.n_queries + 1);
     int64_t* const out_offsets = offsets.mutable_data();
-    HitLists hits;
+    HitGroups hits;
     run([&] {
         hits = search();
-        write_offsets(hits, out_offsets);
+        write_offsets(hits, queries.n_queries, out_offsets);
     });
     const int64_t n_hits = out_offsets[queries.n_queries];
     Array<int32_t> distances(n_hits);
@@ -57,8 +58,8 @@ py::tuple SearchArguments::run_radius(const std::function<HitLists()>& search) {
     int32_t* const out_distances = distances.mutable_data();
     int64_t* const out_ids = ids.mutable_data();
     run([&] {
-        write_hits(hits, set.n_bits(), out_distances, out_ids);
-        HitLists().swap(hits);
+        write_hits(hits, std::min(radius, set.n_bits()), out_offsets, options.threads, options.interrupted, out_distances, out_ids);
+        HitGroups().swap(hits);
     });
     return py::make_tuple(offsets, distances, ids);
 }

@@ -26,8 +26,8 @@ public:
     // Calls `search` as run_interruptible does, with options that tell of the interrupt.
     void run(const std::function<void()>& search);
 
-    // The hits that `search` finds as arrays: offsets [n_queries + 1], and distances and ids [n_hits].
-    pybind11::tuple run_radius(const std::function<HitLists()>& search);
+    // The hits that `search` finds in a radius as arrays: offsets [n_queries + 1], and distances and ids [n_hits].
+    pybind11::tuple run_radius(int64_t radius, const std::function<HitGroups()>& search);
 };
 
 }  // namespace fasthash

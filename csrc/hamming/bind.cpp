@@ -24,7 +24,7 @@ void topk(const Codes& queries, const Codes& codes, int64_t k, const OptionalMas
 
 py::tuple radius(const Codes& queries, const Codes& codes, int64_t bound, const OptionalMask& mask, int threads, const std::string& isa) {
     SearchArguments search("hamming_radius", queries, codes, mask, threads, select_isa(isa));
-    return search.run_radius([&] { return search_radius(search.set, search.queries, bound, search.options); });
+    return search.run_radius(bound, [&] { return search_radius(search.set, search.queries, bound, search.options); });
 }
 
 void distance(const Codes& queries, const Codes& codes, Array<int32_t> distances, int threads, const std::string& isa) {

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "code_set.h"
-#include "hit_lists.h"
+#include "found_hits.h"
 #include "kernel.h"
 #include "query_set.h"
 
@@ -20,7 +20,7 @@ struct SearchOptions {
 void search_topk(const CodeSet& set, const QuerySet& queries, int64_t k, const SearchOptions& options, int32_t* distances, int64_t* ids);
 
 // The codes within a distance, the bound included.
-HitLists search_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options);
+HitGroups search_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options);
 
 // Every distance, [n_queries, n_codes]. The set has no mask.
 void all_distances(const CodeSet& set, const QuerySet& queries, const SearchOptions& options, int32_t* distances);

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <memory>
+#include <numeric>
 
 #include "../thread_pool.h"
 #include "scan_share.h"
@@ -9,65 +11,55 @@ namespace fasthash {
 
 namespace {
 
-// A candidate list that grows instead of being cut back.
-struct GrowingList : CandidateList {
-    std::vector<uint64_t> storage;
+constexpr int64_t kPlaces = 1024;  // of a list, for items that wait to be moved to where all of a task's hits are
 
-    explicit GrowingList(uint64_t below) : CandidateList{nullptr, 0, 0, below, 0, grow}, storage(1024) { point(); }
+// A candidate list that is emptied when it is full.
+struct EmptiedList : CandidateList {
+    int64_t query;
+    const Mask* mask;
+    HitRuns& hits;
 
-    void point() {
-        items = storage.data();
-        capacity = static_cast<int64_t>(storage.size());
-    }
+    EmptiedList(uint64_t* places, uint64_t below, int64_t of_query, const Mask* eligible, HitRuns& to)
+        : CandidateList{places, 0, kPlaces, below, 0, empty}, query(of_query), mask(eligible), hits(to) {}
 
-    static void grow(CandidateList& list) {
-        GrowingList& self = static_cast<GrowingList&>(list);
-        self.storage.resize(self.storage.size() * 2);
-        self.point();
-    }
-
-    // The items with ids for ranks.
-    std::vector<uint64_t> hits(const Mask* mask) const {
-        std::vector<uint64_t> found(items, items + size);
-        if (!mask) return found;
-        for (uint64_t& item : found) item = make_item(item_distance(item), static_cast<uint64_t>(mask->id(item_rank(item))));
-        return found;
+    static void empty(CandidateList& list) {
+        EmptiedList& self = static_cast<EmptiedList&>(list);
+        if (self.mask) {  // ids for ranks
+            for (int64_t i = 0; i < self.size; ++i) {
+                const uint64_t item = self.items[i];
+                self.items[i] = make_item(item_distance(item), static_cast<uint64_t>(self.mask->id(item_rank(item))));
+            }
+        }
+        self.hits.append(self.query, self.items, self.size);
+        self.size = 0;
     }
 };
 
-// Joins each query's parts, [n_queries, n_ranges].
-HitLists joined(HitLists& parts, int64_t n_queries, int64_t n_ranges) {
-    HitLists hits(static_cast<size_t>(n_queries));
-    auto part = parts.begin();
-    for (std::vector<uint64_t>& list : hits) {
-        for (int64_t range = 0; range < n_ranges; ++range, ++part) {
-            if (list.empty()) list.swap(*part);
-            else list.insert(list.end(), part->begin(), part->end());
-            std::vector<uint64_t>().swap(*part);
-        }
-    }
-    return hits;
-}
-
 }  // namespace
 
-HitLists search_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options) {
+HitGroups search_radius(const CodeSet& set, const QuerySet& queries, int64_t radius, const SearchOptions& options) {
     const SearchPlan plan(queries.n_queries, set.n_codes, options.threads);
-    HitLists parts(static_cast<size_t>(plan.n_ranges * queries.n_queries));
+    HitGroups groups(static_cast<size_t>(plan.n_blocks));
+    for (int64_t block = 0; block < plan.n_blocks; ++block) {
+        const SearchShare share(plan, block * plan.n_ranges);
+        FoundHits& found = groups[static_cast<size_t>(block)];
+        found.queries.resize(static_cast<size_t>(share.n_queries()));
+        std::iota(found.queries.begin(), found.queries.end(), share.first_query);
+        found.parts.resize(static_cast<size_t>(plan.n_ranges));
+    }
     const uint64_t limit = static_cast<uint64_t>(std::min(radius, set.n_bits())) + 1;
 
     parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const SearchShare share(plan, task);
-        std::vector<GrowingList> lists;
+        HitRuns& hits = groups[static_cast<size_t>(task / plan.n_ranges)].parts[static_cast<size_t>(share.range)];
+        const std::unique_ptr<uint64_t[]> places(new uint64_t[static_cast<size_t>(share.n_queries() * kPlaces)]);
+        std::vector<EmptiedList> lists;
         lists.reserve(static_cast<size_t>(share.n_queries()));
-        for (int64_t i = 0; i < share.n_queries(); ++i) lists.emplace_back(limit);
+        for (int64_t i = 0; i < share.n_queries(); ++i) lists.emplace_back(places.get() + i * kPlaces, limit, i, set.mask, hits);
         scan_share(set, queries, share, options.kernel, job, [&](int64_t i) -> CandidateList& { return lists[static_cast<size_t>(i)]; });
-        for (int64_t i = 0; i < share.n_queries(); ++i) {
-            parts[static_cast<size_t>((share.first_query + i) * plan.n_ranges + share.range)] =
-                lists[static_cast<size_t>(i)].hits(set.mask);
-        }
+        for (EmptiedList& list : lists) EmptiedList::empty(list);
     });
-    return joined(parts, queries.n_queries, plan.n_ranges);
+    return groups;
 }
 
 }  // namespace fasthash

@@ -77,7 +77,7 @@ py::tuple radius(const Tables& tables, const Codes& queries, const Codes& codes,
     SearchArguments search(name, queries, codes, mask, threads, level);
     check_tables(name, tables, search.set);
     return search.run_radius(
-        [&] { return search_radius(tables, search.set, search.queries, bound, {search.options, multi_index_kernel(level), 0}); });
+        bound, [&] { return search_radius(tables, search.set, search.queries, bound, {search.options, multi_index_kernel(level), 0}); });
 }
 
 // The first bit and the width of each table's keys.

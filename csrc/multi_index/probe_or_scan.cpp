@@ -28,7 +28,7 @@ bool worth_probing(const Tables& tables, const CodeSet& set, int64_t n_queries, 
 }
 
 std::vector<int64_t> probe_queries(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options,
-                                   const std::function<Outcome(Prober&, int64_t, Job&)>& probe) {
+                                   const std::function<ProbeQuery()>& begin_task) {
     std::vector<int64_t> left(static_cast<size_t>(n_queries));
     std::iota(left.begin(), left.end(), int64_t{0});
     // A scan for a few queries costs each of them more than a scan for many does, so that the tables may do for the few that are left.
@@ -41,6 +41,7 @@ std::vector<int64_t> probe_queries(const Tables& tables, const CodeSet& set, int
         parallel_for(ceil_div(n, per_task), options.scan.threads, options.scan.interrupted, [&](Job& job, int64_t task) {
             const int64_t first = task * per_task, last = std::min(first + per_task, n);
             Prober prober(tables, set, options, scan_cost, last - first);
+            const ProbeQuery probe = begin_task();
             for (int64_t i = first; i < last && !prober.exhausted(); ++i) {
                 outcomes[static_cast<size_t>(i)] = probe(prober, left[static_cast<size_t>(i)], job);
             }

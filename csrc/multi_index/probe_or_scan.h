@@ -12,8 +12,11 @@ namespace fasthash {
 bool worth_probing(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options,
                    const FoundCodes& nothing);
 
-// Calls probe(prober, query, job) for every query, for some of them again, and returns those to scan.
+// Searches the tables for a query.
+using ProbeQuery = std::function<Outcome(Prober&, int64_t query, Job&)>;
+
+// Calls for every query, for some of them again, what begin_task() has returned for the task it is in, and returns those to scan.
 std::vector<int64_t> probe_queries(const Tables& tables, const CodeSet& set, int64_t n_queries, const MultiSearchOptions& options,
-                                   const std::function<Outcome(Prober&, int64_t, Job&)>& probe);
+                                   const std::function<ProbeQuery()>& begin_task);
 
 }  // namespace fasthash

@@ -16,7 +16,7 @@ struct MultiSearchOptions {
 // Sets complete[query] to false where max_candidates cut a query short; without that it may be null.
 void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
                  int32_t* distances, int64_t* ids, bool* complete);
-HitLists search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius,
-                       const MultiSearchOptions& options);
+HitGroups search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius,
+                        const MultiSearchOptions& options);
 
 }  // namespace fasthash

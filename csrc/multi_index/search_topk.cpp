@@ -27,15 +27,15 @@ void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queri
         return search_topk(set, queries, k, options.scan, distances, ids);
     }
     const HitLists unlisted = UnlistedCodes(tables, set).nearest(queries, k, options.scan);
-    const std::vector<int64_t> scanned =
-        probe_queries(tables, set, queries.n_queries, options, [&](Prober& prober, int64_t query, Job& job) {
-            FoundCodes found = nothing;
-            for (uint64_t item : unlisted[static_cast<size_t>(query)]) found.add(item);
-            const Outcome outcome = prober.search(queries.codes + query * set.n_bytes, found, job);
-            if (outcome == Outcome::cut_short) complete[query] = false;
-            if (outcome != Outcome::too_dear) write_sorted(found.sorted(), k, distances + query * k, ids + query * k);
-            return outcome;
-        });
+    const ProbeQuery probe = [&](Prober& prober, int64_t query, Job& job) {
+        FoundCodes found = nothing;
+        for (uint64_t item : unlisted[static_cast<size_t>(query)]) found.add(item);
+        const Outcome outcome = prober.search(queries.codes + query * set.n_bytes, found, job);
+        if (outcome == Outcome::cut_short) complete[query] = false;
+        if (outcome != Outcome::too_dear) write_sorted(found.sorted(), k, distances + query * k, ids + query * k);
+        return outcome;
+    };
+    const std::vector<int64_t> scanned = probe_queries(tables, set, queries.n_queries, options, [&] { return probe; });
     if (scanned.empty()) return;
     const QuerySubset subset(queries, set.n_bytes, scanned);
     subset.search_topk(k, distances, ids, [&](int32_t* found_distances, int64_t* found_ids) {

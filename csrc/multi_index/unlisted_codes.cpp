@@ -32,7 +32,8 @@ HitLists UnlistedCodes::nearest(const QuerySet& queries, int64_t k, const Search
 }
 
 HitLists UnlistedCodes::within(const QuerySet& queries, int64_t radius, const SearchOptions& options) const {
-    HitLists hits = search_radius(set_, queries, radius, options);
+    HitGroups groups = search_radius(set_, queries, radius, options);
+    HitLists hits = hits_by_query(groups, queries.n_queries);
     for (std::vector<uint64_t>& list : hits) {
         for (uint64_t& item : list) item += static_cast<uint64_t>(first_);
     }

@@ -42,9 +42,8 @@ double cost_between(const py::array_t<T>& x, const py::array_t<T>& y, double p, 
     const SampleColumns<T> first = sample("gradient_x", x, gradient_x), second = sample("gradient_y", y, gradient_y);
     const int n_threads = thread_count(threads);
     double sum = 0;
-    run_interruptible([&](const std::function<bool()>& interrupted) {
-        sum = sorted_cost<T>(first, second, m, p, scale, n_threads, interrupted);
-    });
+    run_interruptible(
+        [&](const std::function<bool()>& interrupted) { sum = sorted_cost<T>(first, second, m, p, scale, n_threads, interrupted); });
     return sum;
 }
 

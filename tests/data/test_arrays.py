@@ -245,6 +245,6 @@ def test_a_damaged_file_is_named(tmp_path):
         try:
             read_array(path)
         except ValueError as error:
-            assert str(error).startswith(f"{path}: expected a")  # noqa: PT017
+            assert str(error).startswith(f"read_array: {path}: expected a")  # noqa: PT017
             refused += 1
     assert refused > 100  # values have no checksum

@@ -218,6 +218,42 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("n_queries", "radius", "search"),
+    [
+        (40, 34, "fh.hamming_radius(queries, codes, radius, threads=threads)"),
+        (5000, 21, "fh.hamming_radius(queries, codes, radius, threads=threads)"),
+        (5000, 21, "tables.radius(queries, codes, radius, None, threads)"),
+        (300, 4, "tables.radius(queries, alike, radius, None, threads)"),
+    ],
+)
+def test_memory_of_a_radius_search_is_that_of_its_hits(n_queries, radius, search, threads):
+    script = f"""
+import torch, fasthash as fh
+from fasthash.ops.multi_index.op import build_tables
+torch.manual_seed(0)
+codes = torch.randint(0, 256, (1_000_000, 8), dtype=torch.uint8)
+alike = codes[torch.randint(0, 10, (1_000_000,))]
+n_queries, radius, threads = {n_queries}, {radius}, {threads}
+tables = build_tables(alike if "alike" in {search!r} else codes, 64, 0, True, threads)
+queries = codes[:n_queries].clone() if n_queries != 300 else alike[:n_queries].clone()
+fh.hamming_radius(codes[:1], codes, 10, threads=threads)
+def status(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak is now what there is
+hits = {search}
+size = sum(x.numel() * x.element_size() for x in hits)
+print(size, status("VmHWM") - before)
+"""
+    size, grown = map(int, subprocess.check_output([sys.executable, "-c", script], text=True).split())
+    assert size > 200e6
+    assert grown < 1.1 * size + threads * (64 << 20)
+
+
+@pytest.mark.slow
 @given(st.data())
 def test_faiss_agrees_on_random_shapes(data):
     faiss = pytest.importorskip("faiss")

@@ -37,7 +37,8 @@ def hamming_distance(queries: Array, codes: Array, *, threads: int | None = None
     Args:
         queries: packed codes, uint8 [q, n_bits / 8].
         codes: packed codes, uint8 [n, n_bits / 8], on the same device.
-        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -77,7 +78,8 @@ def hamming_topk(
         k: how many hits a query gets, at least 1; may exceed n.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order; where the
             codes are, or anywhere for a list of codes.
-        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
     Returns:
@@ -152,12 +154,16 @@ def hamming_radius(
 ) -> RadiusHits:
     """Find every code at most `radius` bits from each query.
 
+    Memory beside the codes is that of the result on a CPU, 12 bytes a hit, at most a tenth more and 64 MiB a thread. A
+    search on a CPU releases the GIL, may run in several Python threads at once, and stops at Ctrl-C.
+
     Args:
         queries: packed codes, uint8 [q, n_bits / 8].
         codes: packed codes, uint8 [n, n_bits / 8], on the same device.
         radius: the largest distance that counts as a hit, at least 0.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
-        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
         kernel: a name from `fasthash.ops.hamming.KERNELS`; by default the best one for the device.
 
     Returns:

@@ -1,0 +1,190 @@
+// Calls the core from several threads at once, interrupts it, and forks meanwhile; built and run under the thread sanitizer by `make tsan`.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "../csrc/cpu_features.h"
+#include "../csrc/h2q/trainer.h"
+#include "../csrc/hamming/search.h"
+#include "../csrc/householder/rotation.h"
+#include "../csrc/multi_index/search.h"
+#include "../csrc/packing/pack_bits.h"
+#include "../csrc/packing/pack_projections.h"
+#include "../csrc/ranking/counts.h"
+#include "../csrc/thread_pool.h"
+#include "../csrc/wasserstein/sorted_cost.h"
+#include "../csrc/wasserstein/two_point_cost.h"
+
+using namespace fasthash;
+
+namespace {
+
+constexpr int64_t kCodes = 140'000, kQueries = 150, kHits = 9, kRows = 1100, kColumns = 64, kReflections = 64;
+constexpr int kBytes = 8, kThreads = 3, kForks = 5;
+
+template <class T>
+using Values = std::vector<T>;
+
+struct Data {
+    Values<uint8_t> codes, queries;
+    Values<int32_t> labels, query_labels;
+    Values<int64_t> n_low;
+    Values<double> x, v;
+    Values<float> rows, rotations;
+
+    Data()
+        : codes(kCodes * kBytes),
+          queries(kQueries * kBytes),
+          labels(kCodes, 1),
+          query_labels(kQueries, 1),
+          n_low(kColumns, kRows / 2),
+          x(kRows * kColumns),
+          v(kReflections * kColumns),
+          rows(kRows * 8),
+          rotations(2 * 64) {
+        std::mt19937 random(0);
+        for (uint8_t& byte : codes) byte = static_cast<uint8_t>(random() & 0x55);  // many are near each other
+        for (uint8_t& byte : queries) byte = static_cast<uint8_t>(random() & 0x55);
+        for (double& value : x) value = std::normal_distribution<double>()(random);
+        for (double& value : v) value = std::normal_distribution<double>()(random);
+        for (float& value : rows) value = random() % 2 ? 1.0F : -1.0F;
+        for (float& value : rotations) value = std::normal_distribution<float>()(random);
+    }
+};
+
+// Every call that is shared out over threads. Returns a number that depends on what they give.
+int64_t call_all(const Data& data, int threads, const std::function<bool()>& interrupted) {
+    const Isa isa = select_isa("");
+    const CodeSet set{data.codes.data(), kCodes, kBytes, nullptr};
+    const QuerySet queries{data.queries.data(), kQueries};
+    const SearchOptions options{hamming_kernel(isa), threads, interrupted};
+    int64_t sum = 0;
+
+    Values<int32_t> distances(kQueries * kHits);
+    Values<int64_t> ids(distances.size());
+    Values<int32_t> all(kQueries * 1000);
+    for (int64_t n_queries : {int64_t{1}, kQueries}) {
+        search_topk(set, {queries.codes, n_queries}, kHits, options, distances.data(), ids.data());
+        all_distances({set.codes, 1000, kBytes, nullptr}, {queries.codes, n_queries}, options, all.data());
+        sum += ids[0] + all[999];
+        HitGroups found = search_radius(set, {queries.codes, n_queries}, 5, options);
+        Values<int64_t> offsets(static_cast<size_t>(n_queries) + 1);
+        write_offsets(found, n_queries, offsets.data());
+        Values<int32_t> hit_distances(static_cast<size_t>(offsets.back()));
+        Values<int64_t> hit_ids(hit_distances.size());
+        write_hits(found, 5, offsets.data(), threads, interrupted, hit_distances.data(), hit_ids.data());
+        for (int64_t id : hit_ids) sum += id;
+    }
+
+    const Tables tables(data.codes.data(), kCodes - 1000, kBytes, 8 * kBytes, 4, Layout::fast, threads, interrupted);
+    const MultiSearchOptions with_tables{options, multi_index_kernel(isa), 0};
+    search_topk(tables, set, queries, kHits, with_tables, distances.data(), ids.data(), nullptr);
+    sum += ids[0];
+    HitGroups found = search_radius(tables, set, queries, 3, with_tables);
+    Values<int64_t> offsets(kQueries + 1);
+    write_offsets(found, kQueries, offsets.data());
+    sum += offsets.back();
+
+    Values<int64_t> totals(kQueries * (8 * kBytes + 1)), relevants(totals.size());
+    const Labels labels{data.query_labels.data(), data.labels.data(), kCodes, 1, false};
+    distance_counts(set, queries, labels, ranking_kernel(isa), options, totals.data(), relevants.data());
+    sum += totals[20];
+
+    const Multiply<double> multiply = matrix_product_kernel(isa).of<double>();
+    Values<uint8_t> packed(kRows * kReflections / 8);
+    const Projections<double> projections{data.x.data(), kRows, kColumns, kColumns, 1, data.v.data(), kColumns, nullptr};
+    sum += pack_projections<double>(projections, packed.data(), multiply, packing_kernel(isa), threads, interrupted) + packed[0];
+
+    const Elements elements{reinterpret_cast<const uint8_t*>(data.x.data()), Element::float64, 8, kRows, kColumns};
+    sum += pack_bits(elements, packed.data(), packing_kernel(isa), threads, interrupted) + packed[1];
+
+    Values<double> gradient(data.x.size());
+    const TwoPointColumns<double> columns{data.x.data(),   kRows, kColumns, kColumns, 1, data.n_low.data(), 0.5, -1, 1, 2,
+                                          gradient.data(), 1};
+    sum += static_cast<int64_t>(two_point_cost<double>(columns, wasserstein_kernel(isa), threads, interrupted));
+    const SampleColumns<double> sample{data.x.data(), kRows, kColumns, 1, gradient.data()},
+        other{data.x.data(), kRows / 2, kColumns, 1, nullptr};
+    sum += static_cast<int64_t>(sorted_cost<double>(sample, other, kColumns, 2, 1, threads, interrupted));
+
+    const Rotation<double> rotation{kRows, kColumns, kReflections, data.x.data(), data.v.data(), false};
+    const RotationKernels kernels{householder_kernel(isa), matrix_product_kernel(isa)};
+    Values<double> y(data.x.size()), q(kRows * kReflections), s_inverse(kReflections * kReflections), dx(y.size()), dv(data.v.size());
+    householder_apply(rotation, y.data(), q.data(), s_inverse.data(), kernels, threads, interrupted);
+    householder_backward(rotation, y.data(), q.data(), s_inverse.data(), dx.data(), dv.data(), kernels, threads, interrupted);
+    sum += static_cast<int64_t>(dv[0] * 1e6);
+
+    const H2QSettings settings{BitLoss::l2, Optimizer::adam, 0.01, true, true, 3, 64, 0, 0};
+    H2QTrainer trainer(data.rows.data(), kRows, data.rows.data(), 50, 8, data.rotations.data(), 2, settings, h2q_kernel(isa),
+                       matrix_product_kernel(isa).of<float>());
+    trainer.train(3, threads, interrupted);
+    return sum + static_cast<int64_t>(trainer.best(1)[0] * 1e6F);
+}
+
+bool never() { return false; }
+
+// Whether the calls are interrupted, at a later moment each time, or end before.
+bool interrupted_at_every_moment(const Data& data, int64_t expected) {
+    for (int polls = 0; polls < 4; ++polls) {
+        int left = polls;
+        try {
+            if (call_all(data, kThreads, [&left] { return left-- == 0; }) != expected) return false;
+        } catch (const Interrupted&) {}
+    }
+    return true;
+}
+
+// Whether an exception of one task reaches the caller.
+bool rethrown(int threads) {
+    try {
+        parallel_for(100, threads, never, [](Job&, int64_t task) {
+            if (task % 10 == 5) throw std::runtime_error("task");
+        });
+    } catch (const std::runtime_error&) {
+        return true;
+    }
+    return false;
+}
+
+// On one thread: the sanitizer cannot follow those that a forked process starts, which tests/ops/test_fork.py does.
+int fork_and_call(const Data& data, int64_t expected) {
+    const pid_t child = fork();
+    if (child == 0) _exit(call_all(data, 1, never) == expected && rethrown(1) ? 0 : 1);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+}  // namespace
+
+int main() {
+    const Data data;
+    const int64_t expected = call_all(data, kThreads, never);
+    std::atomic<int> wrong{0};
+    std::atomic<bool> done{false};
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 3; ++i) {
+        callers.emplace_back([&, i] {
+            do {
+                if (call_all(data, kThreads, never) != expected) ++wrong;
+                if (i == 0 && !interrupted_at_every_moment(data, expected)) ++wrong;
+                if (!rethrown(kThreads)) ++wrong;
+            } while (!done);
+        });
+    }
+    for (int i = 0; i < kForks; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(37));
+        if (fork_and_call(data, expected) != 0) ++wrong;
+    }
+    done = true;
+    for (std::thread& caller : callers) caller.join();
+    std::printf("%d calls were wrong\n", wrong.load());
+    return wrong != 0;
+}
