@@ -15,6 +15,7 @@
 #include "../csrc/h2q/trainer.h"
 #include "../csrc/hamming/search.h"
 #include "../csrc/householder/rotation.h"
+#include "../csrc/id_map/id_map.h"
 #include "../csrc/multi_index/search.h"
 #include "../csrc/packing/pack_bits.h"
 #include "../csrc/packing/pack_projections.h"
@@ -92,6 +93,14 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     Values<int64_t> offsets(kQueries + 1);
     write_offsets(found, kQueries, offsets.data());
     sum += offsets.back();
+
+    Values<int64_t> sought(kCodes), positions(kCodes);
+    for (int64_t i = 0; i < kCodes; ++i) sought[static_cast<size_t>(i)] = i * 7919 % kCodes;
+    Values<uint64_t> slots(size_t{1} << 18, kEmptySlot);
+    const IdList list{sought.data(), kCodes, nullptr, 0};
+    sum += insert_ids({slots.data(), 18}, list, 0, id_map_kernel(isa), interrupted);
+    find_ids({slots.data(), 18}, list, sought.data(), kCodes, id_map_kernel(isa), threads, interrupted, positions.data());
+    sum += positions[100];
 
     Values<int64_t> totals(kQueries * (8 * kBytes + 1)), relevants(totals.size());
     const Labels labels{data.query_labels.data(), data.labels.data(), kCodes, 1, false};

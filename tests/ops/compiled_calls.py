@@ -36,6 +36,14 @@ def compiled_calls(threads):
     def build():
         return [_core.MultiIndexTables(codes, 64, 4, True, threads).keys]
 
+    ids = rng.permutation(20_000)
+    full = np.full(32_768, -1)
+    _core.id_map_insert(full, ids, 0, None, "")
+
+    def insert():
+        table = np.full(32_768, -1)
+        return [_core.id_map_insert(table, ids, 0, None, ""), table]
+
     hits = ((200, 9), np.int32), ((200, 9), np.int64)
     rotated = ((1100, 128), float), ((1100, 64), float), ((64, 64), float)
     triangle = into(_core.householder_apply, x, v, False, *rotated, 1, "")[1:3]
@@ -45,6 +53,10 @@ def compiled_calls(threads):
         ),
         "hamming_topk": partial(into, _core.hamming_topk, queries, codes, 9, None, *hits, threads, ""),
         "hamming_radius": partial(_core.hamming_radius, queries, codes, 25, None, threads, ""),
+        "id_map_insert": insert,
+        "id_map_find": partial(
+            into, _core.id_map_find, full, ids, None, ids[::-1].copy(), (20_000, np.int64), threads, ""
+        ),
         "MultiIndexTables": build,
         "MultiIndexTables.topk": partial(into, tables.topk, queries, codes, 9, None, 0, *hits, None, threads, ""),
         "MultiIndexTables.radius": partial(tables.radius, queries, codes, 9, None, threads, ""),
