@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from inspect import signature
 from threading import RLock
-from typing import Any, BinaryIO, ClassVar, NamedTuple, SupportsIndex
+from typing import Any, BinaryIO, ClassVar, SupportsIndex
 from weakref import WeakSet
 
 import numpy as np
@@ -29,10 +29,11 @@ from fasthash.index import storage
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
 from fasthash.index.rows import Rows
+from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
 from fasthash.ops.hamming.hits import check_hits
-from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
+from fasthash.ops.hamming.op import thread_count
 
 _CPU = torch.device("cpu")
 _FEW = 1 / 8  # of an index
@@ -51,18 +52,6 @@ def _renew_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
-
-
-class Few(NamedTuple):
-    """Codes that are looked at alone.
-
-    Attributes:
-        positions: int64 [m], ascending, on the codes' device.
-        codes: uint8 [m, w].
-    """
-
-    positions: torch.Tensor
-    codes: torch.Tensor
 
 
 class Index(ABC):
@@ -324,24 +313,23 @@ class Index(ABC):
             ValueError: if shapes, widths or k do not fit.
         """
         where = f"{type(self).__name__}.search"
-        q = self._check_codes(where, "queries", queries).to(self.device)
         k = check_integer(where, "k", k, 1)
-        check_hits(where, k, q)
         check_choice(where, "metric", metric, METRICS)
         factor = check_integer(where, "factor", factor, 1)
         if (rerank is None or callable(rerank)) and rerank_queries is not None:
             raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
-        n_threads = thread_count(where, threads)
-        contents, eligible = self._eligible(where, mask, among)
+        search = self._checked(where, queries, mask, among, threads)
+        contents = search.contents
+        check_hits(where, k, search.queries)
         if rerank is None:
-            distances, positions = self._nearest_of(where, contents, q, k, eligible, n_threads)
+            distances, positions = self._nearest(search, k)
             return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
         if callable(rerank):
             second_distance = by_function(where, rerank, lambda at: as_given(contents.ids_at(at), queries))
         else:
-            second_distance = by_vectors(where, rerank, rerank_queries, metric, contents, self.n_bits, len(q))
-        n_candidates = max(k, min(k * factor, len(contents)))
-        _, positions = self._nearest_of(where, contents, q, n_candidates, eligible, n_threads)
+            n_queries = len(search.queries)
+            second_distance = by_vectors(where, rerank, rerank_queries, metric, contents, self.n_bits, n_queries)
+        _, positions = self._nearest(search, max(k, min(k * factor, len(contents))))
         distances, positions = nearest_candidates(second_distance, positions, k)
         return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
 
@@ -371,24 +359,20 @@ class Index(ABC):
             ValueError: if shapes, widths or the radius do not fit.
         """
         where = f"{type(self).__name__}.radius_search"
-        q = self._check_codes(where, "queries", queries).to(self.device)
         radius = min(check_integer(where, "radius", radius, 0), MAX_BITS)
-        n_threads = thread_count(where, threads)
-        contents, eligible = self._eligible(where, mask, among)
-        if isinstance(eligible, Few):
-            offsets, distances, at = radius_op(q, eligible.codes, radius, None, n_threads, where=where)
-            positions = eligible.positions[at]
-        else:
-            offsets, distances, positions = self._within(where, contents, q, radius, eligible, n_threads)
-        return RadiusHits(*all_as_given((offsets, distances, contents.ids_at(positions)), queries))
+        search = self._checked(where, queries, mask, among, threads)
+        offsets, distances, positions = self._within(search, radius)
+        return RadiusHits(*all_as_given((offsets, distances, search.contents.ids_at(positions)), queries))
 
-    def _eligible(
-        self, where: str, mask: Array | None, among: Array | None
-    ) -> tuple[Contents, torch.Tensor | Few | None]:
-        """Return the contents to search and what is eligible of them: bits, a few codes, or None for all."""
+    def _checked(
+        self, where: str, queries: Array, mask: Array | None, among: Array | None, threads: int | None
+    ) -> Search:
+        q = self._check_codes(where, "queries", queries).to(self.device)
+        n_threads = thread_count(where, threads)
         if among is None:
             contents = self._contents
-            return contents, contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
+            bits = contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
+            return Search(where, contents, q, n_threads, mask=bits)
         if mask is not None:
             raise ValueError(f"{where}: expected mask or among, got both")
         i = self._check_ids(where, among, "among")
@@ -397,24 +381,8 @@ class Index(ABC):
             positions = contents.find(where, i)
         positions = torch.unique(positions[positions >= 0]).to(contents.device)
         if len(positions) < _FEW * len(contents):
-            return contents, Few(positions, contents.codes.rows[positions])
-        return contents, contents.mask_of(positions)
-
-    def _nearest_of(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        k: int,
-        eligible: torch.Tensor | Few | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not isinstance(eligible, Few):
-            return self._nearest(where, contents, queries, k, eligible, threads)
-        distances, at = topk_op(queries, eligible.codes, k, None, threads, where=where)
-        if len(eligible.codes) == 0:
-            return distances, at
-        return distances, torch.where(at < 0, at, eligible.positions[at.clamp(min=0)])
+            return Search(where, contents, q, n_threads, few=positions)
+        return Search(where, contents, q, n_threads, mask=contents.mask_of(positions))
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the index to a file, which `fasthash.load_index` reads.
@@ -505,32 +473,12 @@ class Index(ABC):
         return other
 
     @abstractmethod
-    def _nearest(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        k: int,
-        mask: torch.Tensor | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest of these contents, as `fasthash.hamming_topk` has them.
-
-        All is checked and on the index's device, the mask as bits of positions; what errors there still are begin with
-        `where`.
-        """
+    def _nearest(self, search: Search, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and positions of the k nearest, as `fasthash.hamming_topk` has them."""
 
     @abstractmethod
-    def _within(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        radius: int,
-        mask: torch.Tensor | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return offsets, distances and positions of the hits, as `hamming_radius` has them; see `_nearest`."""
+    def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return offsets, distances and positions, as `fasthash.hamming_radius` has them."""
 
     def _check_codes(self, where: str, name: str, codes: Array) -> torch.Tensor:
         c = to_tensor(where, name, codes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from fasthash.index.base import Index
-from fasthash.index.contents import Contents
-from fasthash.ops.hamming.op import KERNELS, radius_op, topk_op
+from fasthash.index.search import Search
+from fasthash.ops.hamming.op import KERNELS
 from fasthash.ops.registry import default_level
 
 
@@ -30,28 +30,8 @@ class FlatIndex(Index):
         kernel = default_level(KERNELS, self.device)
         return f"FlatIndex(n_bits={self.n_bits}, device={str(self.device)!r}): {len(self)} codes, kernel {kernel!r}"
 
-    def _nearest(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        k: int,
-        mask: torch.Tensor | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, contents.codes.rows, k, mask, threads, where=where)
-        return found
+    def _nearest(self, search: Search, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return search.nearest(k)
 
-    def _within(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        radius: int,
-        mask: torch.Tensor | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
-            queries, contents.codes.rows, radius, mask, threads, where=where
-        )
-        return found
+    def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return search.within(radius)

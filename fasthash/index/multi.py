@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, SupportsIndex, TypeVar
 import torch
 
 from fasthash.errors import check_choice, check_integer, memory_error
-from fasthash.index.base import Few, Index
+from fasthash.index.base import Index
 from fasthash.index.contents import Contents
+from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given
 from fasthash.ops.hamming.hits import check_hits
-from fasthash.ops.hamming.op import radius_op, thread_count, topk_op
+from fasthash.ops.hamming.op import thread_count
 from fasthash.ops.multi_index import MAX_CODES, Tables, build_tables, cost_of_build, cost_of_scan
 
 _T = TypeVar("_T")
@@ -175,51 +176,24 @@ class MultiIndex(Index):
         """
         where = "MultiIndex.search_bounded"
         bound = check_integer(where, "max_candidates", max_candidates, 1)
-        q = self._check_codes(where, "queries", queries)
         k = check_integer(where, "k", k, 1)
-        check_hits(where, k, q)
-        n_threads = thread_count(where, threads)
-        contents, eligible = self._eligible(where, mask, among)
-        tables = self._tables_for(contents, q.shape[0], n_threads, wanted=True)
-        if isinstance(eligible, Few) or tables is None:
-            distances, positions = self._nearest_of(where, contents, q, k, eligible, n_threads)
-            complete = torch.ones(q.shape[0], dtype=torch.bool)
+        search = self._checked(where, queries, mask, among, threads)
+        check_hits(where, k, search.queries)
+        tables = self._tables_for(search, wanted=True)
+        if tables is None:
+            distances, positions = search.nearest(k)
+            complete = torch.ones(len(search.queries), dtype=torch.bool)
         else:
-            arguments = (q, contents.codes.rows, k, eligible, n_threads, bound)
-            distances, positions, complete = _found(where, tables.topk_bounded, *arguments)
-        return BoundedHits(*all_as_given((distances, contents.ids_at(positions), complete), queries))
+            distances, positions, complete = _by(tables.topk_bounded, search, k, bound)
+        return BoundedHits(*all_as_given((distances, search.contents.ids_at(positions), complete), queries))
 
-    def _nearest(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        k: int,
-        mask: torch.Tensor | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        codes, tables = contents.codes.rows, self._tables_for(contents, queries.shape[0], threads)
-        if tables is not None:
-            return _found(where, tables.topk, queries, codes, k, mask, threads)
-        found: tuple[torch.Tensor, torch.Tensor] = topk_op(queries, codes, k, mask, threads, where=where)
-        return found
+    def _nearest(self, search: Search, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        tables = self._tables_for(search)
+        return search.nearest(k) if tables is None else _by(tables.topk, search, k)
 
-    def _within(
-        self,
-        where: str,
-        contents: Contents,
-        queries: torch.Tensor,
-        radius: int,
-        mask: torch.Tensor | None,
-        threads: int,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        codes, tables = contents.codes.rows, self._tables_for(contents, queries.shape[0], threads)
-        if tables is not None:
-            return _found(where, tables.radius, queries, codes, radius, mask, threads)
-        found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = radius_op(
-            queries, codes, radius, mask, threads, where=where
-        )
-        return found
+    def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        tables = self._tables_for(search)
+        return search.within(radius) if tables is None else _by(tables.radius, search, radius)
 
     def _tables_of(self, contents: Contents) -> Tables | None:
         """Return the tables if they are of these codes, or of the first of them."""
@@ -227,11 +201,15 @@ class MultiIndex(Index):
         fit = tables is not None and arrangement is contents.arrangement and tables.n_codes <= len(contents.codes)
         return tables if fit else None
 
-    def _tables_for(self, contents: Contents, n_queries: int, threads: int, wanted: bool = False) -> Tables | None:
+    def _tables_for(self, search: Search, wanted: bool = False) -> Tables | None:
         """Return the tables for a search, built before it if the scans for want of them have cost as much as that.
 
-        While another thread builds, there are those that there were, unless some are `wanted`.
+        While another thread builds, there are those that there were, unless some are `wanted`. There are none where few
+        codes are looked at.
         """
+        if search.few is not None:
+            return None
+        contents, threads = search.contents, search.threads
         tables, n = self._tables_of(contents), len(contents.codes)
         if (tables is not None and tables.n_codes == n) or not self._build_lock.acquire(blocking=wanted):
             return tables
@@ -240,7 +218,7 @@ class MultiIndex(Index):
             n_waiting = n - (tables.n_codes if tables is not None else 0)
             if n_waiting == 0 or n > MAX_CODES:
                 return tables
-            self._scanned += cost_of_scan(n_waiting, self._width, n_queries, threads)
+            self._scanned += cost_of_scan(n_waiting, self._width, len(search.queries), threads)
             fast = self.layout == "fast"
             worth = self._scanned > cost_of_build(n, self._width, self.n_bits, self._n_tables, fast, threads)
             if worth or (wanted and tables is None):
@@ -262,9 +240,9 @@ class MultiIndex(Index):
             self._scanned = 0.0
 
 
-def _found(where: str, search: Callable[..., _T], *arguments: Any) -> _T:
-    """Return what a search of tables finds; errors begin with `where`."""
+def _by(method: Callable[..., _T], search: Search, sought: int, *more: int) -> _T:
+    """Return what a method of tables finds."""
     try:
-        return search(*arguments)
+        return method(search.queries, search.contents.codes.rows, sought, search.mask, search.threads, *more)
     except (MemoryError, RuntimeError) as error:
-        raise memory_error(where, error) or error from None
+        raise memory_error(search.where, error) or error from None
