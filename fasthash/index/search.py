@@ -31,7 +31,7 @@ class Search:
     few: torch.Tensor | None = None
 
     def nearest(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest as `fasthash.hamming_topk` has them, by comparing with all."""
+        """Return distances and positions of the k nearest, as `hamming_topk` has them, by comparing with all."""
         codes = self._codes()
         distances, at = topk_op(self.queries, codes, k, self.mask, self.threads, where=self.where)
         if self.few is None or len(codes) == 0:
@@ -39,7 +39,7 @@ class Search:
         return distances, torch.where(at < 0, at, self.few[at.clamp(min=0)])
 
     def within(self, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return offsets, distances and positions as `fasthash.hamming_radius` has them, by comparing with all."""
+        """Return offsets, distances and positions, as `hamming_radius` has them, by comparing with all."""
         offsets, distances, at = radius_op(
             self.queries, self._codes(), radius, self.mask, self.threads, where=self.where
         )
