@@ -312,7 +312,7 @@ def sliced_wasserstein(r: Random) -> Call:
         if generator is None:
             assert float(numbers(result)) >= 0
             return
-        wide = torch.float64 if numbers(x).dtype == np.float64 else torch.float32
+        wide = torch.float64 if numbers(x).dtype.newbyteorder("=") == np.float64 else torch.float32
         again = torch.Generator().manual_seed(generator.initial_seed())
         d = torch.randn(np.shape(x)[1], int(n_projections), dtype=wide, generator=again)
         x, y, d = (numbers(each).astype(float) for each in (x, y, d / d.norm(dim=0)))
