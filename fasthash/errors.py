@@ -129,7 +129,8 @@ def check_codes(where: str, name: str, codes: torch.Tensor) -> None:
     """Raise unless `codes` is packed codes: uint8 [n, n_bits / 8] of 8 to 4,096 bits."""
     if dtype_name(codes) != "uint8":
         raise TypeError(
-            f"{where}: expected {name} of dtype uint8 (packed codes, see pack_bits), got {dtype_name(codes)}"
+            f"{where}: expected {name} of dtype uint8 (packed codes, see pack_bits and from_hashes), got "
+            f"{dtype_name(codes)}"
         )
     check_matrix(where, name, codes, "n_bits / 8")
     if not 1 <= codes.shape[1] <= MAX_BITS // 8:

@@ -70,9 +70,8 @@ def bit_order(name: str) -> Callable[[_F], _F]:
     return click.option(
         "--bitorder",
         type=click.Choice(("little", "big")),
-        default="little",
-        show_default=True,
-        help=f"Of the bits in the bytes of {name}: big as numpy.packbits and sentence-transformers have them.",
+        help=f"Of the bits in the bytes of {name}, for an index as for its queries: big as numpy.packbits and "
+        "sentence-transformers have them.  [default: little, of int8 big]",
     )
 
 
@@ -83,7 +82,7 @@ def bit_order(name: str) -> Callable[[_F], _F]:
 @click.option("--bits", type=int, help="Length of the codes.  [default: all bits of their bytes]")
 @click.option("--ids", type=ArrayFile(), help="Integers [n].")
 @bit_order("CODES")
-def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None, bitorder: str) -> None:
+def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None, bitorder: str | None) -> None:
     """Write an INDEX of CODES, an array of packed codes or a binary index of FAISS, whose ids are kept."""
     from fasthash import index as indexes
     from fasthash.data.arrays import READERS, read_array
@@ -137,7 +136,7 @@ def search(
     rerank_queries: str | None,
     metric: str,
     factor: int,
-    bitorder: str,
+    bitorder: str | None,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 

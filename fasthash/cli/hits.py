@@ -58,7 +58,7 @@ def _flat(found: Hits | RadiusHits) -> _Flat:
 
     if len(found) == 3:
         return _Flat(found.offsets, found.ids, found.distances)
-    there = found.ids >= 0
+    there = found.ids != -1
     return _Flat(np.cumsum([0, *there.sum(1)]), found.ids[there], found.distances[there])
 
 

@@ -25,12 +25,16 @@ def floats(x: NDArray[Any]) -> NDArray[Any]:
     return x.astype("float32") if x.dtype.kind in "ui" else x
 
 
-def packed(x: NDArray[Any], bitorder: str = "little") -> NDArray[Any]:
-    """Return codes in fasthash's order of bits; as bytes where a format knows other integers only, .csv say."""
+def packed(x: NDArray[Any], bitorder: str | None = None) -> NDArray[Any]:
+    """Return codes in fasthash's order of bits; as bytes where a format knows other integers only, .csv say.
+
+    By default the order is little, but that of int8 big, as sentence-transformers makes them.
+    """
     from fasthash.hashes import from_hashes
 
     fits = x.dtype.kind in "ui" and x.itemsize > 1 and x.ndim == 2 and x.size and x.min() >= 0 and x.max() < 256
     codes = x.astype("uint8") if fits else x
+    bitorder = bitorder or ("big" if codes.dtype == "int8" else "little")
     if bitorder == "little" and codes.dtype != "int8":
         return codes
     ordered: NDArray[Any] = from_hashes(codes, bitorder=bitorder)
@@ -71,6 +75,8 @@ def read_rotation(network: Path, n_bits: int) -> AffineHasher | None:
 
 def is_faiss(path: str | Path) -> bool:
     """Tell whether a file is a binary index of FAISS, whose kinds are four letters that begin with IB."""
+    if not os.path.isfile(path):
+        return False
     with open(path, "rb") as file:
         return file.read(2) == b"IB"
 
@@ -94,6 +100,6 @@ class ArrayOrFaiss(ArrayFile):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
         """Refuse what is neither."""
-        if os.path.isfile(value) and is_faiss(value):
+        if is_faiss(value):
             return str(value)
         return super().convert(value, parameter, context)

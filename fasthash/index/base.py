@@ -6,7 +6,7 @@ import io
 import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from threading import RLock
 from typing import Any, BinaryIO, ClassVar, SupportsIndex
@@ -161,6 +161,9 @@ class Index(ABC):
             raise TypeError(f"{where}: expected ids, got None")
         c, i = self._check_added(where, codes, ids)
         assert i is not None
+        distinct, counts = torch.unique(i, return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(f"{where}: expected ids none twice, got {int(distinct[counts > 1][0])} again")
         with self._lock:
             contents = self._contents
             positions = contents.find(where, i)
@@ -177,7 +180,7 @@ class Index(ABC):
         all; then the others are copied together.
 
         Args:
-            ids: integers [m].
+            ids: integers [m], or a set of them.
             ignore_missing: whether ids that are not in the index are passed over.
 
         Returns:
@@ -189,7 +192,7 @@ class Index(ABC):
         """
         where = f"{type(self).__name__}.remove"
         check_flag(where, "ignore_missing", ignore_missing)
-        i = self._check_ids(where, ids)
+        i = self._check_ids(where, listed(ids))
         with self._lock:
             positions = self._contents.find(where, i)
             if not ignore_missing:
@@ -288,13 +291,13 @@ class Index(ABC):
             queries: uint8 [q, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
             k: how many hits a query gets, at least 1.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
-            among: the ids of the eligible codes instead, integers [m]; those that are not in the index are passed over.
-                Where they are less than an eighth of the index, no others are looked at.
+            among: the ids of the eligible codes instead, integers [m] or a set; those that are not in the index are
+                passed over. Where they are less than an eighth of the index, no others are looked at.
             threads: as in `fasthash.hamming_topk`.
             rerank: what the `factor * k` codes of smallest Hamming distance are ordered by. An array: the vectors that
-                the codes stand for, floating-point [len(index), d] in order of insertion, of which only the candidates'
-                are read, from a memory-mapped file for instance. "asymmetric": the codes themselves, as vectors of -1
-                and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with -1 where
+                the codes stand for, floating-point or int8 [len(index), d] in order of insertion, of which only the
+                candidates' are read, from a memory-mapped file for instance. "asymmetric": the codes themselves, as
+                vectors of -1 and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with -1 where
                 there are fewer, and returns their distances, floating-point [q, c].
             rerank_queries: floating-point [q, d], compared with vectors or codes: the queries' embeddings or, for
                 "asymmetric", their projections (a hasher's `transform`).
@@ -375,7 +378,7 @@ class Index(ABC):
             return Search(where, contents, q, n_threads, mask=bits)
         if mask is not None:
             raise ValueError(f"{where}: expected mask or among, got both")
-        i = self._check_ids(where, among, "among")
+        i = self._check_ids(where, listed(among), "among")
         with self._lock:
             contents = self._contents
             positions = contents.find(where, i)
@@ -494,21 +497,39 @@ class Index(ABC):
 
     def _check_ids(self, where: str, ids: Array, name: str = "ids") -> torch.Tensor:
         """Return ids as int64 [n] in the memory of the CPU."""
+        if isinstance(ids, (list, tuple, range)):
+            return _of_list(where, name, ids)
         i = to_tensor(where, name, ids)
         check_values(where, name, i)
-        if i.dtype not in _INTEGERS and not (isinstance(ids, (list, tuple)) and len(ids) == 0):
+        if i.dtype not in _INTEGERS:
             raise TypeError(f"{where}: expected {name} of an integer dtype, got {dtype_name(i)}")
         if i.ndim != 1:
-            raise ValueError(f"{where}: expected {name} of shape [n], got {list(i.shape)}")
+            hint = "; pass [id] for a single one" if i.ndim == 0 else ""
+            raise ValueError(f"{where}: expected {name} of shape [n], got {list(i.shape)}{hint}")
         converted = i.to(_CPU, torch.int64).contiguous()
         if i.dtype == torch.uint64 and (converted < 0).any():
-            raise ValueError(f"{where}: expected {name} below 2^63, got {int(converted[converted < 0][0]) + 2**64}")
+            largest = int(converted[converted < 0][0]) + 2**64
+            raise ValueError(f"{where}: expected {name} below 2^63, got {largest}; pass {name}.view(np.int64)")
         return converted
 
     def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
         m = to_tensor(where, "mask", mask)
         check_values(where, "mask", m)
         return m.to(self.device)
+
+
+def listed(ids: Any) -> Any:
+    """Return ids whose order says nothing as a list, and others as they are."""
+    return list(ids) if isinstance(ids, (set, frozenset)) else ids
+
+
+def _of_list(where: str, name: str, ids: Sequence[Any]) -> torch.Tensor:
+    """Return Python's integers as int64 [n]; NumPy would make some floating-point that are large."""
+    array = np.asarray(ids) if len(ids) else np.empty(0, np.int64)
+    if array.dtype == np.int64 and array.ndim == 1:
+        return torch.from_numpy(array)
+    numbers = [check_integer(where, f"{name}[{i}]", value, -(2**63)) for i, value in enumerate(ids)]
+    return torch.tensor(numbers, dtype=torch.int64)
 
 
 def check_search_device(where: str, value: str | torch.device) -> torch.device:

@@ -52,7 +52,7 @@ def _codes_and_ids(faiss: Any, index: Any, name: str) -> tuple[NDArray[np.uint8]
     if not isinstance(index, faiss.IndexBinaryFlat):
         raise TypeError(
             "from_faiss: expected an IndexBinaryFlat, IndexBinaryIVF, IndexBinaryHNSW or IndexBinaryMultiHash, or an "
-            f"IndexBinaryIDMap of one, got {name}"
+            f"IndexBinaryIDMap of one (faiss.read_index_binary reads a file), got {name}"
         )
     return _viewed(faiss, index.xb.data(), index.ntotal, index.code_size), None
 

@@ -56,7 +56,8 @@ def by_vectors(
         d, dtype = n_bits, q.dtype
     else:
         v = to_tensor(where, "rerank", vectors).detach()
-        check_floating(where, "rerank", v)
+        if v.dtype != torch.int8:
+            check_floating(where, "rerank", v)
         check_values(where, "rerank", v)
         check_matrix(where, "rerank", v, "d")
         if len(v) != len(contents):

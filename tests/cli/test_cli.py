@@ -485,3 +485,28 @@ def test_codes_of_the_other_order_of_bits_are_turned(arrays, searched, dtype):
     ran("search", arrays("turned"), arrays("big.npy"), arrays("hits.npz"), "--bitorder", "big", "-k", "5")
     with np.load(arrays("hits.npz")) as hits:
         assert np.array_equal(hits["distances"], index.search(queries, 5).distances)
+
+
+@pytest.mark.parametrize("name", ["hits.csv", "hits.jsonl", "hits.parquet"])
+def test_ids_below_zero_are_written(arrays, searched, name):
+    codes = np.load(arrays("codes.npy"))
+    np.save(arrays("ids.npy"), 2 * np.arange(len(codes)) - 300)
+    ran("index", arrays("codes.npy"), arrays("negative"), "--ids", arrays("ids.npy"))
+    ran("search", arrays("negative"), arrays("codes.npy"), arrays(name), "-k", "3")
+    expected = fh.load_index(arrays("negative")).search(codes, 3).ids.ravel().tolist()
+    if name != "hits.parquet":
+        with open(arrays(name)) as file:
+            lines = file.read().splitlines()
+    if name == "hits.csv":
+        found = [int(line.split(",")[2]) for line in lines[1:]]
+    elif name == "hits.jsonl":
+        found = [i for line in lines for i in json.loads(line)["ids"]]
+    else:
+        found = pytest.importorskip("pyarrow.parquet").read_table(arrays(name))["id"].to_pylist()
+    assert found == expected
+
+
+def test_an_index_is_made_of_an_array_in_a_file_of_several(arrays, searched):
+    np.savez(arrays("several.npz"), codes=np.load(arrays("codes.npy")), others=np.zeros(3))
+    ran("index", arrays("several.npz") + ":codes", arrays("of-several"))
+    assert np.array_equal(fh.load_index(arrays("of-several")).codes, np.load(arrays("codes.npy")))

@@ -185,6 +185,37 @@ def test_an_id_is_any_integer_but_that_of_no_hit(make):
         assert index.search(random_codes(3)[:1], 1).ids.dtype == np.int64
 
 
+def test_ids_in_lists_and_sets(make):
+    index = make(32)
+    index.add(random_codes(3), [-7, 2**63 - 1, 5])
+    assert index.contains(range(4, 7)).tolist() == [False, True, False]
+    assert index.search(random_codes(3), 3, among={5, -7, 99}).ids.tolist()[0][2] == -1
+    assert index.remove({5, -7}) == 2
+    for call, error, message in (
+        (
+            lambda: index.add(random_codes(1), [2**63]),
+            ValueError,
+            r"add: expected ids\[0\] from -9223372036854775808 to",
+        ),
+        (
+            lambda: index.add(random_codes(2), [1, 0.5]),
+            TypeError,
+            r"add: expected ids\[1\] to be an integer, got float",
+        ),
+        (lambda: index.add(random_codes(2), {1, 2}), TypeError, "add: expected ids to be a numeric array, got set"),
+        (lambda: index.get(7), ValueError, r"get: expected ids of shape \[n\], got \[\]; pass \[id\] for a single one"),
+        (lambda: index.get([[1], [2]]), TypeError, r"get: expected ids\[0\] to be an integer, got list"),
+        (
+            lambda: index.get(np.array([2**63], np.uint64)),
+            ValueError,
+            r"get: expected ids below 2\^63, got 9223372036854775808; pass ids.view\(np.int64\)",
+        ),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    assert len(index) == 1
+
+
 def test_codes_are_found_by_id(make):
     index = make(32)
     ids = np.random.default_rng(0).permutation(1000)[:50] - 500
@@ -229,7 +260,7 @@ def test_upsert_replaces_what_is_there_and_inserts_last(make):
     assert index.upsert(new, [104, 7, 100]) == 2
     assert index.ids.tolist() == [101, 102, 103, 105, 106, 107, 108, 109, 104, 7, 100]
     np.testing.assert_array_equal(index.get([104, 7, 100]), new)
-    with pytest.raises(ValueError, match="upsert: expected ids that are new, got 8 again"):
+    with pytest.raises(ValueError, match="upsert: expected ids none twice, got 8 again"):
         index.upsert(random_codes(2), [8, 8])
     assert len(index) == 11
     numbered = make(32)
@@ -298,7 +329,7 @@ def test_a_search_among_given_ids_is_one_of_their_codes(make):
                     np.testing.assert_array_equal(x, y)
     with pytest.raises(ValueError, match="search: expected mask or among, got both"):
         index.search(queries, 1, mask=mask, among=given)
-    with pytest.raises(TypeError, match="radius_search: expected among of an integer dtype, got float64"):
+    with pytest.raises(TypeError, match=r"radius_search: expected among\[0\] to be an integer, got float"):
         index.radius_search(queries, 1, among=[0.5])
 
 

@@ -97,11 +97,11 @@ def test_what_faiss_cannot_hold_or_fasthash_cannot_read_is_refused(monkeypatch):
     with pytest.raises(TypeError, match="to_faiss: expected an index of fasthash, got ndarray"):
         fh.index.to_faiss(random_codes(3))
     hashed = faiss.IndexBinaryHash(32, 8)
-    with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexBinaryHash$"):
+    with pytest.raises(TypeError, match="IndexBinaryIDMap of one .*, got IndexBinaryHash$"):
         fh.index.from_faiss(hashed)
-    with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexBinaryIDMap of IndexBinaryHash$"):
+    with pytest.raises(TypeError, match="IndexBinaryIDMap of one .*, got IndexBinaryIDMap of IndexBinaryHash$"):
         fh.index.from_faiss(faiss.IndexBinaryIDMap(hashed))
-    with pytest.raises(TypeError, match="IndexBinaryIDMap of one, got IndexFlat$"):
+    with pytest.raises(TypeError, match="IndexBinaryIDMap of one .*, got IndexFlat$"):
         fh.index.from_faiss(faiss.IndexFlat(32))
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ImportError, match=r"to_faiss needs FAISS, but FAISS is not installed; .*\[faiss\]"):

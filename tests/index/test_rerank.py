@@ -30,7 +30,7 @@ def small_integers(n, d, seed):
 
 @pytest.mark.parametrize("factor", [1, 3, 10, 1000])
 @pytest.mark.parametrize("metric", ["inner_product", "l2"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_reranking_by_vectors_is_sorting_the_candidates(make, dtype, metric, factor, monkeypatch):
     index = make(32)
     index.add(random_codes(50))

@@ -18,7 +18,7 @@ class Hits(NamedTuple):
 
     Attributes:
         distances: int32 [q, k], ascending; 2^31 - 1 where fewer than k codes are eligible.
-        ids: int64 [q, k], ascending among equal distances; -1 where fewer than k codes are eligible.
+        ids: int64 [q, k], among equal distances in the order of the codes; -1 where fewer than k codes are eligible.
     """
 
     distances: Array
@@ -31,7 +31,7 @@ class RadiusHits(NamedTuple):
     Attributes:
         offsets: int64 [q + 1].
         distances: int32 [offsets[q]], ascending within a query.
-        ids: int64 [offsets[q]], ascending among equal distances of a query.
+        ids: int64 [offsets[q]], among equal distances of a query in the order of the codes.
     """
 
     offsets: Array
