@@ -297,8 +297,8 @@ class Index(ABC):
             rerank: what the `factor * k` codes of smallest Hamming distance are ordered by. An array: the vectors that
                 the codes stand for, floating-point or int8 [len(index), d] in order of insertion, of which only the
                 candidates' are read, from a memory-mapped file for instance. "asymmetric": the codes themselves, as
-                vectors of -1 and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with -1 where
-                there are fewer, and returns their distances, floating-point [q, c].
+                vectors of -1 and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with
+                -1 where there are fewer, and returns their distances, floating-point [q, c].
             rerank_queries: floating-point [q, d], compared with vectors or codes: the queries' embeddings or, for
                 "asymmetric", their projections (a hasher's `transform`).
             metric: "inner_product", of which the distance is the negative, or "l2", of which it is the square.
