@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import operator
 import os
@@ -525,9 +526,10 @@ def listed(ids: Any) -> Any:
 
 def _of_list(where: str, name: str, ids: Sequence[Any]) -> torch.Tensor:
     """Return Python's integers as int64 [n]; NumPy would make some floating-point that are large."""
-    array = np.asarray(ids) if len(ids) else np.empty(0, np.int64)
-    if array.dtype == np.int64 and array.ndim == 1:
-        return torch.from_numpy(array)
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # what is none is named below
+        array = np.asarray(ids) if len(ids) else np.empty(0, np.int64)
+        if array.dtype == np.int64 and array.ndim == 1:
+            return torch.from_numpy(array)
     numbers = [check_integer(where, f"{name}[{i}]", value, -(2**63)) for i, value in enumerate(ids)]
     return torch.tensor(numbers, dtype=torch.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from random import Random
 
 import numpy as np
@@ -106,9 +107,11 @@ def add(r: Random, kind: str) -> Call:
 
 def int64(given):
     """Ids as an index keeps them."""
+    if isinstance(given, (list, tuple, set, range)):
+        return np.array([operator.index(i) for i in given], np.int64)
     x = numbers(given)
     assert x.ndim == 1
-    assert x.dtype.kind in "iu" or isinstance(given, (list, tuple))
+    assert x.dtype.kind in "iu"
     return x.astype(np.int64)
 
 
