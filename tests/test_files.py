@@ -205,9 +205,12 @@ def test_an_error_of_another_file_stays_what_it_is(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+ROOT = Path(__file__).parent.parent
+
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
+sys.path.append(sys.argv[3])
 from tests import test_files
 
 writer = vars(test_files)[sys.argv[1]]
@@ -223,7 +226,7 @@ except OSError as error:
 @pytest.mark.parametrize("writer", ["save_hasher", "save_network", "save_index"])
 def test_a_file_that_grows_too_large_is_told_of_by_its_name(tmp_path, writer):
     (tmp_path / "a").write_text("old")
-    output = subprocess.check_output([sys.executable, "-c", LIMITED, writer, tmp_path / "a"], text=True)
+    output = subprocess.check_output([sys.executable, "-c", LIMITED, writer, tmp_path / "a", ROOT], text=True)
     assert output == f"[Errno {errno.EFBIG}] File too large: '{tmp_path / 'a'}'\n"
     assert (tmp_path / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]
