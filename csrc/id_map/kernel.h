@@ -27,7 +27,7 @@ constexpr int kPositionBits = 40;
 constexpr uint64_t kEmptySlot = ~uint64_t{0};
 
 struct IdMapKernel {
-    // Adds the live ones of positions [begin, end); returns one whose id another live position has, else -1.
+    // Adds positions [begin, end), until a live one has the id of another live position: returns it, else -1.
     int64_t (*insert)(const IdTable& table, const IdList& list, int64_t begin, int64_t end);
     // Writes the live position of each id, -1 where there is none.
     void (*find)(const IdTable& table, const IdList& list, const int64_t* sought, int64_t n_sought, int64_t* positions);

@@ -34,9 +34,16 @@ struct Probe {
     uint64_t& content() const { return table.slots[slot]; }
     void prefetch() const { __builtin_prefetch(&table.slots[slot]); }
 
+    void next() { slot = (slot + 1) & ((uint64_t{1} << table.log2_slots) - 1); }
+
+    // Goes to an empty slot.
+    void skip() {
+        while (content() != kEmptySlot) next();
+    }
+
     // Goes to the slot of the id's live position, other than `except`, and returns that position; or to an empty slot, for -1.
     int64_t run(const IdList& list, int64_t except = -1) {
-        for (;; slot = (slot + 1) & ((uint64_t{1} << table.log2_slots) - 1)) {
+        for (;; next()) {
             const uint64_t found = content();
             if (found == kEmptySlot) return -1;
             if (found >> kPositionBits != tag) continue;
@@ -51,9 +58,9 @@ int64_t insert(const IdTable& table, const IdList& list, int64_t begin, int64_t 
         if (position % kAhead == 0 || position == begin) {
             for (int64_t ahead = position; ahead < end && ahead < position + 2 * kAhead; ++ahead) Probe(table, list.ids[ahead]).prefetch();
         }
-        if (!is_live(list, position)) continue;
         Probe probe(table, list.ids[position]);
-        if (probe.run(list, position) >= 0) return position;
+        if (!is_live(list, position)) probe.skip();
+        else if (probe.run(list, position) >= 0) return position;
         probe.content() = probe.tag << kPositionBits | static_cast<uint64_t>(position);
     }
     return -1;

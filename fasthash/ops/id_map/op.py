@@ -44,7 +44,9 @@ def insert_ids(
     kernel: str | None = None,
     where: str = "id_map",
 ) -> int:
-    """Put the live positions from `first` on into a table, until an id is found to be repeated.
+    """Put positions from `first` on into a table, until a live one's id is found to be another live one's.
+
+    Those that are not live are put in, too: to a reader with other bits they may be.
 
     Args:
         table: of `new_table`, with the positions before `first` in it; changed. Positions that were inserted, but are
