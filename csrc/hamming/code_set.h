@@ -46,11 +46,11 @@ void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t st
 constexpr int64_t kTileBytes = 16384;  // half of a first-level cache
 
 // Walks the eligible codes with ids in [begin, end) as tiles: rows of `rows_bytes` in all, where they lie, if that is not
-// 0 and the width allows it, else planes of kTileBytes. `begin` is a multiple of Mask::kBlock. A tile is valid until the
-// next call.
+// 0 and the width allows it, else planes of kTileBytes or of one group of so many codes, if that is more. `begin` is a multiple
+// of Mask::kBlock. A tile is valid until the next call.
 class TileReader {
 public:
-    TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes);
+    TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes, int64_t group = kTileGroup);
     bool next(CodeTile& tile);
 
 private:
