@@ -39,7 +39,10 @@ struct Codes {
     std::vector<uint64_t> rows, planes;
 
     Codes(int n_words, int64_t n_codes)
-        : words(n_words), count(n_codes), padded((n_codes + kTileGroup - 1) / kTileGroup * kTileGroup), rows(static_cast<size_t>(padded * words)) {
+        : words(n_words),
+          count(n_codes),
+          padded((n_codes + kTileGroup - 1) / kTileGroup * kTileGroup),
+          rows(static_cast<size_t>(padded * words)) {
         for (uint64_t& word : rows) word = random_word();
     }
     uint64_t& word(int64_t j, int w) { return rows[static_cast<size_t>(j * words + w)]; }
@@ -168,7 +171,8 @@ bool check_planes(int n_bytes, int64_t count) {
         };
         if (!finds_nearest(codes, n_bits, query_words[i], filter)) return std::printf("query %d, the nearest\n", i), false;
         for (int limit : limits) {
-            if (!finds(codes, query_words[i], static_cast<uint64_t>(limit), filter)) return std::printf("query %d, limit %d\n", i, limit), false;
+            if (!finds(codes, query_words[i], static_cast<uint64_t>(limit), filter))
+                return std::printf("query %d, limit %d\n", i, limit), false;
         }
     }
     return true;
@@ -185,7 +189,8 @@ int main() {
             }
         }
     }
-    for (int n_bytes : {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 23, 24, 31, 32, 40, 41, 48, 56, 64, 65, 72, 80, 88, 96, 104, 112, 120, 128, 200, 256, 257, 512}) {
+    for (int n_bytes : {1,  2,  3,  4,  5,  7,  8,  9,  12, 15,  16,  17,  23,  24,  31,  32,  40,
+                        41, 48, 56, 64, 65, 72, 80, 88, 96, 104, 112, 120, 128, 200, 256, 257, 512}) {
         for (int64_t count : {1, 32, 127, 512, 1100}) {
             if (!check_planes(n_bytes, count)) return std::printf("bit planes: %d bytes, %d codes\n", n_bytes, static_cast<int>(count)), 1;
         }

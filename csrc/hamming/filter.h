@@ -64,25 +64,43 @@ FASTHASH_INLINE Bits subtract(Bits x, Bits y, Bits borrow) { return select(x ^ y
 
 #endif
 
-// Adds kCount planes to the counters up to that of kCount / 2 and returns the carries, which count kCount each.
-template <int kCount>
-FASTHASH_INLINE Bits add_planes(const uint64_t* group, const uint16_t* planes, Bits* counters) {
-    if constexpr (kCount == 2) {
-        return add(counters[0], load_bits(group + planes[0]), load_bits(group + planes[1]));
+// Plane `at` of a list. Offsets are read two at a time, as reading them competes with reading planes.
+FASTHASH_INLINE Bits load_plane(const uint64_t* group, const uint16_t* planes, int at) {
+    uint32_t two;
+    __builtin_memcpy(&two, planes + at / 2 * 2, sizeof two);
+    return load_bits(group + (at % 2 ? two >> 16 : two & 0xffff));
+}
+
+// Adds 2^kBits - 1 planes of a list. Two halves that need not wait for each other, and the last plane as the carry into their sum.
+template <int kBits, int kFirst = 0>
+FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, Bits* sums) {
+    if constexpr (kBits == 1) {
+        sums[0] = load_plane(group, planes, kFirst);
     } else {
-        const Bits a = add_planes<kCount / 2>(group, planes, counters), b = add_planes<kCount / 2>(group, planes + kCount / 2, counters);
-        return add(counters[__builtin_ctz(kCount) - 1], a, b);
+        constexpr int kHalf = (1 << (kBits - 1)) - 1;
+        Bits others[kBits - 1];
+        add_planes<kBits - 1, kFirst>(group, planes, sums);
+        add_planes<kBits - 1, kFirst + kHalf>(group, planes, others);
+        Bits carry = load_plane(group, planes, kFirst + 2 * kHalf);
+#pragma GCC unroll 16
+        for (int i = 0; i < kBits - 1; ++i) carry = add(sums[i], others[i], carry);
+        sums[kBits - 1] = carry;
     }
 }
 
-// Adds a query's planes to kCounters + 1 counters, the last of them zero.
-template <int kCounters, int kBlock>
+// Adds a query's planes to kCounters + 1 counters, the last of them zero, 2^kBlockBits at a time.
+template <int kCounters, int kBlockBits>
 FASTHASH_INLINE void add_query(const uint64_t* group, const PlaneQuery& query, Bits* counters) {
+    constexpr int kBlock = 1 << kBlockBits;
     const uint16_t* planes = query.planes;
     for (int block = 0; block < query.n_blocks; ++block, planes += kBlock) {
-        Bits carry = add_planes<kBlock>(group, planes, counters);
+        Bits sums[kBlockBits];
+        add_planes<kBlockBits>(group, planes, sums);
+        Bits carry = load_plane(group, planes, kBlock - 1);
 #pragma GCC unroll 16
-        for (int i = __builtin_ctz(kBlock); i < kCounters; ++i) {
+        for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
+#pragma GCC unroll 16
+        for (int i = kBlockBits; i < kCounters; ++i) {
             const Bits next = counters[i] & carry;
             counters[i] ^= carry;
             carry = next;
@@ -99,7 +117,8 @@ struct Start {
 
     FASTHASH_INLINE Start(int n_bits, const PlaneQuery& query, uint64_t limit) {
         const int64_t signed_limit = static_cast<int64_t>(limit);
-        const int64_t twice = query.complement ? n_bits + n_bits / 2 - query.n_planes - signed_limit + 1 : signed_limit - query.n_planes + n_bits / 2;
+        const int64_t twice =
+            query.complement ? n_bits + n_bits / 2 - query.n_planes - signed_limit + 1 : signed_limit - query.n_planes + n_bits / 2;
         const Bits all = all_lanes(static_cast<uint64_t>(twice));
         odd = -(all & 1);
 #pragma GCC unroll 16
@@ -137,7 +156,7 @@ void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, con
     }
 }
 
-template <int kCounters, int kBlock>
+template <int kCounters, int kBlockBits>
 void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, CandidateList& list) {
     const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
     const int n_words = static_cast<int>(ceil_div(layout.n_bits, 64));
@@ -147,7 +166,7 @@ void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayou
         Bits counters[kCounters + 1];
 #pragma GCC unroll 16
         for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
-        add_query<kCounters, kBlock>(planes, query, counters);
+        add_query<kCounters, kBlockBits>(planes, query, counters);
 
         const uint64_t* popcounts = planes + layout.popcounts;
         Bits borrow = start.odd & ~load_bits(popcounts);
@@ -195,7 +214,7 @@ void transpose(Bits* registers) {
     }
 }
 
-template <int kCounters, int kBlock>
+template <int kCounters, int kBlockBits>
 void make_group(const CodeTile& tile, int64_t first, const PlaneLayout& layout, const PlaneQuery& every, uint64_t* planes) {
     const int64_t readable = round_up(tile.count, kTileGroup) - first;
     for (int bit = 0; bit < layout.n_bits; bit += 64) {
@@ -208,14 +227,14 @@ void make_group(const CodeTile& tile, int64_t first, const PlaneLayout& layout, 
     store_bits(planes + layout.zeros, Bits{});
     Bits counters[kCounters + 1] = {};
     for (int i = 0; i < kCounters; ++i) counters[i] = -(all_lanes(static_cast<uint64_t>(layout.n_bits / 2)) >> i & 1);
-    add_query<kCounters, kBlock>(planes, every, counters);
+    add_query<kCounters, kBlockBits>(planes, every, counters);
     for (int i = 0; i <= kCounters; ++i) store_bits(planes + layout.popcounts + i * kPlaneWords, counters[i]);
 }
 
-template <int kCounters, int kBlock>
+template <int kCounters, int kBlockBits>
 void make_groups(const CodeTile& tile, const PlaneLayout& layout, const PlaneQuery& every, uint64_t* planes) {
     for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += layout.group_words) {
-        make_group<kCounters, kBlock>(tile, first, layout, every, planes);
+        make_group<kCounters, kBlockBits>(tile, first, layout, every, planes);
     }
 }
 
@@ -225,20 +244,20 @@ struct MadeFor {
     void (*filter)(const CodeTile& tile, const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, CandidateList& list);
 };
 
-template <int kCounters, int kBlock>
-constexpr MadeFor kMadeFor{make_groups<kCounters, kBlock>, filter_codes<kCounters, kBlock>};
+template <int kCounters, int kBlockBits>
+constexpr MadeFor kMadeFor{make_groups<kCounters, kBlockBits>, filter_codes<kCounters, kBlockBits>};
 
 const MadeFor& made_for(const PlaneLayout& layout) {
     const bool few = layout.block == 32;
     switch (layout.counters) {
-        case 5: return kMadeFor<5, 16>;
-        case 6: return kMadeFor<6, 32>;
-        case 7: return few ? kMadeFor<7, 32> : kMadeFor<7, 64>;
-        case 8: return few ? kMadeFor<8, 32> : kMadeFor<8, 128>;
-        case 9: return few ? kMadeFor<9, 32> : kMadeFor<9, 64>;
-        case 10: return few ? kMadeFor<10, 32> : kMadeFor<10, 64>;
-        case 11: return few ? kMadeFor<11, 32> : kMadeFor<11, 64>;
-        default: return few ? kMadeFor<12, 32> : kMadeFor<12, 64>;
+        case 5: return kMadeFor<5, 4>;
+        case 6: return kMadeFor<6, 5>;
+        case 7: return few ? kMadeFor<7, 5> : kMadeFor<7, 6>;
+        case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 7>;
+        case 9: return few ? kMadeFor<9, 5> : kMadeFor<9, 6>;
+        case 10: return few ? kMadeFor<10, 5> : kMadeFor<10, 6>;
+        case 11: return few ? kMadeFor<11, 5> : kMadeFor<11, 6>;
+        default: return few ? kMadeFor<12, 5> : kMadeFor<12, 6>;
     }
 }
 
@@ -252,7 +271,15 @@ void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const Plan
     made_for(layout).filter(tile, planes, layout, query, list);
 }
 
-int64_t from_queries(int) { return 16; }
+int64_t from_queries([[maybe_unused]] int n_bits) {
+#if defined(__AVX512VPOPCNTDQ__)
+    // The scan of these widths keeps the query in registers and is as fast.
+    if ((n_bits > 64 && n_bits <= 256) || (n_bits > 448 && n_bits <= 512)) return INT64_MAX;
+    return 64;
+#else
+    return 16;
+#endif
+}
 
 constexpr PlaneFilter plane_filter{kPlaneCodes, make_planes, filter, from_queries};
 

@@ -37,7 +37,7 @@ struct CandidateList {
 // A query as the filter on bit planes reads it.
 struct PlaneQuery {
     const uint64_t* words;
-    const uint16_t* planes;  // where the planes that are added begin in a group, in words; whole blocks of them, the last ones of zeros
+    const uint16_t* planes;  // where the planes that are added begin in a group, in words: whole blocks, filled up with that of zeros
     int n_blocks;
     int n_planes;     // without those of zeros
     bool complement;  // whether the planes are those where the query is 0

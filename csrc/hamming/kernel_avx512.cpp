@@ -1,5 +1,5 @@
-#include "lanes_avx512.h"
 #include "filter.h"
+#include "lanes_avx512.h"
 
 namespace fasthash {
 

@@ -1,5 +1,5 @@
-#include "lanes_scalar.h"
 #include "filter.h"
+#include "lanes_scalar.h"
 
 namespace fasthash {
 

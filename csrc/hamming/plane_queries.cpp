@@ -27,7 +27,8 @@ void PlaneQueries::add(const uint64_t* query, bool complement) {
         }
     }
     const size_t n_planes = planes_.size() - first;
-    planes_.resize(first + static_cast<size_t>(round_up(static_cast<int64_t>(n_planes), layout_.block)), static_cast<uint16_t>(layout_.zeros));
+    planes_.resize(first + static_cast<size_t>(round_up(static_cast<int64_t>(n_planes), layout_.block)),
+                   static_cast<uint16_t>(layout_.zeros));
     chosen_.push_back({first, static_cast<int>(n_planes), complement});
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "../aligned_array.h"
 #include "../rounding.h"
 #include "../thread_pool.h"
 #include "code_set.h"
@@ -11,6 +12,8 @@
 #include "search_plan.h"
 
 namespace fasthash {
+
+constexpr int64_t kBitPlaneBytes = 2 * kTileBytes;  // of a tile of bit planes, of which each query reads half
 
 // A share's queries, ready to be compared with codes.
 class ShareScan {
@@ -26,9 +29,12 @@ public:
     // Scans codes [first, last), with list(i) the CandidateList of the share's query i.
     template <class List>
     void scan(int64_t first, int64_t last, Job& job, const List& list) {
-        TileReader reader(set_, first, last, rows_bytes(), planes_of_queries_ ? kernel_.planes.group : kTileGroup);
+        const bool on_bit_planes = planes_of_queries_.has_value();
+        TileReader reader(set_, first, last, rows_bytes(), on_bit_planes ? kBitPlaneBytes : kTileBytes,
+                          on_bit_planes ? kernel_.planes.group : kTileGroup);
+        if (on_bit_planes && !planes_) planes_.emplace(ceil_div(reader.most_codes(), kernel_.planes.group) * group_words_);
         for (CodeTile tile; reader.next(tile);) {
-            if (planes_of_queries_) {
+            if (on_bit_planes) {
                 filter(tile, list);
             } else {
                 for (int64_t i = 0; i < n_queries_; ++i) {
@@ -41,7 +47,7 @@ public:
 
 private:
     int64_t rows_bytes() const {
-        if (planes_of_queries_) return set_.n_words() == 1 ? kTileBytes : 0;
+        if (planes_of_queries_) return set_.n_words() == 1 ? kBitPlaneBytes : 0;
         if (n_queries_ > kernel_.rows_up_to(set_.n_words())) return 0;
         return n_queries_ <= 2 ? 8 * kTileBytes : kTileBytes;  // a tile that is scanned for few queries need not stay in the cache
     }
@@ -49,10 +55,9 @@ private:
     template <class List>
     void filter(const CodeTile& tile, const List& list) {
         const int n_bits = static_cast<int>(set_.n_bits());
-        planes_.resize(static_cast<size_t>(ceil_div(tile.count, kernel_.planes.group) * group_words_));
-        kernel_.planes.make(tile, n_bits, planes_of_queries_->every(), planes_.data());
+        kernel_.planes.make(tile, n_bits, planes_of_queries_->every(), planes_->get());
         for (int64_t i = 0; i < n_queries_; ++i) {
-            if (list(i).limit > 0) kernel_.planes.filter(tile, planes_.data(), n_bits, (*planes_of_queries_)[i], list(i));
+            if (list(i).limit > 0) kernel_.planes.filter(tile, planes_->get(), n_bits, (*planes_of_queries_)[i], list(i));
         }
     }
 
@@ -62,7 +67,7 @@ private:
     const QueryWords words_;
     std::optional<PlaneQueries> planes_of_queries_;  // where they are searched on bit planes
     int64_t group_words_ = 0;
-    std::vector<uint64_t> planes_;  // of a tile
+    std::optional<AlignedArray<uint64_t>> planes_;  // of a tile
 };
 
 }  // namespace fasthash
