@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import platform
 import os
+import platform
 import re
 import shutil
 import subprocess

@@ -1,5 +1,5 @@
-#include "filter.h"
 #include "lanes_avx512.h"
+#include "plane_filter.h"
 
 namespace fasthash {
 

@@ -47,7 +47,7 @@ struct Lanes {
 }  // namespace
 }  // namespace fasthash
 
-#include "filter.h"
+#include "plane_filter.h"
 
 namespace fasthash {
 
