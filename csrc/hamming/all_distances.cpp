@@ -1,5 +1,4 @@
 #include "../thread_pool.h"
-#include "scan_share.h"
 #include "search.h"
 #include "search_plan.h"
 
@@ -10,9 +9,14 @@ void all_distances(const CodeSet& set, const QuerySet& queries, const SearchOpti
     const int64_t rows_bytes = set.n_words() == 1 ? kTileBytes : 0;
     parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const SearchShare share(plan, task);
-        visit_tiles(set, queries, share, rows_bytes, job, [&](const CodeTile& tile, int64_t i, const uint64_t* words) {
-            options.kernel.distances(tile, set.n_words(), words, distances + (share.first_query + i) * set.n_codes + tile.base);
-        });
+        const QueryWords words(queries, set.n_bytes, share.first_query, share.last_query);
+        TileReader reader(set, share.first_code, share.last_code, rows_bytes);
+        for (CodeTile tile; reader.next(tile);) {
+            for (int64_t i = 0; i < share.n_queries(); ++i) {
+                options.kernel.distances(tile, set.n_words(), words[i], distances + (share.first_query + i) * set.n_codes + tile.base);
+            }
+            job.checkpoint(share.n_queries() * tile.count * set.n_words() / 4 + 1);
+        }
     });
 }
 

@@ -14,9 +14,9 @@ constexpr int64_t kCacheLine = 8;     // in words
 constexpr int64_t kRowsRun = 8 * 64;  // so many eligible codes in a row are worth a tile of their own
 constexpr uint64_t kAllEligible = ~uint64_t{0};
 
-int64_t tile_codes(int n_words) {
-    const int64_t fitting = kTileBytes / (8 * n_words) / kTileGroup * kTileGroup;
-    return std::max<int64_t>(fitting, 2 * kTileGroup);
+int64_t tile_codes(int n_words, int64_t bytes, int64_t group) {
+    const int64_t fitting = bytes / (8 * n_words) / group * group;
+    return std::max({fitting, group, 2 * kTileGroup});
 }
 
 // How many codes can be read as whole words without leaving the set's memory.
@@ -66,10 +66,10 @@ void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t st
     }
 }
 
-TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes)
+TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes, int64_t planes_bytes, int64_t group)
     : set_(set),
       rows_bytes_(set.n_bytes % 8 == 0 ? rows_bytes : 0),
-      tile_codes_(tile_codes(set.n_words())),
+      tile_codes_(tile_codes(set.n_words(), planes_bytes, group)),
       stride_(tile_codes_ + kCacheLine),  // a power of two would make the planes compete for the same cache sets
       last_word_mask_(set.n_bytes % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << 8 * (set.n_bytes % 8)) - 1),
       n_overreadable_(overreadable(set)),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -46,12 +47,14 @@ void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t st
 constexpr int64_t kTileBytes = 16384;  // half of a first-level cache
 
 // Walks the eligible codes with ids in [begin, end) as tiles: rows of `rows_bytes` in all, where they lie, if that is not
-// 0 and the width allows it, else planes of kTileBytes. `begin` is a multiple of Mask::kBlock. A tile is valid until the
-// next call.
+// 0 and the width allows it, else planes of whole groups of codes, `planes_bytes` in all or one group. `begin` is a multiple of
+// Mask::kBlock. A tile is valid until the next call.
 class TileReader {
 public:
-    TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes);
+    TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes, int64_t planes_bytes = kTileBytes,
+               int64_t group = kTileGroup);
     bool next(CodeTile& tile);
+    int64_t most_codes() const { return std::max(tile_codes_, rows_bytes_ / set_.n_bytes); }  // of a tile
 
 private:
     bool emit_rows(CodeTile& tile, int64_t count);

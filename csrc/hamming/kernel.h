@@ -34,6 +34,25 @@ struct CandidateList {
     void (*full)(CandidateList&);  // called when fewer than kTileGroup places are left
 };
 
+// A query as the filter on bit planes reads it.
+struct PlaneQuery {
+    const uint64_t* words;
+    const uint16_t* planes;  // where the planes that are added begin in a group, in words: whole blocks, filled up with that of zeros
+    int n_blocks;
+    int n_planes;     // without those of zeros
+    bool complement;  // whether the planes are those where the query is 0
+};
+
+// The filter on bit planes; see fasthash/ops/hamming/README.md. The planes of a tile are those of each group of its codes, as PlaneLayout has them.
+struct PlaneFilter {
+    int64_t group;  // of so many codes, 64 for each word of a plane
+    // Makes the planes of a tile, whose code_stride is 1. `every` is a query of every plane.
+    void (*make)(const CodeTile& tile, int n_bits, const PlaneQuery& every, uint64_t* planes);
+    // Does what a scan does.
+    void (*filter)(const CodeTile& tile, const uint64_t* planes, int n_bits, const PlaneQuery& query, CandidateList& list);
+    int64_t (*from_queries)(int n_bits);  // for how many queries at least making planes pays
+};
+
 struct HammingKernel {
     // Appends to `list` the codes of the tile whose distance to the query is below the list's limit.
     void (*scan)(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list);
@@ -41,6 +60,7 @@ struct HammingKernel {
     void (*distances)(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out);
     // For how many queries at most it is faster to read rows than to make planes first; 0 where only planes are read.
     int64_t (*rows_up_to)(int n_words);
+    PlaneFilter planes;
     double comparison_cost;  // of 64 bits, in nanoseconds, when the codes are in the cache; see fasthash/index/README.md
 };
 

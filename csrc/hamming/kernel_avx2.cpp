@@ -60,10 +60,10 @@ struct Lanes {
 }  // namespace
 }  // namespace fasthash
 
-#include "scan.h"
+#include "plane_filter.h"
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, 0.23}; }
+HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, plane_filter, 0.23}; }
 
 }  // namespace fasthash

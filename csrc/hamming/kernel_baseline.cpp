@@ -1,8 +1,8 @@
 #include "lanes_scalar.h"
-#include "scan.h"
+#include "plane_filter.h"
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_baseline() { return {scan, distances, rows_up_to, 1.3}; }
+HammingKernel hamming_kernel_baseline() { return {scan, distances, rows_up_to, plane_filter, 1.3}; }
 
 }  // namespace fasthash

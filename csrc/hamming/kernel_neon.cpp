@@ -47,10 +47,10 @@ struct Lanes {
 }  // namespace
 }  // namespace fasthash
 
-#include "scan.h"
+#include "plane_filter.h"
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to, 0.3}; }
+HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to, plane_filter, 0.3}; }
 
 }  // namespace fasthash

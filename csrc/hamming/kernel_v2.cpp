@@ -1,8 +1,8 @@
 #include "lanes_scalar.h"
-#include "scan.h"
+#include "plane_filter.h"
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_v2() { return {scan, distances, rows_up_to, 0.45}; }
+HammingKernel hamming_kernel_v2() { return {scan, distances, rows_up_to, plane_filter, 0.45}; }
 
 }  // namespace fasthash

@@ -52,12 +52,12 @@ std::vector<uint64_t> sampled_limits(const CodeSet& set, const QuerySet& queries
     const int64_t capacity = CandidateLists::capacity(sample.k, sample.n_codes);
     const SearchPlan plan(queries.n_queries, sample.n_codes, options.threads, kMaxQueryBlock, 1);
     parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
-        SearchShare share(plan, task);
+        const SearchShare share(plan, task);
+        ShareScan scan(set, queries, share, options.kernel);
         CandidateLists lists(share.n_queries(), sample.k, capacity, [&](int64_t) { return no_limit(set); });
         for (int64_t i = 0; i < n_sampled; ++i) {
-            share.first_code = n_blocks * i / n_sampled * Mask::kBlock;
-            share.last_code = share.first_code + Mask::kBlock;
-            scan_share(set, queries, share, options.kernel, job, [&](int64_t q) -> CandidateList& { return lists[q]; });
+            const int64_t first = n_blocks * i / n_sampled * Mask::kBlock;
+            scan.scan(first, first + Mask::kBlock, job, [&](int64_t q) -> CandidateList& { return lists[q]; });
         }
         for (int64_t i = 0; i < share.n_queries(); ++i) {
             keep_nearest(lists[i]);

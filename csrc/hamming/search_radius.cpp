@@ -56,7 +56,9 @@ HitGroups search_radius(const CodeSet& set, const QuerySet& queries, int64_t rad
         std::vector<EmptiedList> lists;
         lists.reserve(static_cast<size_t>(share.n_queries()));
         for (int64_t i = 0; i < share.n_queries(); ++i) lists.emplace_back(places.get() + i * kPlaces, limit, i, set.mask, hits);
-        scan_share(set, queries, share, options.kernel, job, [&](int64_t i) -> CandidateList& { return lists[static_cast<size_t>(i)]; });
+        ShareScan(set, queries, share, options.kernel).scan(share.first_code, share.last_code, job, [&](int64_t i) -> CandidateList& {
+            return lists[static_cast<size_t>(i)];
+        });
         for (EmptiedList& list : lists) EmptiedList::empty(list);
     });
     return groups;

@@ -60,7 +60,8 @@ private:
 
     void search(const SearchShare& share, Job& job) {
         CandidateLists lists(share.n_queries(), k_found_, capacity_, [&](int64_t i) { return limit(share.first_query + i).load(); });
-        scan_share(set_, queries_, share, options_.kernel, job, [&](int64_t i) -> CandidateList& { return lists[i]; });
+        ShareScan scan(set_, queries_, share, options_.kernel);
+        scan.scan(share.first_code, share.last_code, job, [&](int64_t i) -> CandidateList& { return lists[i]; });
         for (int64_t i = 0; i < share.n_queries(); ++i) {
             const int64_t query = share.first_query + i;
             CandidateList& list = lists[i];

@@ -130,6 +130,32 @@ def test_masks_that_most_codes_pass(kernel, width, run):
         assert torch.equal(found, wanted)
 
 
+@pytest.mark.parametrize(
+    "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
+)
+@pytest.mark.parametrize("width", [*range(1, 10), 12, 16, 24, 31, 32, 40, 57, 64, 65, 96, 128])
+def test_many_queries_at_a_time(kernel, width):
+    """So many that codes are searched on bit planes; among them zeros, ones, and half of each."""
+    queries, codes = random_codes(70, width, seed=1), random_codes(2_500, width)
+    codes[::50] = queries[:50]
+    queries[0], queries[1], queries[2], queries[3] = 0, 255, 15, torch.arange(width) % 2 * 255
+    codes[7:600:7], codes[11:600:11] = 0, 255
+    expected = oracle(queries, codes)
+    mask = torch.from_numpy(np.packbits(np.arange(len(codes)) % 3 != 0, bitorder="little"))
+    for k, threads in ((1, 1), (10, 2), (700, 1)):
+        assert_hits(kernel.function("hamming_topk")(queries, codes, k, None, threads), oracle_topk(expected, k))
+    masked = reference.hamming_topk(queries, codes, 10, mask)
+    assert_hits(kernel.function("hamming_topk")(queries, codes, 10, mask, 1), masked)
+    for radius in (0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width):
+        offsets, distances, ids = kernel.function("hamming_radius")(queries, codes, radius, None, 1)
+        within = expected <= radius
+        assert offsets.tolist() == [0, *np.cumsum(within.sum(1))]
+        rows = np.repeat(np.arange(len(queries)), within.sum(1))
+        np.testing.assert_array_equal(distances, expected[rows, ids])
+        order = np.lexsort((ids, distances, rows))
+        np.testing.assert_array_equal(order, np.arange(len(order)))
+
+
 @cache
 def large_case(width):
     """Enough codes for many tiles, full candidate buffers and ranges of codes that are merged, and what is expected."""
