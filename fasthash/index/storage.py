@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -90,7 +91,12 @@ def write(
 
 def _write_all(file: BinaryIO, header: bytes, arrays: dict[str, NumpyArray]) -> None:
     for piece in chain([header], *map(_pieces, arrays.values())):
-        file.write(piece)
+        left = memoryview(piece)
+        while len(left) > 0:  # an unbuffered file may take less than it is given
+            taken = file.write(left)
+            if taken is None:
+                raise BlockingIOError(errno.EAGAIN, "The open file takes no more bytes at the moment")
+            left = left[taken:]
 
 
 def name_of(source: str | os.PathLike[str] | BinaryIO | memoryview) -> str:

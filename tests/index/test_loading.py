@@ -141,3 +141,28 @@ def test_damaged_bytes_are_refused(make):
         ValueError, match="^load_index: expected an index file in the open file .*, got a file that begins"
     ):
         fh.load_index(io.BytesIO(b"no index"))
+
+
+class Unbuffered(io.RawIOBase):
+    """A file that takes some bytes at a time, and at last none."""
+
+    def __init__(self, room):
+        self.content, self.room = bytearray(), room
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if len(self.content) >= self.room:
+            return None
+        self.content += bytes(data[:7])
+        return min(7, len(data))
+
+
+def test_a_file_that_takes_few_bytes_at_a_time_gets_all_or_an_error(make):
+    index = numbered(make)
+    file = Unbuffered(10**9)
+    index.save(file)
+    assert bytes(file.content) == index.to_bytes()
+    with pytest.raises(BlockingIOError, match="takes no more bytes"):
+        index.save(Unbuffered(100))
