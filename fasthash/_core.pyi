@@ -87,7 +87,12 @@ def distance_counts(
     isa: str,
 ) -> None: ...
 def id_map_insert(
-    table: NDArray[int64], ids: NDArray[int64], first: int, live: NDArray[uint8] | None, isa: str
+    table: NDArray[int64],
+    ids: NDArray[int64],
+    first: int,
+    live: NDArray[uint8] | None,
+    kept: NDArray[uint8] | None,
+    isa: str,
 ) -> int: ...
 def id_map_find(
     table: NDArray[int64],

@@ -97,8 +97,9 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     Values<int64_t> sought(kCodes), positions(kCodes);
     for (int64_t i = 0; i < kCodes; ++i) sought[static_cast<size_t>(i)] = i * 7919 % kCodes;
     Values<uint64_t> slots(size_t{1} << 18, kEmptySlot);
-    const IdList list{sought.data(), kCodes, nullptr, 0};
-    sum += insert_ids({slots.data(), 18}, list, 0, id_map_kernel(isa), interrupted);
+    const PositionBits all{nullptr, 0};
+    const IdList list{sought.data(), kCodes, all};
+    sum += insert_ids({slots.data(), 18}, list, all, 0, id_map_kernel(isa), interrupted);
     find_ids({slots.data(), 18}, list, sought.data(), kCodes, id_map_kernel(isa), threads, interrupted, positions.data());
     sum += positions[100];
 

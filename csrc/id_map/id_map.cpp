@@ -14,12 +14,12 @@ constexpr int64_t kNanosecondsAnId = 20;
 
 }  // namespace
 
-int64_t insert_ids(const IdTable& table, const IdList& list, int64_t begin, const IdMapKernel& kernel,
+int64_t insert_ids(const IdTable& table, const IdList& list, PositionBits kept, int64_t begin, const IdMapKernel& kernel,
                    const std::function<bool()>& interrupted) {
     int64_t repeated = -1;
     parallel_for(1, 1, interrupted, [&](Job& job, int64_t) {
         for (; begin < list.n && repeated < 0; begin += kPiece) {
-            repeated = kernel.insert(table, list, begin, std::min(begin + kPiece, list.n));
+            repeated = kernel.insert(table, list, kept, begin, std::min(begin + kPiece, list.n));
             job.checkpoint(kPiece * kNanosecondsAnId);
         }
     });

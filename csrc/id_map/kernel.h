@@ -8,12 +8,19 @@ namespace fasthash {
 
 enum class Isa;
 
-// The ids by position. A position is live unless its bit of `live`, n_flags bits, is 0.
+// Bits of positions, 1 beyond their end.
+struct PositionBits {
+    const uint8_t* bits;
+    int64_t n;
+
+    bool operator[](int64_t position) const { return position >= n || (bits[position / 8] >> position % 8 & 1) != 0; }
+};
+
+// The ids by position, and which positions are live.
 struct IdList {
     const int64_t* ids;
     int64_t n;
-    const uint8_t* live;
-    int64_t n_flags;
+    PositionBits live;
 };
 
 // Slots, a power of two of them, of which always some are empty. A slot is kEmptySlot, or a position in its low bits and in the
@@ -27,8 +34,9 @@ constexpr int kPositionBits = 40;
 constexpr uint64_t kEmptySlot = ~uint64_t{0};
 
 struct IdMapKernel {
-    // Adds positions [begin, end), until a live one has the id of another live position: returns it, else -1.
-    int64_t (*insert)(const IdTable& table, const IdList& list, int64_t begin, int64_t end);
+    // Adds the live ones of positions [begin, end), until one has the id of another live position: returns it, else -1.
+    // An id that was at a position which is not among `kept` takes its slot.
+    int64_t (*insert)(const IdTable& table, const IdList& list, PositionBits kept, int64_t begin, int64_t end);
     // Writes the live position of each id, -1 where there is none.
     void (*find)(const IdTable& table, const IdList& list, const int64_t* sought, int64_t n_sought, int64_t* positions);
 };

@@ -15,10 +15,6 @@ inline uint64_t hash(int64_t id) {
     return x ^ x >> 32;
 }
 
-inline bool is_live(const IdList& list, int64_t position) {
-    return position >= list.n_flags || (list.live[position / 8] >> position % 8 & 1) != 0;
-}
-
 // One id's way through a table: from the slot that its hash says to the next, until one is empty.
 struct Probe {
     const IdTable& table;
@@ -36,31 +32,32 @@ struct Probe {
 
     void next() { slot = (slot + 1) & ((uint64_t{1} << table.log2_slots) - 1); }
 
-    // Goes to an empty slot.
-    void skip() {
-        while (content() != kEmptySlot) next();
-    }
-
-    // Goes to the slot of the id's live position, other than `except`, and returns that position; or to an empty slot, for -1.
-    int64_t run(const IdList& list, int64_t except = -1) {
+    // Returns the id's live position other than `except`, or -1: it is then at an empty slot, or at that of a position which had
+    // the id and is not among `kept`.
+    int64_t run(const IdList& list, int64_t except = -1, PositionBits kept = {nullptr, 0}) {
+        int64_t reusable = -1;
         for (;; next()) {
             const uint64_t found = content();
-            if (found == kEmptySlot) return -1;
+            if (found == kEmptySlot) break;
             if (found >> kPositionBits != tag) continue;
             const int64_t position = static_cast<int64_t>(found & ((uint64_t{1} << kPositionBits) - 1));
-            if (position < list.n && position != except && list.ids[position] == id && is_live(list, position)) return position;
+            if (position >= list.n || position == except || list.ids[position] != id) continue;
+            if (list.live[position]) return position;
+            if (reusable < 0 && !kept[position]) reusable = static_cast<int64_t>(slot);
         }
+        if (reusable >= 0) slot = static_cast<uint64_t>(reusable);
+        return -1;
     }
 };
 
-int64_t insert(const IdTable& table, const IdList& list, int64_t begin, int64_t end) {
+int64_t insert(const IdTable& table, const IdList& list, PositionBits kept, int64_t begin, int64_t end) {
     for (int64_t position = begin; position < end; ++position) {
         if (position % kAhead == 0 || position == begin) {
             for (int64_t ahead = position; ahead < end && ahead < position + 2 * kAhead; ++ahead) Probe(table, list.ids[ahead]).prefetch();
         }
+        if (!list.live[position]) continue;
         Probe probe(table, list.ids[position]);
-        if (!is_live(list, position)) probe.skip();
-        else if (probe.run(list, position) >= 0) return position;
+        if (probe.run(list, position, kept) >= 0) return position;
         probe.content() = probe.tag << kPositionBits | static_cast<uint64_t>(position);
     }
     return -1;

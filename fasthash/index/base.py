@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from threading import RLock
 from typing import Any, BinaryIO, ClassVar, SupportsIndex
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from fasthash.errors import (
 from fasthash.index import storage
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
-from fasthash.index.rows import Rows
+from fasthash.index.rows import Rows, rows_at
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
@@ -42,12 +42,12 @@ _INTEGERS = (
     torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64
 )  # fmt: skip
 
-_WITH_LOCKS: WeakSet[Index] = WeakSet()
+_WITH_LOCKS: WeakValueDictionary[int, Index] = WeakValueDictionary()  # by `id`, as a subclass may compare equal
 
 
 def _renew_locks() -> None:
     """Free what threads held that a fork did not copy; contents are whole at every moment."""
-    for index in _WITH_LOCKS:
+    for index in list(_WITH_LOCKS.values()):
         index._make_locks()
 
 
@@ -78,7 +78,11 @@ class Index(ABC):
 
     def _make_locks(self) -> None:
         self._lock = RLock()  # held while contents are changed, and while their `positions` are asked
-        _WITH_LOCKS.add(self)
+        _WITH_LOCKS[id(self)] = self
+
+    def _exclusive(self, where: str) -> RLock:
+        """Return the lock, for a `with` statement, unless this is called in the midst of what holds it."""
+        return refuse_reentry(where, self._lock)
 
     @property
     def _width(self) -> int:
@@ -95,7 +99,7 @@ class Index(ABC):
         return -(2**63) <= i < 2**63 and bool(self._find(type(self).__name__, torch.tensor([i]))[0] >= 0)
 
     def __iter__(self) -> Iterator[int]:
-        for ids, _ in self.batches():
+        for ids, _ in self.batches(4096):  # which as Python integers take five times the memory
             yield from ids.tolist()
 
     @property
@@ -112,8 +116,8 @@ class Index(ABC):
         return self._contents.live_ids.to(self.device)
 
     def reset(self) -> None:
-        """Remove every code."""
-        with self._lock:
+        """Remove every code, and number those that are added from 0."""
+        with self._exclusive(f"{type(self).__name__}.reset"):
             self._commit(self._empty())
 
     def add(self, codes: Array, ids: Array | None = None) -> None:
@@ -125,8 +129,8 @@ class Index(ABC):
         Args:
             codes: uint8 [n, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
             ids: integers [n] that fit int64, none twice, none in the index, none -1, which stands for no hit. By
-                default codes are numbered in order of insertion, an id never being used again. An index has ids of one
-                kind or the other.
+                default codes are numbered in order of insertion, none of whose numbers is used again before `reset`. An
+                index has ids of one kind or the other.
 
         Raises:
             TypeError: if `codes` is not uint8, or `ids` not integers.
@@ -136,7 +140,7 @@ class Index(ABC):
 
     def _add(self, where: str, codes: Array, ids: Array | None) -> None:
         c, i = self._check_added(where, codes, ids)
-        with self._lock:
+        with self._exclusive(where):
             if i is not None and self._contents.next_id:
                 raise ValueError(f"{where}: expected no ids, as the codes in the index were added without, got ids")
             self._commit(self._contents.added(where, c, i))
@@ -162,17 +166,18 @@ class Index(ABC):
             raise TypeError(f"{where}: expected ids, got None")
         c, i = self._check_added(where, codes, ids)
         assert i is not None
-        distinct, counts = torch.unique(i, return_counts=True)
-        if (counts > 1).any():
-            raise ValueError(f"{where}: expected ids none twice, got {int(distinct[counts > 1][0])} again")
-        with self._lock:
+        ordered = np.sort(i.numpy())
+        repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(repeated):
+            raise ValueError(f"{where}: expected ids none twice, got {repeated[0]} again")
+        with self._exclusive(where):
             contents = self._contents
             positions = contents.find(where, i)
-            known = positions >= 0
             if contents.next_id:
                 _check_found(where, i, positions)
-            self._commit(contents.removed(torch.unique(positions[known])).added(where, c, i))
-        return int(known.sum())
+            known = _found(positions)
+            self._commit(contents.upserted(where, known, c, i))
+        return len(known)
 
     def remove(self, ids: Array, *, ignore_missing: bool = False) -> int:
         """Remove codes; the others keep their ids and their order.
@@ -194,13 +199,13 @@ class Index(ABC):
         where = f"{type(self).__name__}.remove"
         check_flag(where, "ignore_missing", ignore_missing)
         i = self._check_ids(where, listed(ids))
-        with self._lock:
+        with self._exclusive(where):
             positions = self._contents.find(where, i)
             if not ignore_missing:
                 _check_found(where, i, positions)
-            positions = torch.unique(positions[positions >= 0])
-            self._commit(self._contents.removed(positions))
-        return len(positions)
+            known = _found(positions)
+            self._commit(self._contents.removed(known))
+        return len(known)
 
     def merge(self, other: Index) -> None:
         """Add a copy of the codes of another index, which stays as it is.
@@ -228,7 +233,8 @@ class Index(ABC):
             TypeError: if `ids` is not integers [m].
         """
         where = f"{type(self).__name__}.contains"
-        return as_given(self._find(where, self._check_ids(where, ids)) >= 0, ids)
+        positions = self._find(where, self._check_ids(where, ids))
+        return as_given(torch.from_numpy(positions.numpy() >= 0), ids)
 
     def get(self, ids: Array) -> Array:
         """Return the codes of ids.
@@ -245,21 +251,18 @@ class Index(ABC):
         """
         where = f"{type(self).__name__}.get"
         i = self._check_ids(where, ids)
-        with self._lock:
+        with self._exclusive(where):
             contents = self._contents
             positions = contents.find(where, i)
         _check_found(where, i, positions)
-        return as_given(contents.codes.rows[positions.to(contents.device)], ids)
+        return as_given(rows_at(contents.codes.rows, positions), ids)
 
     def batches(self, size: int = 65_536) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield ids [m] and codes [m, ceil(n_bits / 8)] in order of insertion, up to `size` at a time."""
-        size = check_integer(f"{type(self).__name__}.batches", "size", size, 1)
-        contents = self._contents
-        ids = contents.live_ids.to(contents.device)
-        return zip(torch.split(ids, size), torch.split(contents.live_codes, size), strict=True)
+        """Yield ids [m] and codes [m, ceil(n_bits / 8)] in order of insertion, 1 to `size` at a time."""
+        return self._contents.blocks(check_integer(f"{type(self).__name__}.batches", "size", size, 1))
 
     def _find(self, where: str, ids: torch.Tensor) -> torch.Tensor:
-        with self._lock:
+        with self._exclusive(where):
             return self._contents.find(where, ids)
 
     def _check_added(self, where: str, codes: Array, ids: Array | None) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -269,7 +272,7 @@ class Index(ABC):
         i = self._check_ids(where, ids)
         if len(i) != len(c):
             raise ValueError(f"{where}: expected ids of shape {[len(c)]} for {len(c)} codes, got {list(i.shape)}")
-        if (i == -1).any():
+        if (i.numpy() == -1).any():
             raise ValueError(f"{where}: expected ids other than -1, which stands for no hit, got -1")
         return c, i
 
@@ -380,12 +383,12 @@ class Index(ABC):
         if mask is not None:
             raise ValueError(f"{where}: expected mask or among, got both")
         i = self._check_ids(where, listed(among), "among")
-        with self._lock:
+        with self._exclusive(where):
             contents = self._contents
             positions = contents.find(where, i)
-        positions = torch.unique(positions[positions >= 0]).to(contents.device)
+        positions = _found(positions)
         if len(positions) < _FEW * len(contents):
-            return Search(where, contents, q, n_threads, few=positions)
+            return Search(where, contents, q, n_threads, few=positions.to(contents.device))
         return Search(where, contents, q, n_threads, mask=contents.mask_of(positions))
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -492,7 +495,7 @@ class Index(ABC):
             raise ValueError(
                 f"{where}: expected {name} of {self._width} bytes a row ({self.n_bits} bits), got {c.shape[1]}"
             )
-        if self.n_bits % 8 and len(c) and int(c[:, -1].max()) >> self.n_bits % 8:
+        if self.n_bits % 8 and len(c) and c[:, -1].cpu().numpy().max() >> self.n_bits % 8:
             raise ValueError(f"{where}: expected {name} whose bits beyond the first {self.n_bits} are 0, got others")
         return c
 
@@ -507,11 +510,11 @@ class Index(ABC):
         if i.ndim != 1:
             hint = "; pass [id] for a single one" if i.ndim == 0 else ""
             raise ValueError(f"{where}: expected {name} of shape [n], got {list(i.shape)}{hint}")
-        converted = i.to(_CPU, torch.int64).contiguous()
+        converted = np.ascontiguousarray(i.cpu().numpy(), dtype=np.int64)
         if i.dtype == torch.uint64 and (converted < 0).any():
-            largest = int(converted[converted < 0][0]) + 2**64
-            raise ValueError(f"{where}: expected {name} below 2^63, got {largest}; pass {name}.view(np.int64)")
-        return converted
+            too_large = int(converted[converted < 0][0]) + 2**64
+            raise ValueError(f"{where}: expected {name} below 2^63, got {too_large}; pass {name}.view(np.int64)")
+        return torch.from_numpy(converted)
 
     def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
         m = to_tensor(where, "mask", mask)
@@ -541,10 +544,33 @@ def check_search_device(where: str, value: str | torch.device) -> torch.device:
     return device
 
 
+def is_ours(lock: RLock) -> bool:
+    """Return whether this thread has a lock."""
+    return bool(lock._is_owned())  # type: ignore[attr-defined]
+
+
+def refuse_reentry(where: str, lock: RLock) -> RLock:
+    """Return a lock, or raise a RuntimeError if this thread has it: what is called here would undo what holds it."""
+    if is_ours(lock):
+        raise RuntimeError(
+            f"{where}: expected no call for this index under way in this thread, got one, which a signal handler or a "
+            f"finalizer interrupted"
+        )
+    return lock
+
+
 def _check_found(where: str, ids: torch.Tensor, positions: torch.Tensor) -> None:
-    missing = ids[positions < 0]
+    missing = ids.numpy()[positions.numpy() < 0]
     if len(missing):
-        raise ValueError(f"{where}: expected ids in the index, got {int(missing[0])}, which is not")
+        raise ValueError(f"{where}: expected ids in the index, got {missing[0]}, which is not")
+
+
+def _found(positions: torch.Tensor) -> torch.Tensor:
+    """Return positions without -1, ascending, each once."""
+    ordered = np.sort(positions.numpy())  # which np.unique is many times slower than
+    first = int(ordered.searchsorted(0))
+    is_new = np.diff(ordered[first:], prepend=-1) > 0
+    return torch.from_numpy(ordered[first:][is_new])
 
 
 def _stored(contents: Contents) -> tuple[int | None, dict[str, np.ndarray[Any, Any]]]:

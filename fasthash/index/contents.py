@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fasthash.index.positions import Positions, are_live
-from fasthash.index.rows import Rows
+from fasthash.index.rows import Rows, copy_to, memory_for, rows_at, values_at
 from fasthash.ops.arrays import Array
-from fasthash.ops.hamming.op import mask_bits, mask_flags
-from fasthash.ops.packing.op import pack_bits_op
+from fasthash.ops.hamming.op import mask_bits
 
 _CPU = torch.device("cpu")
 _MOST_REMOVED = 1 / 8  # of all positions; beyond, the codes move together
+_BLOCK = 16_384  # how many positions are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +26,16 @@ class Contents:
 
     So a search that was given contents finds what was there then, whatever happens meanwhile, and a change is made by
     the one assignment that follows when all is done. Those that follow from another share its memory; of all that
-    follow from the same contents by `added`, only the newest may be kept.
+    follow from the same contents by `added` or `upserted`, only the newest may be kept.
 
-    Removed codes stay where they are and are passed over, until they are too many.
+    Removed codes stay where they are and are passed over, until they are too many. On the CPU all of this is done by
+    NumPy: threads of torch do not survive a fork, nor a thread that is in torch the end of the process.
 
     Attributes:
         codes: uint8 [n, w].
         ids: int64 [n] in the memory of the CPU, or None while they are 0, 1, 2, ...
-        ids_there: the same on the device of the codes.
-        live: bits, 0 where a code was removed, uint8, on the CPU; 1 beyond their end. None if none was.
+        device_ids: the same on the device of the codes.
+        live: bits, 0 where a code was removed, uint8 [ceil(n / 8)], on the CPU; 1 beyond the n-th. None if none was.
         n_removed: how many were.
         next_id: the id that the next code gets, or None if ids were given.
         positions: where the ids are.
@@ -40,8 +44,8 @@ class Contents:
 
     codes: Rows
     ids: Rows | None = None
-    ids_there: Rows | None = None
-    live: torch.Tensor | None = None
+    device_ids: Rows | None = None
+    live: Rows | None = None
     n_removed: int = 0
     next_id: int | None = 0
     positions: Positions = field(default_factory=Positions)
@@ -56,86 +60,125 @@ class Contents:
         return self.codes.rows.device
 
     def added(self, where: str, codes: torch.Tensor, ids: torch.Tensor | None) -> Contents:
-        """Return these and more codes, with these ids, int64 [n] on the CPU, or with those that count on.
+        """Return these and more codes, with these ids, int64 [m] on the CPU, or with those that count on.
 
         Raises:
             ValueError: if an id is there already, or twice.
         """
+        return self._extended(where, codes, ids, self)
+
+    def upserted(self, where: str, positions: torch.Tensor, codes: torch.Tensor, ids: torch.Tensor) -> Contents:
+        """Return these without the codes at distinct live positions, and with others, as `added` has them."""
+        return self.removed(positions)._extended(where, codes, ids, self)
+
+    def _extended(self, where: str, codes: torch.Tensor, ids: torch.Tensor | None, kept: Contents) -> Contents:
+        """Return these and more codes; `kept` are the contents that there still are should this break off."""
+        if len(codes) == 0:
+            return self
         n, next_id = len(self.codes), self.next_id or None
         if ids is None:
             if self.next_id is None:
                 raise ValueError(f"{where}: expected ids, as the codes in the index were added with ids, got none")
             next_id = self.next_id + len(codes)
             if self.ids is None:
-                return replace(self, codes=self.codes.extended(codes), next_id=next_id)
-            ids = torch.arange(self.next_id, next_id)
-        with_ids = self._with_ids()
-        assert with_ids.ids is not None
-        assert with_ids.ids_there is not None
-        all_ids = with_ids.ids.extended(ids)
-        if (repeated := self.positions.admit(all_ids.rows, n, self.live, where)) >= 0:
-            raise ValueError(f"{where}: expected ids that are new, got {int(all_ids.rows[repeated])} again")
-        there = all_ids if self.device == _CPU else with_ids.ids_there.extended(ids.to(self.device))
-        return replace(with_ids, codes=self.codes.extended(codes), ids=all_ids, ids_there=there, next_id=next_id)
+                return self._with(codes, next_id=next_id)
+            ids = _counted(self.next_id, next_id)
+        before = Rows(_counted(0, n)) if self.ids is None else self.ids
+        all_ids = before.extended(ids)
+        positions = self.positions.extended(all_ids.rows, n, self.live_bits, kept.live_bits, where)
+        device_ids = all_ids
+        if self.device != _CPU:
+            there = Rows(before.rows.to(self.device)) if self.device_ids is None else self.device_ids
+            device_ids = there.extended(ids.to(self.device))
+        return self._with(codes, ids=all_ids, device_ids=device_ids, next_id=next_id, positions=positions)
 
-    def _with_ids(self) -> Contents:
-        if self.ids is not None:
-            return self
-        ids = torch.arange(len(self.codes))
-        return replace(self, ids=Rows(ids), ids_there=Rows(ids.to(self.device)))
+    def _with(self, codes: torch.Tensor, **changed: Any) -> Contents:
+        live = self.live
+        if live is not None:
+            n_bytes = (len(self.codes) + len(codes) + 7) // 8 - len(live)
+            live = live.extended(torch.from_numpy(np.full(n_bytes, 255, np.uint8)))
+        return replace(self, codes=self.codes.extended(codes), live=live, **changed)
 
     def removed(self, positions: torch.Tensor) -> Contents:
         """Return these without the codes at distinct live positions, int64 [m] on the CPU."""
         if len(positions) == 0:
             return self
-        live = np.full((len(self.codes) + 7) // 8, 255, np.uint8)
-        if self.live is not None:
-            live[: len(self.live)] = self.live.numpy()
+        all_live = np.full((len(self.codes) + 7) // 8, 255, np.uint8)
+        live = all_live if self.live is None else self.live.rows.numpy().copy()
         at = positions.numpy()
         np.bitwise_and.at(live, at >> 3, ~(1 << (at & 7)).astype(np.uint8))
-        left = replace(self, live=torch.from_numpy(live), n_removed=self.n_removed + len(positions))
+        left = replace(self, live=Rows(torch.from_numpy(live)), n_removed=self.n_removed + len(positions))
         return left._together() if left.n_removed > _MOST_REMOVED * len(self.codes) else left
 
     def _together(self) -> Contents:
         """Return the same codes at positions without gaps."""
-        codes, ids = (Rows.empty(x.shape[1:], x.dtype, x.device).extended(x) for x in (self.live_codes, self.live_ids))
-        there = ids if self.device == _CPU else Rows(ids.rows.to(self.device))
-        return Contents(codes, ids, there, next_id=self.next_id)
+        ids = Rows(self.live_ids)
+        device_ids = ids if self.device == _CPU else Rows(ids.rows.to(self.device))
+        return Contents(Rows(self.live_codes), ids, device_ids, next_id=self.next_id)
 
     def alone(self) -> Contents:
         """Return the same contents for another index to change."""
-        ids, there = (None if rows is None else rows.alone() for rows in (self.ids, self.ids_there))
-        return replace(self, codes=self.codes.alone(), ids=ids, ids_there=there, positions=Positions())
+        ids, device_ids, live = (
+            None if rows is None else rows.alone() for rows in (self.ids, self.device_ids, self.live)
+        )
+        return replace(self, codes=self.codes.alone(), ids=ids, device_ids=device_ids, live=live, positions=Positions())
+
+    @property
+    def live_bits(self) -> torch.Tensor | None:
+        """`live` as it is, uint8 [ceil(n / 8)] on the CPU."""
+        return None if self.live is None else self.live.rows
 
     @property
     def eligible(self) -> torch.Tensor | None:
         """Bits of the codes that were not removed, uint8 [ceil(n / 8)], on their device; None if none was."""
-        if self.live is None:
-            return None
-        bits = np.full((len(self.codes) + 7) // 8, 255, np.uint8)
-        bits[: len(self.live)] = self.live.numpy()
-        return torch.from_numpy(bits).to(self.device)
-
-    @property
-    def _live_flags(self) -> torch.Tensor:
-        eligible = self.eligible
-        assert eligible is not None
-        return mask_flags(eligible, len(self.codes))
+        return None if self.live is None else self.live.rows.to(self.device)
 
     def n_live(self, n: int) -> int:
         """Return how many of the first n codes were not removed."""
-        return n if self.live is None else int(self._live_flags[:n].sum())
+        if self.live is None:
+            return n
+        bits = self.live.rows.numpy()
+        whole, rest = divmod(n, 8)
+        return int(np.bitwise_count(bits[:whole]).sum(dtype=np.int64)) + int(self._live_flags(n - rest, n).sum())
 
     @property
     def live_codes(self) -> torch.Tensor:
         """The codes in order of insertion, uint8 [len, w]; a view, or a copy if some were removed."""
-        return self.codes.rows if self.live is None else self.codes.rows[self._live_flags]
+        return self.codes.rows if self.live is None else self._live_rows(self.codes.rows)
 
     @property
     def live_ids(self) -> torch.Tensor:
         """The ids of `live_codes`, int64 [len] on the CPU."""
-        ids = torch.arange(len(self.codes)) if self.ids is None else self.ids.rows
-        return ids if self.live is None else ids[self._live_flags.cpu()]
+        ids = _counted(0, len(self.codes)) if self.ids is None else self.ids.rows
+        return ids if self.live is None else self._live_rows(ids)
+
+    def _live_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        left, n = memory_for((len(self), *rows.shape[1:]), rows.dtype, rows.device), 0
+        for start, end in _ranges(len(rows), _BLOCK):
+            some = self._live_between(rows[start:end], start)
+            copy_to(left[n : n + len(some)], some)
+            n += len(some)
+        return left
+
+    def blocks(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield ids and codes on the codes' device in order of insertion, 1 to `size` at a time."""
+        for start, end in _ranges(len(self.codes), size):
+            ids = _counted(start, end) if self.ids is None else self.ids.rows[start:end]
+            ids, codes = (self._live_between(rows, start) for rows in (ids, self.codes.rows[start:end]))
+            if len(codes) > 0:
+                yield ids.to(self.device), codes
+
+    def _live_between(self, rows: torch.Tensor, start: int) -> torch.Tensor:
+        """Return those of some rows that were not removed, the first being of position `start`."""
+        if self.live is None:
+            return rows
+        return rows_at(rows, torch.from_numpy(np.flatnonzero(self._live_flags(start, start + len(rows)))))
+
+    def _live_flags(self, start: int, end: int) -> NDArray[np.bool_]:
+        """Return which of positions were not removed, bool [end - start]."""
+        assert self.live is not None
+        flags = np.unpackbits(self.live.rows.numpy()[start >> 3 : (end + 7) >> 3], bitorder="little").view(np.bool_)
+        return flags[start & 7 :][: end - start]
 
     def find(self, where: str, ids: torch.Tensor) -> torch.Tensor:
         """Return the positions of ids, int64 [m], -1 where one is not here; errors begin with `where`.
@@ -143,38 +186,54 @@ class Contents:
         To be asked only of the newest contents, by one thread at a time, as `added` is.
         """
         if self.ids is not None:
-            return self.positions.find(self.ids.rows, self.live, ids, where)
-        found = (ids >= 0) & (ids < len(self.codes))
+            return self.positions.find(self.ids.rows, self.live_bits, ids, where)
+        sought = ids.numpy()
+        found = (sought >= 0) & (sought < len(self.codes))
         if self.live is not None:
-            found &= are_live(self.live, ids.clamp(0, max(0, len(self.codes) - 1)))
-        return torch.where(found, ids, -1)
+            found[found] = are_live(self.live.rows.numpy(), sought[found])
+        return torch.from_numpy(np.where(found, sought, -1))
 
     def ids_at(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the ids at positions on the codes' device, -1 for -1."""
-        if self.ids_there is None or len(self.codes) == 0:
-            return positions
-        return torch.where(positions < 0, positions, self.ids_there.rows[positions.clamp(min=0)])
+        return positions if self.device_ids is None else values_at(self.device_ids.rows, positions)
 
     def ranks(self, positions: torch.Tensor) -> torch.Tensor:
         """Return how many codes that were not removed are before positions; -1 for -1."""
         if self.live is None:
             return positions
-        before = self._live_flags.cumsum(0) - 1
-        return torch.where(positions < 0, positions, before[positions.clamp(min=0)])
+        bits, at = self.live.rows.numpy(), positions.cpu().numpy()
+        before = np.zeros(len(bits) + 1, np.int64)
+        np.cumsum(np.bitwise_count(bits), out=before[1:])
+        within = np.bitwise_count(bits[at >> 3] & ((1 << (at & 7)) - 1).astype(np.uint8))
+        return torch.from_numpy(np.where(at < 0, -1, before[at >> 3] + within)).to(positions.device)
 
     def mask(self, where: str, mask: Array) -> torch.Tensor:
         """Return a mask of the codes in order of insertion as bits of positions, uint8 [ceil(n / 8)]."""
         bits = mask_bits(where, mask, len(self), self.device)
         if self.live is None:
             return bits
-        flags = self._live_flags
-        flags[flags.clone()] = mask_flags(bits, len(self))
-        packed: torch.Tensor = pack_bits_op(flags[None])[0]
-        return packed
+        of_live, eligible, n = bits.cpu().numpy(), np.empty(len(self.live), np.uint8), 0
+        for start, end in _ranges(len(self.codes), _BLOCK):
+            flags = self._live_flags(start, end)
+            n_flags = int(flags.sum())
+            these = np.unpackbits(of_live[n >> 3 : (n + n_flags + 7) >> 3], bitorder="little")
+            flags[flags.copy()] = these[n & 7 :][:n_flags]
+            eligible[start >> 3 : (end + 7) >> 3] = np.packbits(flags, bitorder="little")
+            n += n_flags
+        return torch.from_numpy(eligible).to(self.device)
 
     def mask_of(self, positions: torch.Tensor) -> torch.Tensor:
-        """Return positions as bits, uint8 [ceil(n / 8)], on the codes' device."""
-        flags = torch.zeros(len(self.codes), dtype=torch.bool, device=self.device)
-        flags[positions.to(self.device)] = True
-        packed: torch.Tensor = pack_bits_op(flags[None])[0]
-        return packed
+        """Return positions on the CPU as bits, uint8 [ceil(n / 8)], on the codes' device."""
+        flags = np.zeros(len(self.codes), np.bool_)
+        flags[positions.numpy()] = True
+        return torch.from_numpy(np.packbits(flags, bitorder="little")).to(self.device)
+
+
+def _ranges(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where each range of up to `size` positions begins and ends."""
+    for start in range(0, n, size):
+        yield start, min(start + size, n)
+
+
+def _counted(start: int, end: int) -> torch.Tensor:
+    return torch.from_numpy(np.arange(start, end))

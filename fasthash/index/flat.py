@@ -22,8 +22,8 @@ class FlatIndex(Index):
 
     Every method may be called at any time from any thread, and after a fork. Changes are made one after the other, each
     as a whole: one that fails or is interrupted changes nothing. A search, and whatever else reads, finds the codes
-    that were there when it began, and waits for no change. Copies (`copy`, `pickle`) are of one moment, too;
-    `copy.copy` shares memory with the original until either is changed.
+    that were there when it began; only looking ids up waits for a change under way. Copies (`copy`, `pickle`) are of
+    one moment, too; `copy.copy` shares memory with the original until either is changed.
     """
 
     def __repr__(self) -> str:

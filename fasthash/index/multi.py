@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import takewhile
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple, SupportsIndex, TypeVar
 
+import numpy as np
 import torch
 
 from fasthash.errors import check_choice, check_integer, memory_error
-from fasthash.index.base import Index
+from fasthash.index.base import Index, is_ours, refuse_reentry
 from fasthash.index.contents import Contents
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given
@@ -79,7 +80,7 @@ class MultiIndex(Index):
     """
 
     SETTINGS = ("n_bits", "n_tables", "layout")
-    _NOT_COPIED = (*Index._NOT_COPIED, "_build_lock", "_tables", "_scanned")
+    _NOT_COPIED = (*Index._NOT_COPIED, "_build_lock", "_building", "_tables", "_scanned")
 
     _tables: tuple[object, Tables] | None  # and the arrangement of the contents that they are of
     _scanned: float  # the nanoseconds that scans of codes outside the tables have cost
@@ -98,7 +99,8 @@ class MultiIndex(Index):
 
     def _make_locks(self) -> None:
         super()._make_locks()
-        self._build_lock = Lock()
+        self._build_lock = RLock()
+        self._building = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -124,7 +126,7 @@ class MultiIndex(Index):
         n_threads = thread_count("MultiIndex.build", threads)
         if (n := len(self._contents.codes)) > MAX_CODES:
             raise ValueError(f"MultiIndex.build: expected at most {MAX_CODES} codes, got {n}")
-        with self._build_lock:
+        with refuse_reentry("MultiIndex.build", self._build_lock):
             tables = self._tables_of(self._contents)
             if tables is None or tables.n_codes < len(self._contents.codes):
                 self._build(n_threads)
@@ -182,7 +184,7 @@ class MultiIndex(Index):
         tables = self._tables_for(search, wanted=True)
         if tables is None:
             distances, positions = search.nearest(k)
-            complete = torch.ones(len(search.queries), dtype=torch.bool)
+            complete = torch.from_numpy(np.ones(len(search.queries), np.bool_))
         else:
             distances, positions, complete = _by(tables.topk_bounded, search, k, bound)
         return BoundedHits(*all_as_given((distances, search.contents.ids_at(positions), complete), queries))
@@ -209,29 +211,38 @@ class MultiIndex(Index):
         """
         if search.few is not None:
             return None
-        contents, threads = search.contents, search.threads
-        tables, n = self._tables_of(contents), len(contents.codes)
-        if (tables is not None and tables.n_codes == n) or not self._build_lock.acquire(blocking=wanted):
+        contents = search.contents
+        tables = self._tables_of(contents)
+        n = len(contents.codes)
+        if n > MAX_CODES or (tables is not None and tables.n_codes == n):
             return tables
-        try:
+        if not wanted and (self._building or is_ours(self._build_lock)):
+            return tables
+        with refuse_reentry(search.where, self._build_lock):
             tables = self._tables_of(contents)
-            n_waiting = n - (tables.n_codes if tables is not None else 0)
-            if n_waiting == 0 or n > MAX_CODES:
-                return tables
-            self._scanned += cost_of_scan(n_waiting, self._width, len(search.queries), threads)
-            fast = self.layout == "fast"
-            worth = self._scanned > cost_of_build(n, self._width, self.n_bits, self._n_tables, fast, threads)
-            if worth or (wanted and tables is None):
-                self._build(threads)
+            if self._is_worth_building(search, tables) or (wanted and tables is None):
+                self._build(search.threads)
             return self._tables_of(contents)
-        finally:
-            self._build_lock.release()
+
+    def _is_worth_building(self, search: Search, tables: Tables | None) -> bool:
+        """Return whether the scans, that of this search among them, have cost what a build costs."""
+        n, threads = len(search.contents.codes), search.threads
+        n_waiting = n - (tables.n_codes if tables is not None else 0)
+        if n_waiting == 0:
+            return False
+        self._scanned += cost_of_scan(n_waiting, self._width, len(search.queries), threads)
+        fast = self.layout == "fast"
+        return self._scanned > cost_of_build(n, self._width, self.n_bits, self._n_tables, fast, threads)
 
     def _build(self, threads: int) -> None:
-        contents = self._contents
-        tables = build_tables(contents.codes.rows, self.n_bits, self._n_tables, self.layout == "fast", threads)
-        self._tables = (contents.arrangement, tables)
-        self._scanned = 0.0
+        try:
+            self._building = True
+            contents = self._contents
+            tables = build_tables(contents.codes.rows, self.n_bits, self._n_tables, self.layout == "fast", threads)
+            self._tables = (contents.arrangement, tables)
+            self._scanned = 0.0
+        finally:
+            self._building = False
 
     def _commit(self, contents: Contents) -> None:
         super()._commit(contents)

@@ -67,18 +67,17 @@ def by_vectors(
         raise ValueError(f"{where}: expected rerank_queries of shape {[n_queries, d]}, got {list(q.shape)}")
     q = q.to(contents.device, torch.promote_types(dtype, torch.float32))
 
-    def vectors_at(positions: torch.Tensor) -> torch.Tensor:
-        if isinstance(vectors, str):
-            return unpacked(contents.codes.rows[positions], n_bits).to(q)
-        return v[contents.ranks(positions).to(v.device)].to(q)
+    def vectors_at(rows: torch.Tensor) -> torch.Tensor:
+        return (unpacked(contents.codes.rows[rows], n_bits) if isinstance(vectors, str) else v[rows.to(v.device)]).to(q)
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)
         pairs = (positions >= 0).nonzero()
+        rows = positions if isinstance(vectors, str) else contents.ranks(positions)
         step = max(1, _BLOCK // max(1, d))
         for start in range(0, len(pairs), step):
             row, column = pairs[start : start + step].T
-            x, y = q[row], vectors_at(positions[row, column])
+            x, y = q[row], vectors_at(rows[row, column])
             distances[row, column] = -(x * y).sum(1) if metric == "inner_product" else (x - y).square().sum(1)
         return distances
 

@@ -10,7 +10,8 @@ import torch
 from fasthash.index.storage import ALIGNMENT
 
 
-def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def memory_for(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return memory where a search is fastest, its content undefined."""
     if device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
     # NumPy asks the system for huge pages, without which a search that waits for memory waits longer; but it begins
@@ -21,11 +22,31 @@ def _memory(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
     return torch.from_numpy(memory[start : start + n_bytes]).view(dtype).view(shape)
 
 
-def _copy(to: torch.Tensor, rows: torch.Tensor) -> None:
-    if to.device.type == "cpu":  # torch's copy waits for all its threads, however few processors are free
-        np.copyto(to.numpy(), rows.numpy())
+def copy_to(memory: torch.Tensor, rows: torch.Tensor) -> None:
+    """Write rows to memory on the same device."""
+    if memory.device.type == "cpu":  # torch's copy waits for all its threads, however few processors are free
+        np.copyto(memory.numpy(), rows.numpy())
     else:
-        to.copy_(rows)
+        memory.copy_(rows)
+
+
+def rows_at(rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Return a copy of the rows at positions, int64 [m], at least 0."""
+    if rows.device.type == "cpu":
+        return torch.from_numpy(rows.numpy().take(positions.numpy(), axis=0))
+    return rows[positions.to(rows.device)]
+
+
+def values_at(values: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Return the values, int64 [n], at positions, int64 of any shape on their device, -1 for -1."""
+    if len(values) == 0:
+        return positions
+    if values.device.type != "cpu":
+        return torch.where(positions < 0, positions, values[positions.clamp(min=0)])
+    at = positions.numpy()
+    found = values.numpy()[at]
+    found[at < 0] = -1
+    return torch.from_numpy(found)
 
 
 class Rows:
@@ -46,7 +67,7 @@ class Rows:
     @classmethod
     def empty(cls, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Rows:
         """Return no rows."""
-        return cls(_memory((0, *row_shape), dtype, device))
+        return cls(memory_for((0, *row_shape), dtype, device))
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -61,9 +82,9 @@ class Rows:
         n = n_before + len(more)
         memory = self._memory
         if n > len(memory):
-            memory = _memory((max(n, 2 * len(memory)), *more.shape[1:]), self.rows.dtype, self.rows.device)
-            _copy(memory[:n_before], self.rows)
-        _copy(memory[n_before:n], more)
+            memory = memory_for((max(n, 2 * len(memory)), *more.shape[1:]), self.rows.dtype, self.rows.device)
+            copy_to(memory[:n_before], self.rows)
+        copy_to(memory[n_before:n], more)
         return Rows(memory[:n], memory)
 
     def alone(self) -> Rows:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from fasthash.index.contents import Contents
+from fasthash.index.rows import rows_at, values_at
 from fasthash.ops.hamming.op import radius_op, topk_op
 
 
@@ -34,17 +35,15 @@ class Search:
         """Return distances and positions of the k nearest, as `hamming_topk` has them, by comparing with all."""
         codes = self._codes()
         distances, at = topk_op(self.queries, codes, k, self.mask, self.threads, where=self.where)
-        if self.few is None or len(codes) == 0:
-            return distances, at
-        return distances, torch.where(at < 0, at, self.few[at.clamp(min=0)])
+        return distances, at if self.few is None else values_at(self.few, at)
 
     def within(self, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return offsets, distances and positions, as `hamming_radius` has them, by comparing with all."""
         offsets, distances, at = radius_op(
             self.queries, self._codes(), radius, self.mask, self.threads, where=self.where
         )
-        return offsets, distances, at if self.few is None else self.few[at]
+        return offsets, distances, at if self.few is None else values_at(self.few, at)
 
     def _codes(self) -> torch.Tensor:
         codes = self.contents.codes.rows
-        return codes if self.few is None else codes[self.few]
+        return codes if self.few is None else rows_at(codes, self.few)

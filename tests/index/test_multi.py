@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import fasthash as fh
 from fasthash import _core
 from tests.conftest import named
+from tests.index.conftest import random_codes
 
 WIDTHS = [16, 17, 24, 31, 48, 64, 65, 72, 100, 120, 128, 136, 200, 256, 384, 512]
 UNLIMITED = 2**60  # as max_candidates: the tables alone answer
@@ -312,3 +313,18 @@ def test_an_interrupt_stops_a_search_and_a_build(threads):
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_build_within_another_is_refused_and_a_search_goes_on():
+    """As of a signal handler."""
+    index = fh.MultiIndex(32)
+    index.add(random_codes(50))
+    expected = index.search(random_codes(3), 5)
+    with index._build_lock:
+        for found, wanted in zip(index.search(random_codes(3), 5), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        with pytest.raises(RuntimeError, match="MultiIndex.build: expected no call for this index under way"):
+            index.build()
+        with pytest.raises(RuntimeError, match="MultiIndex.search_bounded: expected no call for this index under way"):
+            index.search_bounded(random_codes(3), 5, 10)
+    index.build()

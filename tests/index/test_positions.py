@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,52 +11,73 @@ def tensor(values):
     return torch.tensor(list(values), dtype=torch.int64)
 
 
-def table(positions):
-    return positions._table
+def bits(*values):
+    return torch.tensor(values, dtype=torch.uint8)
+
+
+def extended(positions, ids, first, live=None, kept=None):
+    return positions.extended(ids, first, live, kept, "add")
 
 
 def test_ascending_ids_need_no_table():
     positions, ids = Positions(), tensor(range(0, 3000, 3))
-    assert positions.admit(ids[:400], 0, None, "add") == -1
-    assert positions.admit(ids, 400, None, "add") == -1
+    assert extended(positions, ids[:400], 0) is positions
+    assert extended(positions, ids, 400) is positions
     assert positions.find(ids, None, tensor([0, 3, 4, 2997, 3000, -1]), "get").tolist() == [0, 1, -1, 999, -1, -1]
-    assert table(positions) is None
+    assert positions._table is None
 
 
 @pytest.mark.parametrize("new", [[5], [9, 8], [9, 9], [7]])
 def test_others_do(new):
     positions, ids = Positions(), tensor([5, 7])
-    assert positions.admit(ids, 0, None, "add") == -1
-    found = positions.admit(tensor([5, 7, *new]), 2, None, "add")
-    assert found == {5: 2, 7: 2}.get(new[0], -1 if len(set(new)) == 2 else 3)
-    assert table(positions) is not None
+    assert extended(positions, ids, 0) is positions
+    repeated = {5: 5, 7: 7}.get(new[0], 9 if len(set(new)) == 1 else None)
+    if repeated is None:
+        more = extended(positions, tensor([5, 7, *new]), 2)
+        assert more.find(tensor([5, 7, *new]), None, tensor([7, 5, 8]), "get").tolist() == [1, 0, 3]
+    else:
+        with pytest.raises(ValueError, match=f"^add: expected ids that are new, got {repeated} again$"):
+            extended(positions, tensor([5, 7, *new]), 2)
+    assert positions._table is None  # what was refused leaves nothing
+    more = extended(positions, tensor([5, 7, 1]), 2)
+    assert more._table is not None
+    assert more.find(tensor([5, 7, 1]), None, tensor([1, 8, 9]), "get").tolist() == [2, -1, -1]
     assert positions.find(ids, None, tensor([7, 5, 9]), "get").tolist() == [1, 0, -1]
-    assert positions.admit(tensor([5, 7, 1]), 2, None, "add") == -1  # what was refused is forgotten
-    assert positions.find(tensor([5, 7, 1]), None, tensor([1, 8, 9]), "get").tolist() == [2, -1, -1]
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_removed_ids_are_not_found_and_come_back(order):
-    positions, ids = Positions(), tensor(range(20)[::order])
-    assert positions.admit(ids, 0, None, "add") == -1
-    live = torch.tensor([0b11111101, 255, 255], dtype=torch.uint8)
+    ids = tensor(range(20)[::order])
+    positions = extended(Positions(), ids, 0)
+    live = bits(0b11111101, 255, 255)
     at_1 = ids[1:2]
     assert positions.find(ids, live, at_1, "get").tolist() == [-1]
     again = torch.cat([ids, at_1])
-    assert positions.admit(again, 20, live, "add") == -1
+    positions = extended(positions, again, 20, live)
     assert positions.find(again, live, tensor(again[1:3]), "get").tolist() == [20, 2]
-    assert positions.admit(torch.cat([again, at_1]), 21, live, "add") == 21
+    with pytest.raises(ValueError, match=f"got {int(at_1)} again"):
+        extended(positions, torch.cat([again, at_1]), 21, live)
+
+
+def test_a_change_that_breaks_off_leaves_what_is_kept():
+    """Id 9 is replaced twice, the second time in vain: it is where the first time put it."""
+    ids = tensor([9, 3, 9, 9])
+    positions = extended(Positions(), ids[:2], 0)
+    positions = extended(positions, ids[:3], 2, bits(0b11111110), bits(255))
+    replaced = extended(positions, ids, 3, bits(0b11111010), bits(0b11111110))
+    assert replaced.find(ids, bits(0b11111010), tensor([9, 3]), "get").tolist() == [3, 1]
+    assert positions.find(ids[:3], bits(0b11111110), tensor([9, 3]), "get").tolist() == [2, 1]
 
 
 def test_a_table_grows_and_forgets_what_was_removed():
-    positions, ids = Positions(), tensor([3, 1])
-    live = torch.tensor([0b11111110], dtype=torch.uint8)
-    assert positions.admit(ids, 0, None, "add") == -1
-    small = len(table(positions)[0])
+    ids, live = tensor([3, 1]), bits(0b11111110)
+    positions = extended(Positions(), ids, 0)
+    small = len(positions._table.slots)
     for i in range(100):
         ids = torch.cat([ids, tensor([3 if i == 0 else 10**6 - i])])
-        assert positions.admit(ids, len(ids) - 1, live, "add") == -1
-    assert len(table(positions)[0]) > small
+        live = bits(0b11111110, *[255] * (len(ids) // 8))
+        positions = extended(positions, ids, len(ids) - 1, live)
+    assert len(positions._table.slots) > small
     assert torch.equal(positions.find(ids, live, ids[1:], "get"), torch.arange(1, 102))
     assert positions.find(ids, live, ids[:1], "get").tolist() == [2]
 
@@ -66,7 +88,5 @@ def test_ids_that_repeat_are_told_by_the_first_who_needs_them():
 
 
 def test_are_live():
-    live = torch.tensor([0b00000101, 0b10000000], dtype=torch.uint8)
-    assert are_live(live, tensor([0, 1, 2, 3, 7, 8, 15, 16, 100])).tolist() == [
-        True, False, True, False, False, False, True, True, True
-    ]  # fmt: skip
+    live, positions = np.array([0b00000101, 0b10000000], np.uint8), np.array([0, 1, 2, 3, 7, 8, 15])
+    assert are_live(live, positions).tolist() == [True, False, True, False, False, False, True]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 import fasthash as fh
 from tests.index.conftest import random_codes
@@ -115,3 +116,49 @@ def test_a_child_forked_at_any_moment_can_use_the_index(make):
         for thread in threads:
             thread.join()
     assert statuses == [0] * 25
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_needs_no_threads_of_torch(make, tmp_path, monkeypatch):
+    """Which hang there once the parent has used them, in whatever is of 32,768 numbers or more."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # which is done by them
+    n = 100_000
+    codes = np.random.default_rng(0).integers(0, 256, (n, 8), dtype=np.uint8)
+    ids = np.random.default_rng(1).permutation(n)
+    queries = codes[:4000]
+
+    def use(index, ids):
+        index.remove(ids[:10])
+        index.search(queries[::-1], 10, among=ids[10:50_000])
+        index.search(strided, 10, mask=np.arange(len(index)) % 2 == 0)
+        index.search(queries, 10, among=ids[:1000])
+        index.radius_search(queries[:10], 40)
+        index.remove(ids[: n // 3], ignore_missing=True)
+        assert index.contains(ids).sum() == len(index)
+        assert len(index.get(ids[n // 2 :])) == n // 2
+        assert len(index.codes) == len(index.ids) == sum(len(i) for i, _ in index.batches())
+        if not index._contents.next_id:
+            assert index.upsert(codes, ids) == n - n // 3
+            index.merge(other)
+        index.save(tmp_path / "index")
+        return fh.load_index(tmp_path / "index")
+
+    strided = torch.from_numpy(codes[:10_000].repeat(2, 1))[:, ::2]
+    torch.set_num_threads(2)
+    torch.rand(10**6).add(1).sum()
+    other = make(64)
+    other.add(codes, ids + n)
+    for given in (ids, None):
+        index = make(64)
+        index.add(codes, given)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                signal.alarm(60)
+                loaded = use(index, np.arange(n) if given is None else ids)
+                status = 0 if np.array_equal(loaded.codes, index.codes) else 2
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0

@@ -38,11 +38,11 @@ def compiled_calls(threads):
 
     ids = rng.permutation(20_000)
     full = np.full(32_768, -1)
-    _core.id_map_insert(full, ids, 0, None, "")
+    _core.id_map_insert(full, ids, 0, None, None, "")
 
     def insert():
         table = np.full(32_768, -1)
-        return [_core.id_map_insert(table, ids, 0, None, ""), table]
+        return [_core.id_map_insert(table, ids, 0, None, None, ""), table]
 
     hits = ((200, 9), np.int32), ((200, 9), np.int64)
     rotated = ((1100, 128), float), ((1100, 64), float), ((64, 64), float)

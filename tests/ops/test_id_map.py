@@ -88,10 +88,25 @@ def test_what_was_refused_does_no_harm():
     assert find_ids(table, others[:2], None, tensor([9, 5])).tolist() == [-1, 0]
 
 
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *(name for name in KERNELS if name != "reference")))
+def test_an_id_that_comes_again_takes_the_slot_that_it_had(kernel):
+    """Unless that is of a position which is kept."""
+    table, n = new_table(40), 30
+    ids = torch.full((n,), 12345)
+    for position in range(n):
+        kept = torch.from_numpy(np.packbits(np.arange(n) >= position - 1, bitorder="little"))
+        live = torch.from_numpy(np.packbits(np.arange(n) >= position, bitorder="little"))
+        assert insert_ids(table, ids[: position + 1], position, live, kept, kernel=kernel) == -1
+        assert (table != -1).sum() == min(position + 1, 2)
+        sought = ids[:1]
+        assert find_ids(table, ids[: position + 1], live, sought, kernel=kernel).tolist() == [position]
+        assert find_ids(table, ids[:position], kept, sought, kernel=kernel).tolist() == [position - 1]
+
+
 def test_the_reference_needs_no_table():
     ids = tensor([4, 2, 4])
-    assert reference.insert_ids(new_table(0), ids, 0, None) == 2
-    assert reference.insert_ids(new_table(0), ids, 1, torch.tensor([0b110], dtype=torch.uint8)) == -1
+    assert reference.insert_ids(new_table(0), ids, 0, None, None) == 2
+    assert reference.insert_ids(new_table(0), ids, 1, torch.tensor([0b110], dtype=torch.uint8), None) == -1
 
 
 def test_errors():

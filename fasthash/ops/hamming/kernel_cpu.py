@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from fasthash import _core
@@ -10,7 +11,9 @@ from fasthash import _core
 def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 0, isa: str = "") -> torch.Tensor:
     """Return int32 [q, n]."""
     distances = queries.new_empty((queries.shape[0], codes.shape[0]), dtype=torch.int32)
-    _core.hamming_distance(queries.contiguous().numpy(), codes.contiguous().numpy(), distances.numpy(), threads, isa)
+    _core.hamming_distance(
+        np.ascontiguousarray(queries.numpy()), np.ascontiguousarray(codes.numpy()), distances.numpy(), threads, isa
+    )
     return distances
 
 
@@ -25,9 +28,16 @@ def hamming_topk(
     """Return int32 and int64 [q, k]."""
     distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
     ids = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
-    bits = None if mask is None else mask.contiguous().numpy()
+    bits = None if mask is None else np.ascontiguousarray(mask.numpy())
     _core.hamming_topk(
-        queries.contiguous().numpy(), codes.contiguous().numpy(), k, bits, distances.numpy(), ids.numpy(), threads, isa
+        np.ascontiguousarray(queries.numpy()),
+        np.ascontiguousarray(codes.numpy()),
+        k,
+        bits,
+        distances.numpy(),
+        ids.numpy(),
+        threads,
+        isa,
     )
     return distances, ids
 
@@ -41,8 +51,8 @@ def hamming_radius(
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return int64 [q + 1], int32 [hits] and int64 [hits]."""
-    bits = None if mask is None else mask.contiguous().numpy()
+    bits = None if mask is None else np.ascontiguousarray(mask.numpy())
     offsets, distances, ids = _core.hamming_radius(
-        queries.contiguous().numpy(), codes.contiguous().numpy(), radius, bits, threads, isa
+        np.ascontiguousarray(queries.numpy()), np.ascontiguousarray(codes.numpy()), radius, bits, threads, isa
     )
     return torch.from_numpy(offsets), torch.from_numpy(distances), torch.from_numpy(ids)

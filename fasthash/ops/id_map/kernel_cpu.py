@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from fasthash import _core
 
 
-def insert_ids(table: torch.Tensor, ids: torch.Tensor, first: int, live: torch.Tensor | None, isa: str = "") -> int:
+def insert_ids(
+    table: torch.Tensor,
+    ids: torch.Tensor,
+    first: int,
+    live: torch.Tensor | None,
+    kept: torch.Tensor | None,
+    isa: str = "",
+) -> int:
     """Return a position whose id is repeated, or -1."""
-    return _core.id_map_insert(table.numpy(), ids.numpy(), first, _bits(live), isa)
+    return _core.id_map_insert(table.numpy(), ids.numpy(), first, _bits(live), _bits(kept), isa)
 
 
 def find_ids(

@@ -40,13 +40,12 @@ def insert_ids(
     ids: torch.Tensor,
     first: int,
     live: torch.Tensor | None = None,
+    kept: torch.Tensor | None = None,
     *,
     kernel: str | None = None,
     where: str = "id_map",
 ) -> int:
-    """Put positions from `first` on into a table, until a live one's id is found to be another live one's.
-
-    Those that are not live are put in, too: to a reader with other bits they may be.
+    """Put the live ones of positions from `first` on into a table, until one's id is found to be another live one's.
 
     Args:
         table: of `new_table`, with the positions before `first` in it; changed. Positions that were inserted, but are
@@ -54,6 +53,8 @@ def insert_ids(
         ids: int64 [n], contiguous.
         first: from 0 to n.
         live: which positions count, as bits, uint8; all beyond them do.
+        kept: which positions `find_ids` may still be asked for, whatever `live` says of them, as bits; all beyond them
+            and by default all. An id takes the slot that it had at another position.
         kernel: a name from `fasthash.ops.id_map.KERNELS`; by default the best one.
         where: what errors begin with.
 
@@ -61,7 +62,7 @@ def insert_ids(
         A position from `first` on whose id another live one has, or -1.
     """
     insert = choose(KERNELS, ids.device, kernel, where).function("insert_ids")
-    repeated: int = insert(table, ids, first, live)
+    repeated: int = insert(table, ids, first, live, kept)
     return repeated
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 
-def insert_ids(table: torch.Tensor, ids: torch.Tensor, first: int, live: torch.Tensor | None) -> int:
+def insert_ids(
+    table: torch.Tensor, ids: torch.Tensor, first: int, live: torch.Tensor | None, kept: torch.Tensor | None
+) -> int:
     """Return the first position from `first` on whose id an earlier live one has, or -1."""
     counts = _flags(live, len(ids))
     for position in range(first, len(ids)):

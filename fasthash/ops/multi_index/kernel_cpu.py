@@ -44,7 +44,7 @@ class CompiledTables:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return int64 [q + 1], int32 [hits] and int64 [hits]."""
         offsets, distances, positions = self._tables.radius(
-            queries.contiguous().numpy(), codes.numpy(), radius, _bits(mask), threads, self._isa
+            np.ascontiguousarray(queries.numpy()), codes.numpy(), radius, _bits(mask), threads, self._isa
         )
         return torch.from_numpy(offsets), torch.from_numpy(distances), torch.from_numpy(positions)
 
@@ -61,7 +61,7 @@ class CompiledTables:
         distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
         positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
         self._tables.topk(
-            queries.contiguous().numpy(), codes.numpy(), k, _bits(mask), max_candidates, distances.numpy(),
+            np.ascontiguousarray(queries.numpy()), codes.numpy(), k, _bits(mask), max_candidates, distances.numpy(),
             positions.numpy(), None if complete is None else complete.numpy(), threads, self._isa,
         )  # fmt: skip
         return distances, positions
@@ -75,4 +75,4 @@ def build_tables(
 
 
 def _bits(mask: torch.Tensor | None) -> NDArray[np.uint8] | None:
-    return None if mask is None else mask.contiguous().numpy()
+    return None if mask is None else np.ascontiguousarray(mask.numpy())
