@@ -462,20 +462,27 @@ class Index(ABC):
         return Contents(codes, Rows(ids), Rows(ids.to(self.device)), next_id=next_id)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {name: value for name, value in self.__dict__.items() if name not in self._NOT_COPIED}
+        own = {name: value for name, value in self._attributes().items() if name not in self._NOT_COPIED}
         return {**own, "_stored": _stored(self._contents)}
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return every attribute, those in slots of a subclass too."""
+        found: Any = super().__getstate__()
+        return {**found[0], **found[1]} if isinstance(found, tuple) else found
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         next_id, arrays = state["_stored"]
-        self.__dict__.update({name: value for name, value in state.items() if name != "_stored"})
+        for name in state.keys() - {"_stored"}:
+            setattr(self, name, state[name])
         tensors = {name: to_tensor(type(self).__name__, name, x) for name, x in arrays.items()}
         self._contents = self._restored(next_id, tensors)
         self._make_locks()
 
     def __copy__(self) -> Index:
         other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._contents = self._contents.alone()
+        for name, value in self._attributes().items():
+            setattr(other, name, value)
+        other._contents = self._contents.unshared()
         other._make_locks()
         return other
 

@@ -108,20 +108,22 @@ class Contents:
         at = positions.numpy()
         np.bitwise_and.at(live, at >> 3, ~(1 << (at & 7)).astype(np.uint8))
         left = replace(self, live=Rows(torch.from_numpy(live)), n_removed=self.n_removed + len(positions))
-        return left._together() if left.n_removed > _MOST_REMOVED * len(self.codes) else left
+        return left._compacted() if left.n_removed > _MOST_REMOVED * len(self.codes) else left
 
-    def _together(self) -> Contents:
+    def _compacted(self) -> Contents:
         """Return the same codes at positions without gaps."""
         ids = Rows(self.live_ids)
         device_ids = ids if self.device == _CPU else Rows(ids.rows.to(self.device))
         return Contents(Rows(self.live_codes), ids, device_ids, next_id=self.next_id)
 
-    def alone(self) -> Contents:
+    def unshared(self) -> Contents:
         """Return the same contents for another index to change."""
         ids, device_ids, live = (
-            None if rows is None else rows.alone() for rows in (self.ids, self.device_ids, self.live)
+            None if rows is None else rows.unshared() for rows in (self.ids, self.device_ids, self.live)
         )
-        return replace(self, codes=self.codes.alone(), ids=ids, device_ids=device_ids, live=live, positions=Positions())
+        return replace(
+            self, codes=self.codes.unshared(), ids=ids, device_ids=device_ids, live=live, positions=Positions()
+        )
 
     @property
     def live_bits(self) -> torch.Tensor | None:

@@ -87,6 +87,6 @@ class Rows:
         copy_to(memory[n_before:n], more)
         return Rows(memory[:n], memory)
 
-    def alone(self) -> Rows:
+    def unshared(self) -> Rows:
         """Return the same rows without the free memory behind them: extending them copies them."""
         return Rows(self.rows)

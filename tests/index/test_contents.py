@@ -81,7 +81,7 @@ def test_masks_are_of_the_codes_that_are_left():
 
 def test_copies_for_another_index_do_not_share_what_is_added():
     contents = empty().added("add", codes(20), None).added("add", codes(1), None)
-    other = contents.alone()
+    other = contents.unshared()
     mine, theirs = contents.added("add", codes(3, seed=1), None), other.added("add", codes(3, seed=2), None)
     assert torch.equal(mine.live_codes[-3:], codes(3, seed=1))
     assert torch.equal(theirs.live_codes[-3:], codes(3, seed=2))

@@ -124,3 +124,26 @@ def test_an_index_is_sent_to_workers(make, method):
     with multiprocessing.get_context(method).Pool(2) as pool:
         found = pool.starmap(nearest, [(index, queries)] * 4)
     assert found == [nearest(index, queries)] * 4
+
+
+class Slotted(fh.FlatIndex):
+    __slots__ = ("_Slotted__secret", "name")
+
+    def __init__(self, n_bits, name="x"):
+        super().__init__(n_bits)
+        self.name = name
+        self.__secret = name * 2
+
+    def secret(self):
+        return self.__secret
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda index: pickle.loads(pickle.dumps(index))])
+def test_attributes_in_slots_are_copied(copied):
+    index = Slotted(32, "fish")
+    index.note = ["seen"]
+    index.add(random_codes(4))
+    other = copied(index)
+    assert (other.name, other.secret(), other.note) == ("fish", "fishfish", ["seen"])
+    other.add(random_codes(1))
+    assert (len(other), len(index)) == (5, 4)

@@ -34,7 +34,7 @@ def test_memory_doubles_and_is_aligned():
 def test_rows_stay_as_they_are():
     first = Rows.empty((3,), torch.int64, CPU).extended(rows_of(4))
     second = first.extended(rows_of(1, 50))  # makes room for more
-    third, other = second.extended(rows_of(1, 70)), second.alone().extended(rows_of(1, 90))
+    third, other = second.extended(rows_of(1, 70)), second.unshared().extended(rows_of(1, 90))
     assert torch.equal(first.rows, rows_of(4))
     assert torch.equal(second.rows, torch.cat([rows_of(4), rows_of(1, 50)]))
     assert third.rows[-1].tolist() == [70, 71, 72]
