@@ -27,9 +27,10 @@ from fasthash.errors import (
     dtype_name,
 )
 from fasthash.index import storage
+from fasthash.index.codes import CodeRows
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
-from fasthash.index.rows import Rows, rows_at
+from fasthash.index.rows import Rows
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
@@ -89,7 +90,7 @@ class Index(ABC):
         return (self.n_bits + 7) // 8
 
     def _empty(self) -> Contents:
-        return Contents(Rows.empty((self._width,), torch.uint8, self.device))
+        return Contents(CodeRows.empty(self._width, self.device))
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -255,7 +256,7 @@ class Index(ABC):
             contents = self._contents
             positions = contents.find(where, i)
         _check_found(where, i, positions)
-        return as_given(rows_at(contents.codes.rows, positions), ids)
+        return as_given(contents.codes.at(positions), ids)
 
     def batches(self, size: int = 65_536) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield ids [m] and codes [m, ceil(n_bits / 8)] in order of insertion, 1 to `size` at a time."""
@@ -456,7 +457,7 @@ class Index(ABC):
         given_ids = next_id is None and ids is not None
         if not given_ids and not (type(next_id) is int and n <= next_id < (n + 1 if ids is None else 2**63)):
             raise ValueError(f"next_id is {next_id}")
-        codes = Rows(tensors["codes"].to(self.device))
+        codes = CodeRows(Rows(tensors["codes"].to(self.device)))
         if ids is None:
             return Contents(codes, next_id=next_id)
         return Contents(codes, Rows(ids), Rows(ids.to(self.device)), next_id=next_id)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fasthash.index.codes import CodeRows
 from fasthash.index.positions import Positions, are_live
-from fasthash.index.rows import Rows, copy_to, memory_for, rows_at, values_at
+from fasthash.index.rows import Rows, rows_at, values_at
 from fasthash.ops.arrays import Array
 from fasthash.ops.hamming.op import mask_bits
 
 _CPU = torch.device("cpu")
+_Extensible = TypeVar("_Extensible", Rows, CodeRows)
 _MOST_REMOVED = 1 / 8  # of all positions; beyond, the codes move together
 _BLOCK = 16_384  # how many positions are looked at together
 
@@ -32,7 +34,7 @@ class Contents:
     NumPy: threads of torch do not survive a fork, nor a thread that is in torch the end of the process.
 
     Attributes:
-        codes: uint8 [n, w].
+        codes: by position.
         ids: int64 [n] in the memory of the CPU, or None while they are 0, 1, 2, ...
         device_ids: the same on the device of the codes.
         live: bits, 0 where a code was removed, uint8 [ceil(n / 8)], on the CPU; 1 beyond the n-th. None if none was.
@@ -42,7 +44,7 @@ class Contents:
         arrangement: another object where the same codes are at other positions.
     """
 
-    codes: Rows
+    codes: CodeRows
     ids: Rows | None = None
     device_ids: Rows | None = None
     live: Rows | None = None
@@ -57,7 +59,7 @@ class Contents:
     @property
     def device(self) -> torch.device:
         """Where the codes are."""
-        return self.codes.rows.device
+        return self.codes.device
 
     def added(self, where: str, codes: torch.Tensor, ids: torch.Tensor | None) -> Contents:
         """Return these and more codes, with these ids, int64 [m] on the CPU, or with those that count on.
@@ -114,7 +116,10 @@ class Contents:
         """Return the same codes at positions without gaps."""
         ids = Rows(self.live_ids)
         device_ids = ids if self.device == _CPU else Rows(ids.rows.to(self.device))
-        return Contents(Rows(self.live_codes), ids, device_ids, next_id=self.next_id)
+        codes = self._extended_by_live(
+            type(self.codes).empty(self.codes.width, self.device, len(self)), self.codes.between
+        )
+        return Contents(codes, ids, device_ids, next_id=self.next_id)
 
     def unshared(self) -> Contents:
         """Return the same contents for another index to change."""
@@ -145,36 +150,45 @@ class Contents:
 
     @property
     def live_codes(self) -> torch.Tensor:
-        """The codes in order of insertion, uint8 [len, w]; a view, or a copy if some were removed."""
-        return self.codes.rows if self.live is None else self._live_rows(self.codes.rows)
+        """The codes in order of insertion, uint8 [len, w]; a view if none was removed and they lie so, else a copy."""
+        if self.live is None:
+            return self.codes.rows
+        width = self.codes.between(0, 0).shape[1]
+        return self._extended_by_live(
+            Rows.empty((width,), torch.uint8, self.device, len(self)), self.codes.between
+        ).rows
 
     @property
     def live_ids(self) -> torch.Tensor:
         """The ids of `live_codes`, int64 [len] on the CPU."""
-        ids = _counted(0, len(self.codes)) if self.ids is None else self.ids.rows
-        return ids if self.live is None else self._live_rows(ids)
-
-    def _live_rows(self, rows: torch.Tensor) -> torch.Tensor:
-        left, n = memory_for((len(self), *rows.shape[1:]), rows.dtype, rows.device), 0
-        for start, end in _ranges(len(rows), _BLOCK):
-            some = self._live_between(rows[start:end], start)
-            copy_to(left[n : n + len(some)], some)
-            n += len(some)
-        return left
+        if self.live is None:
+            return self._ids_between(0, len(self.codes))
+        return self._extended_by_live(Rows.empty((), torch.int64, _CPU, len(self)), self._ids_between).rows
 
     def blocks(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield ids and codes on the codes' device in order of insertion, 1 to `size` at a time."""
         for start, end in _ranges(len(self.codes), size):
-            ids = _counted(start, end) if self.ids is None else self.ids.rows[start:end]
-            ids, codes = (self._live_between(rows, start) for rows in (ids, self.codes.rows[start:end]))
+            ids, codes = (
+                self._live_between(between, start, end) for between in (self._ids_between, self.codes.between)
+            )
             if len(codes) > 0:
                 yield ids.to(self.device), codes
 
-    def _live_between(self, rows: torch.Tensor, start: int) -> torch.Tensor:
-        """Return those of some rows that were not removed, the first being of position `start`."""
-        if self.live is None:
-            return rows
-        return rows_at(rows, torch.from_numpy(np.flatnonzero(self._live_flags(start, start + len(rows)))))
+    def _ids_between(self, start: int, end: int) -> torch.Tensor:
+        return _counted(start, end) if self.ids is None else self.ids.rows[start:end]
+
+    def _extended_by_live(self, nothing: _Extensible, between: Callable[[int, int], torch.Tensor]) -> _Extensible:
+        """Return what is between positions, without what was removed."""
+        result = nothing
+        for start, end in _ranges(len(self.codes), _BLOCK):
+            result = result.extended(self._live_between(between, start, end))
+        return result
+
+    def _live_between(self, between: Callable[[int, int], torch.Tensor], start: int, end: int) -> torch.Tensor:
+        rows = between(start, end)
+        return (
+            rows if self.live is None else rows_at(rows, torch.from_numpy(np.flatnonzero(self._live_flags(start, end))))
+        )
 
     def _live_flags(self, start: int, end: int) -> NDArray[np.bool_]:
         """Return which of positions were not removed, bool [end - start]."""

@@ -68,7 +68,7 @@ def by_vectors(
     q = q.to(contents.device, torch.promote_types(dtype, torch.float32))
 
     def vectors_at(rows: torch.Tensor) -> torch.Tensor:
-        return (unpacked(contents.codes.rows[rows], n_bits) if isinstance(vectors, str) else v[rows.to(v.device)]).to(q)
+        return (unpacked(contents.codes.at(rows), n_bits) if isinstance(vectors, str) else v[rows.to(v.device)]).to(q)
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)

@@ -65,9 +65,10 @@ class Rows:
         self._memory = rows if memory is None else memory
 
     @classmethod
-    def empty(cls, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Rows:
-        """Return no rows."""
-        return cls(memory_for((0, *row_shape), dtype, device))
+    def empty(cls, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, n: int = 0) -> Rows:
+        """Return no rows, with memory for n."""
+        memory = memory_for((n, *row_shape), dtype, device)
+        return cls(memory[:0], memory)
 
     def __len__(self) -> int:
         return self.rows.shape[0]

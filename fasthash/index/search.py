@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from fasthash.index.codes import CodeRows
 from fasthash.index.contents import Contents
-from fasthash.index.rows import rows_at, values_at
-from fasthash.ops.hamming.op import radius_op, topk_op
+from fasthash.index.rows import Rows, values_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +33,14 @@ class Search:
 
     def nearest(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and positions of the k nearest, as `hamming_topk` has them, by comparing with all."""
-        codes = self._codes()
-        distances, at = topk_op(self.queries, codes, k, self.mask, self.threads, where=self.where)
+        distances, at = self._codes().nearest(self.where, self.queries, k, self.mask, self.threads)
         return distances, at if self.few is None else values_at(self.few, at)
 
     def within(self, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return offsets, distances and positions, as `hamming_radius` has them, by comparing with all."""
-        offsets, distances, at = radius_op(
-            self.queries, self._codes(), radius, self.mask, self.threads, where=self.where
-        )
+        offsets, distances, at = self._codes().within(self.where, self.queries, radius, self.mask, self.threads)
         return offsets, distances, at if self.few is None else values_at(self.few, at)
 
-    def _codes(self) -> torch.Tensor:
-        codes = self.contents.codes.rows
-        return codes if self.few is None else rows_at(codes, self.few)
+    def _codes(self) -> CodeRows:
+        codes = self.contents.codes
+        return codes if self.few is None else CodeRows(Rows(codes.at(self.few)))

@@ -539,7 +539,7 @@ def test_what_is_refused_takes_no_memory(make):
     with pytest.raises(ValueError, match="add: expected ids that are new, got 5 again"):
         index.add(random_codes(5000), [*range(100, 5099), 5])
     assert index._contents.positions._table.slots is slots
-    assert index._contents.codes._memory.shape[0] <= 20
+    assert index._contents.codes._rows._memory.shape[0] <= 20
 
 
 class EqualToAll(fh.FlatIndex):

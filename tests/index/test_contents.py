@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fasthash.index.codes import CodeRows
 from fasthash.index.contents import Contents
-from fasthash.index.rows import Rows
 from tests.index.conftest import random_codes
 
 
@@ -16,7 +16,7 @@ def codes(n, seed=0):
 
 
 def empty():
-    return Contents(Rows.empty((4,), torch.uint8, torch.device("cpu")))
+    return Contents(CodeRows.empty(4, torch.device("cpu")))
 
 
 @given(st.data())

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import fasthash as fh
+from fasthash.index.codes import CodeRows
 from fasthash.index.contents import Contents
-from fasthash.index.rows import Rows
 from fasthash.index.search import Search
 from tests.index.conftest import random_codes
 
@@ -14,7 +14,7 @@ CODES, QUERIES = (torch.from_numpy(random_codes(n, seed=n)) for n in (60, 3))
 
 
 def search(**options):
-    contents = Contents(Rows.empty((4,), torch.uint8, torch.device("cpu"))).added("add", CODES, None)
+    contents = Contents(CodeRows.empty(4, torch.device("cpu"))).added("add", CODES, None)
     return Search("search", contents, QUERIES, 0, **options)
 
 
