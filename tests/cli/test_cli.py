@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -98,8 +99,15 @@ def arrays(tmp_path, digits):
 def commands(command, names=()):
     """The names of a command and of all below it."""
     yield names
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, (*names, name))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from commands(command.get_command(context, name), (*names, name))
+
+
+def test_every_method_and_recipe_is_among_the_commands():
+    found = set(commands(main))
+    assert found >= {("fit", name) for name in fh.hashers.HASHERS} | {("train", name) for name in fh.recipes.RECIPES}
 
 
 @pytest.mark.parametrize("names", list(commands(main)), ids=" ".join)
