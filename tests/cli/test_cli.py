@@ -190,7 +190,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         (("fit", "itq", "several.npz:more", "new.safetensors"), "expected the array 'more', got pixels, labels"),
         (("fit", "itq", "absent.npy", "new.safetensors"), "does not exist"),
         (("fit", "itq", "absent.npz:pixels", "new.safetensors"), "does not exist"),
-        (("fit", "itq", "text.txt", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .csv, .fvecs"),
+        (("fit", "itq", "text.md", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .csv, .txt, .fvecs"),
         (("fit", "itq", "items.npy", "absent/new.safetensors"), "expected a file in a folder that exists"),
         (("fit", "itq", "items.npy", "new.npy"), "expected a file in .safetensors, got"),
         (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected n_bits"),
@@ -216,7 +216,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments, message):
-    (tmp_path / "text.txt").write_text("text")
+    (tmp_path / "text.md").write_text("text")
     before = sorted(tmp_path.iterdir())
     files = (arrays(word) if "." in word or "new" in word else word for word in arguments)
     result = run(*files)
@@ -224,6 +224,79 @@ def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments,
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("n_bits", [64, 36])
+def test_hexadecimal_hashes_are_codes(arrays, tmp_path, rng, order, n_bits):
+    if order == "little" and n_bits % 8:
+        pytest.skip("whole bytes")
+    codes = fh.pack_bits(rng.integers(0, 2, (50, n_bits)) > 0)
+    queries, labels = codes[:5] ^ np.uint8(1), np.arange(50) % 3
+    digits = fh.to_hashes(codes, "hex", n_bits, bitorder=order)
+    lines = [f"picture {i}.jpg,{label},{each}\n" for i, (label, each) in enumerate(zip(labels, digits, strict=True))]
+    (tmp_path / "table.csv").write_text("".join(["path,label,hash\n", *lines]))
+    (tmp_path / "hashes.txt").write_text("\n".join(fh.to_hashes(queries, "hex", n_bits, bitorder=order)))
+    np.save(arrays("labels.npy"), labels[:5])
+    options = [] if order == "big" else ["--bitorder", order]
+    output = ran("index", arrays("table.csv:hash"), arrays("index"), *options)
+    assert f"50 codes of {n_bits} bits" in output
+    index = fh.load_index(arrays("index"))
+    np.testing.assert_array_equal(index.codes, codes)
+    ran("search", arrays("index"), arrays("hashes.txt"), arrays("hits.npz"), "-k", "3", *options)
+    with np.load(arrays("hits.npz")) as hits:
+        np.testing.assert_array_equal(hits["distances"], index.search(queries, 3).distances)
+    labelled = [arrays(name) for name in ("hashes.txt", "labels.npy", "table.csv:hash", "table.csv:label")]
+    expected = fh.evaluate.mean_average_precision(queries, labels[:5], codes, labels)
+    assert f"mAP                  {expected:.4f}\n" in ran("evaluate", *labelled, *options)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "index digits.csv:hash new",
+            "in digits.csv:hash, got [2]; hexadecimal hashes that are decimal digits alone need a 0x before, or a .txt",
+        ),
+        (
+            "index hashes.csv new",
+            "column 2.; hexadecimal hashes are read from a column, hashes.csv:name, or a .txt file, one a line",
+        ),
+        (
+            "index one.csv new",
+            "in one.csv, got [1]; hexadecimal hashes are read from a column, one.csv:name, or a .txt file, one a line",
+        ),
+        (
+            "index short.txt new --bits 64",
+            "short.txt: from_hashes: expected hashes of 16 hexadecimal digits each, got 4 in hashes[0]",
+        ),
+        ("index short.txt new --bits 0", "short.txt: from_hashes: expected n_bits from 1 to 4096, got 0"),
+        (
+            "index odd.txt new --bitorder little",
+            "odd.txt: from_hashes: expected hashes of whole bytes in little bitorder, got 3 digits",
+        ),
+        (
+            "search index short.txt new.npz",
+            "short.txt: from_hashes: expected hashes of 2 hexadecimal digits each, got 4 in hashes[0]",
+        ),
+        ("fit lsh short.txt new.safetensors", "LSH.fit: expected X to be a numeric array, got dtype <U4"),
+    ],
+)
+def test_hashes_that_are_not_as_they_should_be_are_told_of(tmp_path, monkeypatch, command, message):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "digits.csv": "path,hash\na,1234\nb,5678\n",
+        "hashes.csv": "path,hash\n1,ab12\n",
+        "one.csv": "ab12\n1234\n",
+        "short.txt": "ab12\n",
+        "odd.txt": "ab1\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    fh.FlatIndex(8).save("index")
+    result = run(*command.split())
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not list(tmp_path.glob("new*"))
 
 
 def test_radius_and_rerank_exclude_each_other(arrays):
