@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash.errors import MAX_BITS, MissingDependencyError, check_integer
+from fasthash.errors import MAX_BITS, MissingDependencyError, check_integer, naming_memory
 from fasthash.index.base import Index
 from fasthash.index.flat import FlatIndex
 
 
+@naming_memory("from_faiss")
 def from_faiss(index: Any) -> FlatIndex:
     """Return a copy of the codes and ids of a FAISS index.
 
@@ -82,6 +83,7 @@ def _viewed(faiss: Any, pointer: Any, n: int, *row_shape: int) -> Any:
     return faiss.rev_swig_ptr(pointer, n * math.prod(row_shape)).reshape(n, *row_shape)
 
 
+@naming_memory("to_faiss")
 def to_faiss(index: Index) -> Any:
     """Return a copy of an index: a `faiss.IndexBinaryFlat`, in a `faiss.IndexBinaryIDMap2` if ids are not 0, 1, 2, ...
 

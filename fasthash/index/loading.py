@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import torch
 
-from fasthash.errors import check_flag
+from fasthash.errors import check_flag, naming_memory
 from fasthash.index import storage
 from fasthash.index.base import Index, check_search_device, storage_name
 from fasthash.lazy import load_all
@@ -43,7 +43,8 @@ def load_index(
     """
     if not isinstance(file, (str, os.PathLike)) and (not hasattr(file, "read") or isinstance(file, io.TextIOBase)):
         raise TypeError(f"load_index: expected file to be a path, or open for reading bytes, got {type(file).__name__}")
-    return _loaded("load_index", file, mmap, verify, device)
+    with naming_memory("load_index"):
+        return _loaded("load_index", file, mmap, verify, device)
 
 
 def from_bytes(
@@ -65,7 +66,8 @@ def from_bytes(
         view = memoryview(data).cast("B")
     except TypeError:
         raise TypeError(f"{where}: expected data to be contiguous bytes, got {type(data).__name__}") from None
-    return _loaded(where, view, True, verify, device)
+    with naming_memory(where):
+        return _loaded(where, view, True, verify, device)
 
 
 def _loaded(

@@ -143,7 +143,10 @@ def _memory(source: str | os.PathLike[str] | BinaryIO | memoryview) -> NumpyArra
     with open(source, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return np.empty(0, np.uint8)
-        return np.asarray(np.memmap(file, np.uint8, "r"))
+        try:
+            return np.asarray(np.memmap(file, np.uint8, "r"))
+        except OSError as error:  # the system's own names no file
+            raise OSError(error.errno, error.strerror, os.fspath(source)) from error
 
 
 def _header(description: dict[str, Any]) -> bytes:

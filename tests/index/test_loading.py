@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -205,3 +206,14 @@ def test_a_file_that_takes_few_bytes_at_a_time_gets_all_or_an_error(make):
     assert bytes(file.content) == index.to_bytes()
     with pytest.raises(BlockingIOError, match="takes no more bytes"):
         index.save(Unbuffered(100))
+
+
+def test_a_file_that_cannot_be_mapped_is_named(make, tmp_path, monkeypatch):
+    numbered(make).save(tmp_path / "index")
+
+    def refuse(*_):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(np, "memmap", refuse)
+    with pytest.raises(OSError, match=f"Cannot allocate memory: '{tmp_path / 'index'}'"):
+        fh.load_index(tmp_path / "index")
