@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, given, given_array, written
+from fasthash.cli.arguments import ArrayFile, given, given_array, makeable, written
 from fasthash.cli.hits import hits_file, write_hits
 from fasthash.cli.inputs import ArrayOrFaiss, floats, is_faiss, read_codes, read_faiss, read_model, read_rotation
 from fasthash.errors import MAX_BITS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
-_MOST = 2**31 - 1
+_K, _MOST = 10, 2**31 - 1
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -110,7 +110,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 @given("index")
 @given_array("queries")
 @click.argument("hits", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), callback=hits_file)
-@click.option("-k", type=click.IntRange(1, _MOST), default=10, show_default=True, help="How many of the nearest codes.")
+@click.option("-k", type=click.IntRange(1, _MOST), help=f"How many of the nearest codes.  [default: {_K}]")
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
 @click.option(
@@ -123,20 +123,20 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     type=ArrayFile(),
     help="The queries' vectors [q, d], or for asymmetric their projections [q, b].",
 )
-@click.option("--metric", type=click.Choice(("inner_product", "l2")), default="inner_product", show_default=True)
-@click.option("--factor", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Times k are reranked.")
+@click.option("--metric", type=click.Choice(("inner_product", "l2")), help="Of reranking.  [default: inner_product]")
+@click.option("--factor", type=click.IntRange(1, _MOST), help="Times k are reranked.  [default: 10]")
 @bit_order("QUERIES, as it was of the index's codes")
 def search(
     index: Path,
     queries: str,
     hits: Path,
-    k: int,
+    k: int | None,
     radius: int | None,
     threads: int | None,
     rerank: str | None,
     rerank_queries: str | None,
-    metric: str,
-    factor: int,
+    metric: str | None,
+    factor: int | None,
     bitorder: str | None,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
@@ -152,17 +152,22 @@ def search(
 
     if (rerank is None) != (rerank_queries is None):
         raise click.UsageError("expected --rerank and --rerank-queries, both or neither, got one of them")
-    if rerank is not None and radius is not None:
-        raise click.UsageError("expected --rerank or --radius, got both")
-    reranked: dict[str, Any] = {}
+    for name, value in (("--rerank", rerank), ("-k", k)):
+        if value is not None and radius is not None:
+            raise click.UsageError(f"expected {name} or --radius, got both")
+    reranked: dict[str, Any] = {
+        name: value for name, value in (("metric", metric), ("factor", factor)) if value is not None
+    }
+    if reranked and rerank is None:
+        raise click.UsageError(f"expected --{next(iter(reranked))} only with --rerank, got it alone")
     if rerank is not None and rerank_queries is not None:
         by = rerank if rerank == "asymmetric" else floats(read_array(ArrayFile().convert(rerank, None, None)))
         by_queries = floats(read_array(rerank_queries))
-        reranked = {"rerank": by, "rerank_queries": by_queries, "metric": metric, "factor": factor}
+        reranked |= {"rerank": by, "rerank_queries": by_queries}
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)
     q, _ = read_codes(queries, bitorder, loaded.n_bits)
     found = (
-        loaded.search(q, k, threads=threads, **reranked)
+        loaded.search(q, k or _K, threads=threads, **reranked)
         if radius is None
         else loaded.radius_search(q, radius, threads=threads)
     )
@@ -186,6 +191,7 @@ def search(
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
+    callback=makeable,
     help="Folder for precision_recall.png and precision_at_k.png.",
 )
 @bit_order("CODES and QUERY_CODES")
@@ -212,7 +218,6 @@ def evaluate(
 
     if plots is not None:
         import_module("fasthash.evaluate.plots")  # which refuses before any work where there is no matplotlib
-        plots.mkdir(parents=True, exist_ok=True)
     query, c = (np.array(read_codes(place, bitorder)[0]) for place in (query_codes, codes))
     wanted, known = (np.array(read_array(place)) for place in (query_labels, labels))
     results = {"mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)}
@@ -221,6 +226,7 @@ def evaluate(
             results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
     results["precision_within_2"] = precision_within(2, query, wanted, c, known)
     if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
         draw(plots, query, wanted, c, known, ties)
     if as_json:
         click.echo(json.dumps(results))

@@ -159,7 +159,10 @@ def _header(description: dict[str, Any]) -> bytes:
 def _read_header(expected: str, memory: NumpyArray) -> bytes:
     start = memory[:_HEADER_START].tobytes()
     if start[: len(_MAGIC)] != _MAGIC:
-        hints = {b"IB": "; fasthash.index.from_faiss takes FAISS's", b"\x93N": "; add makes one of an array of codes"}
+        hints = {
+            b"IB": "; fasthash.index.from_faiss takes FAISS's",
+            b"\x93N": "; add, or fasthash index, makes one of codes",
+        }
         raise ValueError(f"{expected} a file that begins with {start[: len(_MAGIC)]!r}{hints.get(start[:2], '')}")
     if len(start) < _HEADER_START:
         raise ValueError(f"{expected} a file that ends after {len(start)} bytes")

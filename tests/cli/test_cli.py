@@ -299,11 +299,20 @@ def test_hashes_that_are_not_as_they_should_be_are_told_of(tmp_path, monkeypatch
     assert not list(tmp_path.glob("new*"))
 
 
-def test_radius_and_rerank_exclude_each_other(arrays):
-    vectors = ("--rerank", arrays("items.npy"), "--rerank-queries", arrays("queries.npy"))
-    result = run("search", arrays("items.npy"), arrays("items.npy"), arrays("new.npz"), *vectors, "--radius", "2")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--rerank items.npy --rerank-queries queries.npy --radius 2", "expected --rerank or --radius, got both"),
+        ("-k 3 --radius 2", "expected -k or --radius, got both"),
+        ("--metric l2", "expected --metric only with --rerank, got it alone"),
+        ("--factor 3", "expected --factor only with --rerank, got it alone"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(arrays, options, message):
+    files = (arrays(word) if "." in word else word for word in options.split())
+    result = run("search", arrays("items.npy"), arrays("items.npy"), arrays("new.npz"), *files)
     assert result.exit_code == 2
-    assert "expected --rerank or --radius, got both" in result.output
+    assert message in result.output
 
 
 @pytest.fixture
