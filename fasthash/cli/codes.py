@@ -12,7 +12,16 @@ import click
 
 from fasthash.cli.arguments import ArrayFile, given, given_array, makeable, written
 from fasthash.cli.hits import hits_file, write_hits
-from fasthash.cli.inputs import ArrayOrFaiss, floats, is_faiss, read_codes, read_faiss, read_model, read_rotation
+from fasthash.cli.inputs import (
+    ArrayOrAsymmetric,
+    ArrayOrFaiss,
+    floats,
+    is_faiss,
+    read_codes,
+    read_faiss,
+    read_model,
+    read_rotation,
+)
 from fasthash.errors import MAX_BITS
 from fasthash.evaluate.names import TIES
 from fasthash.files import replacing
@@ -93,8 +102,9 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     if index.suffix in READERS:
         raise click.UsageError(f"expected another extension for an index than an array's, got {index}")
     if is_faiss(codes):
-        if ids is not None:
-            raise ValueError(f"expected no ids for {codes}, which has its own, got {ids}")
+        for name, value in (("ids", ids), ("bitorder", bitorder)):
+            if value is not None:
+                raise ValueError(f"expected no {name} for {codes}, which has its own, got {value}")
         theirs = read_faiss(codes)
         built = getattr(indexes, INDEXES[kind])(theirs.n_bits if bits is None else bits)
         built.merge(theirs)
@@ -115,6 +125,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
 @click.option(
     "--rerank",
+    type=ArrayOrAsymmetric(),
     metavar="FILE|asymmetric",
     help="What the nearest codes are put in order by: their vectors [n, d], or the codes themselves.",
 )
@@ -161,7 +172,7 @@ def search(
     if reranked and rerank is None:
         raise click.UsageError(f"expected --{next(iter(reranked))} only with --rerank, got it alone")
     if rerank is not None and rerank_queries is not None:
-        by = rerank if rerank == "asymmetric" else floats(read_array(ArrayFile().convert(rerank, None, None)))
+        by = rerank if rerank == "asymmetric" else floats(read_array(rerank))
         by_queries = floats(read_array(rerank_queries))
         reranked |= {"rerank": by, "rerank_queries": by_queries}
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)

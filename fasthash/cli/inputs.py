@@ -115,6 +115,14 @@ def read_faiss(path: str | Path) -> FlatIndex:
         raise ValueError(f"expected a binary index of FAISS that gives its codes at {path}, got {error}") from error
 
 
+class ArrayOrAsymmetric(ArrayFile):
+    """What `search` reranks by: an array's file, or the codes themselves."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Refuse what is neither."""
+        return "asymmetric" if value == "asymmetric" else super().convert(value, parameter, context)
+
+
 class ArrayOrFaiss(ArrayFile):
     """An array's file, or a binary index of FAISS."""
 

@@ -212,6 +212,10 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
             "--rerank-queries, both or neither",
         ),
         (("search", "items.npy", "items.npy", "new.npz", "--rerank-queries", "items.npy"), "both or neither"),
+        (
+            ("search", "items.npy", "items.npy", "new.npz", "--rerank", "symmetric", "--rerank-queries", "items.npy"),
+            "Invalid value for '--rerank': File 'symmetric' does not exist",
+        ),
         (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected query_codes of dtype uint8"),
     ],
 )
@@ -447,6 +451,16 @@ def test_binary_indexes_of_faiss_are_searched_and_indexed(arrays, searched, kind
         with np.load(arrays("hits.npz")) as hits:
             expected = index.search(queries, 5).ids // 7 * (ids or 1)
             assert np.array_equal(hits["ids"], expected)
+
+
+@pytest.mark.parametrize(("option", "value"), [("ids", "labels.npy"), ("bitorder", "big")])
+def test_a_faiss_index_has_its_own_ids_and_order_of_bits(arrays, option, value):
+    faiss = pytest.importorskip("faiss")
+    faiss.write_index_binary(faiss.IndexBinaryFlat(24), arrays("theirs"))
+    value = arrays(value) if option == "ids" else value
+    result = run("index", arrays("theirs"), arrays("new"), f"--{option}", value)
+    assert result.exit_code == 1
+    assert f"expected no {option} for {arrays('theirs')}, which has its own, got {value}" in result.output
 
 
 def test_a_faiss_index_that_is_cut_off_or_of_another_kind_is_named(arrays, searched, monkeypatch):
