@@ -14,6 +14,7 @@ import click
 from matplotlib.figure import Figure
 
 from fasthash import _core
+from fasthash.files import replacing
 
 COLUMNS = ("group", "row", "threads", "min_ms", "median_ms", "rounds", "gcomparisons_per_s", "gb_per_s", "times_other")
 
@@ -151,15 +152,18 @@ def main(results: Path, out: Path) -> None:
         rooms[Path(entry["fullname"].partition("::")[0]).stem.removeprefix("bench_")].append(entry)
     for room, entries in rooms.items():
         rows = rows_of(entries)
-        with (out / f"{room}.csv").open("w", newline="") as file:
+        with replacing(out / f"{room}.csv") as path, path.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        (out / f"{room}.md").write_text(markdown(f"Benchmark: {room}", facts(report["machine_info"]), rows))
-        plot(room, rows).savefig(out / f"{room}.png", dpi=110)
+        with replacing(out / f"{room}.md") as path:
+            path.write_text(markdown(f"Benchmark: {room}", facts(report["machine_info"]), rows))
+        with replacing(out / f"{room}.png") as path:
+            plot(room, rows).savefig(path, format="png", dpi=110)
         click.echo(f"written: {out / room}.csv, .md, .png")
         if scaling := [entry for entry in entries if "codes" in entry["extra_info"]]:
-            scaling_plot(room, scaling).savefig(out / f"{room}-scaling.png", dpi=110)
+            with replacing(out / f"{room}-scaling.png") as path:
+                scaling_plot(room, scaling).savefig(path, format="png", dpi=110)
             click.echo(f"written: {out / room}-scaling.png")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -191,11 +192,22 @@ def check_path(where: str, name: str, value: str | PathLike[str]) -> None:
 
 def memory_error(where: str, error: MemoryError | RuntimeError) -> MemoryError | None:
     """Return what to raise in place of an error that says that the system has no memory, None for any other."""
-    asked = re.search(r"tried to allocate (\d+ bytes)|Unable to allocate (.*)", str(error))
+    asked = re.search(r"tried to allocate (\d+ bytes)|(?:Unable to allocate|got none for) (.*)", str(error))
     if isinstance(error, MemoryError) or (asked and "DefaultCPUAllocator" in str(error)):
         amount = f" for {asked[1] or asked[2]}" if asked else ""
         return MemoryError(f"{where}: expected memory for the result, got none{amount}")
     return None
+
+
+@contextlib.contextmanager
+def naming_memory(where: str) -> Iterator[None]:
+    """Raise a MemoryError that begins with `where` for any error that says that the system has no memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if (lacking := memory_error(where, error)) is None:
+            raise
+        raise lacking from None
 
 
 def dtype_name(x: Any) -> str:

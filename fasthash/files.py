@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+_MAX_NAME_BYTES = 255  # of a file, in most file systems
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -18,13 +20,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Whoever reads `path`, at whatever moment and after whatever interruption, finds the old file or the new one, with
     the mode of the old one and, as far as it is permitted, its owner and group; where there was none, with the mode
     that the process gives new files. What a symbolic link leads to is replaced. A process that is killed may leave a
-    file `.<name>.<16 hexadecimal digits>`.
+    file `.<name>.<16 hexadecimal digits>`, cut in the name where that would be too long for a file's.
 
     Raises:
         OSError: of what the system refuses, as an error of `path`.
     """
     target = Path(os.path.realpath(path))
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    unfinished = target.with_name(_unfinished_name(target.name))
     try:
         old = _status(target)
         # Open to no more users than the old file was, while it is written.
@@ -44,6 +46,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if error.errno is None or not own:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _unfinished_name(name: str) -> str:
+    ending = f".{secrets.token_hex(8)}"
+    while len(os.fsencode(f".{name}{ending}")) > _MAX_NAME_BYTES:
+        name = name[:-1]
+    return f".{name}{ending}"
 
 
 def _status(target: Path) -> os.stat_result | None:

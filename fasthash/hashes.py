@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fasthash.errors import MAX_BITS, check_choice, check_codes, check_integer, check_matrix, check_values, dtype_name
+from fasthash.errors import (
+    MAX_BITS,
+    check_choice,
+    check_codes,
+    check_integer,
+    check_matrix,
+    check_values,
+    dtype_name,
+    naming_memory,
+)
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing.op import BIT_ORDERS, pack_bits_op, reversed_bits
 
@@ -19,6 +28,7 @@ Bytes = NDArray[np.uint8]
 FORMS = ("uint8", "int8", "uint64", "hex", "int")
 
 
+@naming_memory("from_hashes")
 def from_hashes(hashes: Array | Sequence[Any], n_bits: int | None = None, *, bitorder: str = "big") -> Array:
     """Return the packed codes, as `pack_bits` makes them, of hashes that other libraries made.
 
@@ -67,6 +77,7 @@ def from_hashes(hashes: Array | Sequence[Any], n_bits: int | None = None, *, bit
     return as_given(torch.from_numpy(_of_array(where, x.cpu(), n_bits, bitorder)).to(x.device), hashes)
 
 
+@naming_memory("to_hashes")
 def to_hashes(codes: Array, form: str, n_bits: int | None = None, *, bitorder: str = "big") -> Array | list[Any]:
     """Return packed codes in a form that other libraries read; `from_hashes` is the way back.
 

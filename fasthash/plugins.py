@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module, metadata
+from importlib.util import find_spec
+from inspect import Parameter, Signature
 from typing import Any, Generic, TypeVar, cast, overload
 
 _T = TypeVar("_T")
@@ -25,6 +28,36 @@ def qualified_name(thing: Any) -> str:
     kind = thing if hasattr(thing, "__qualname__") else type(thing)
     name = f"{kind.__module__}.{kind.__qualname__}"
     return f"{name} {zlib.crc32(thing.__code__.co_code):08x}" if name.endswith("<lambda>") else name
+
+
+def outlined(place: str) -> type | None:
+    """Return a class with the docstring and the parameters of the one at "module:class", whose module is not imported.
+
+    None if the source has no such class, or not its constructor, or defaults that are no literals.
+    """
+    module, _, name = place.partition(":")
+    try:
+        loader: Any = getattr(find_spec(module), "loader", None)
+        body = ast.parse(loader.get_source(module) or "").body
+        source = next(each for each in body if isinstance(each, ast.ClassDef) and each.name == name)
+        made = next(each for each in source.body if isinstance(each, ast.FunctionDef) and each.name == "__init__")
+        signature = Signature(list(_parameters(made.args))[1:])
+    except (AttributeError, ImportError, StopIteration, SyntaxError, ValueError):
+        return None
+    return type(name, (), {"__doc__": ast.get_docstring(source, clean=False), "__signature__": signature})
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[Parameter]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    for kind, named, defaults in (
+        (Parameter.POSITIONAL_OR_KEYWORD, positional, [*required, *arguments.defaults]),
+        (Parameter.KEYWORD_ONLY, arguments.kwonlyargs, arguments.kw_defaults),
+    ):
+        for each, default in zip(named, defaults, strict=True):
+            value = Parameter.empty if default is None else ast.literal_eval(default)
+            annotation = Parameter.empty if each.annotation is None else ast.unparse(each.annotation)
+            yield Parameter(each.arg, kind, default=value, annotation=annotation)
 
 
 class Registry(Mapping[str, _T], Generic[_T]):
@@ -80,6 +113,11 @@ class Registry(Mapping[str, _T], Generic[_T]):
             raise ImportError(
                 f"{self.group}: expected {name!r} at {point.value}, an entry point, got {error}"
             ) from error
+
+    def outline(self, name: str) -> Any:
+        """Return a class, or of one that is not loaded what its source says of docstring and parameters, if it does."""
+        thing = self._own[name] if name in self._own else self._declared[name].value
+        return (outlined(thing) or self[name]) if isinstance(thing, str) else thing
 
     def load_all(self, declared: bool = True) -> None:
         """Load everything, so that base classes know what is derived from them; or all but what packages declare."""

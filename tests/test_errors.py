@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 import torch
 
 import fasthash as fh
+from fasthash import hashes
 from fasthash.errors import check_device_name
 from fasthash.hashers import LSH, SpectralHashing
+from fasthash.index import conversion, storage
 from fasthash.layers import HouseholderRotation
+from fasthash.recipes import SupervisedSettings, evaluation, loop
 
 
 def codes(n, n_bytes=4):
@@ -320,3 +324,51 @@ def test_devices_by_name():
         check_device_name("Index", "device", "gpu")
     with pytest.raises(TypeError, match=r"^Index: expected device to be a string or a torch\.device, got int$"):
         check_device_name("Index", "device", 0)
+
+
+TORCH = "err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12"
+DIGITS = SupervisedSettings(dataset="digits", protocol="digits-v1", network="mlp", bits=8, epochs=1)
+WHERE_MEMORY_LACKS = {
+    "from_hashes": (hashes, "reversed_bits", lambda: fh.from_hashes(["ab"])),
+    "to_hashes": (hashes, "reversed_bits", lambda: fh.to_hashes(codes(2), "hex")),
+    "from_bytes": (storage, "_parsed", lambda: fh.index.from_bytes(index(fh.FlatIndex).to_bytes())),
+    "load_index": (storage, "_parsed", lambda: fh.load_index(io.BytesIO(index(fh.FlatIndex).to_bytes()))),
+    "from_faiss": (conversion, "_codes_and_ids", lambda: fh.index.from_faiss(None)),
+    "to_faiss": (np, "array_equal", lambda: fh.index.to_faiss(index(fh.FlatIndex))),
+    "encode": (evaluation, "network_outputs", lambda: evaluation.encode(torch.nn.Identity(), np.zeros((2, 8)))),
+    "train": (loop, "network_outputs", lambda: fh.recipes.train(DIGITS, device="cpu")),
+}
+
+
+@pytest.mark.parametrize("where", WHERE_MEMORY_LACKS)
+@pytest.mark.parametrize(
+    ("error", "amount"),
+    [
+        (RuntimeError(TORCH), " for 8 bytes"),
+        (MemoryError("Unable to allocate 8 GiB for an array"), " for 8 GiB for an array"),
+        (MemoryError("inner: expected memory for the result, got none for 8 bytes"), " for 8 bytes"),
+        (MemoryError(), ""),
+    ],
+    ids=["torch", "numpy", "ours", "python"],
+)
+def test_where_memory_lacks_is_named_whoever_says_so(monkeypatch, where, error, amount):
+    module, name, call = WHERE_MEMORY_LACKS[where]
+    if "faiss" in where:
+        pytest.importorskip("faiss")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(MemoryError) as raised:
+        call()
+    assert str(raised.value) == f"{where}: expected memory for the result, got none{amount}"
+
+
+def test_other_errors_stay_what_they_are(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(hashes, "reversed_bits", fail)
+    with pytest.raises(RuntimeError, match="^something else$"):
+        fh.from_hashes(["ab"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -146,6 +147,20 @@ def test_several_threads_replace_a_file(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "x" + "𝄞" * 63, "n" * 237, "é" * 119], ids=len)
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_a_name_may_be_as_long_as_the_system_has_them(tmp_path, writer, name):
+    for _ in ("a new file", "a replaced one"):
+        writer(tmp_path / name)
+        assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("a.index", "a.index"), ("é" * 127, "é" * 118), ("n" * 238, "n" * 237)])
+def test_the_name_of_what_is_not_finished_tells_whose_it_is(tmp_path, name, kept):
+    with replacing(tmp_path / name) as file:
+        assert re.fullmatch(rf"\.{kept}\.[0-9a-f]{{16}}", file.name)
+
+
 def loop(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     return tmp_path / "loop"
@@ -163,7 +178,7 @@ def fifo(tmp_path):
         (lambda tmp_path: tmp_path / "nowhere" / "a", FileNotFoundError),
         (loop, OSError),
         (fifo, OSError),
-        (lambda tmp_path: tmp_path / ("n" * 250), OSError),
+        (lambda tmp_path: tmp_path / ("n" * 256), OSError),
     ],
     ids=["folder", "nowhere", "loop", "fifo", "long name"],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 import fasthash as fh
-from fasthash.plugins import Registry
+from fasthash.plugins import Registry, outlined
 
 MODULE = """
 import numpy as np
@@ -163,6 +165,52 @@ def test_a_registry_loads_what_is_asked_for():
         things.register(3, 4)
     with pytest.raises(KeyError):
         things["elsewhere"]
+
+
+@pytest.mark.parametrize("name", ["lsh", "spectral", "itq", "h2q"])
+def test_the_outline_of_a_hasher_is_what_inspection_finds(name):
+    kind = fh.hashers.HASHERS[name]
+    outline = outlined(f"{kind.__module__}:{kind.__name__}")
+    assert inspect.getdoc(outline) == inspect.getdoc(kind)
+    assert inspect.signature(outline).parameters == inspect.signature(kind).parameters
+
+
+OUTLINES = """
+raise RuntimeError("imported")
+
+class Mixed:
+    "What it is."
+
+    def __init__(self, b: int, c=(1, -2), *, d: float | None = None, e, **others):
+        pass
+
+
+class Named:
+    def __init__(self, a=DEFAULT):
+        pass
+
+
+class Inheriting(Mixed):
+    pass
+"""
+
+
+def test_an_outline_is_of_literals_that_stand_in_the_source(tmp_path, monkeypatch):
+    (tmp_path / "outlines.py").write_text(OUTLINES)
+    (tmp_path / "no_python.py").write_text("class Mixed")
+    monkeypatch.syspath_prepend(tmp_path)
+    outline = outlined("outlines:Mixed")
+    assert outline.__doc__ == "What it is."
+    assert str(inspect.signature(outline)) == "(b: 'int', c=(1, -2), *, d: 'float | None' = None, e)"
+    for place in ("outlines:Named", "outlines:Inheriting", "outlines:Absent", "no_python:Mixed", "absent.part:Mixed"):
+        assert outlined(place) is None
+    assert outlined("fasthash._core:Mixed") is None
+
+
+def test_what_has_no_outline_is_loaded_for_it():
+    things = Registry("fasthash.nothing", {"here": int, "there": "json:JSONDecoder"})
+    assert things.outline("here") is int
+    assert things.outline("there") is json.JSONDecoder
 
 
 def declare(folder, name, entry_points):

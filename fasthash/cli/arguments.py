@@ -135,6 +135,16 @@ def replaceable(path: Path) -> Path:
     return path
 
 
+def makeable(context: click.Context, parameter: click.Parameter, folder: Path | None) -> Path | None:
+    """Refuse before any work a folder that could not be made or written to after it."""
+    if folder is None:
+        return None
+    there = next(path for path in (folder, *Path(os.path.abspath(folder)).parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"expected a folder that can be written to, got {folder}")
+    return folder
+
+
 def given(name: str) -> Callable[[_F], _F]:
     """Return a decorator that gives a click command the path of a file to read."""
     return click.argument(name, type=click.Path(exists=True, dir_okay=False, path_type=Path))

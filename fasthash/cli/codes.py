@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, given, given_array, written
+from fasthash.cli.arguments import ArrayFile, given, given_array, makeable, written
 from fasthash.cli.hits import hits_file, write_hits
-from fasthash.cli.inputs import ArrayOrFaiss, floats, is_faiss, packed, read_faiss, read_model, read_rotation
+from fasthash.cli.inputs import (
+    ArrayOrAsymmetric,
+    ArrayOrFaiss,
+    floats,
+    is_faiss,
+    read_codes,
+    read_faiss,
+    read_model,
+    read_rotation,
+)
 from fasthash.errors import MAX_BITS
 from fasthash.evaluate.names import TIES
 from fasthash.files import replacing
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
-_MOST = 2**31 - 1
+_K, _MOST = 10, 2**31 - 1
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -70,8 +79,8 @@ def bit_order(name: str) -> Callable[[_F], _F]:
     return click.option(
         "--bitorder",
         type=click.Choice(("little", "big")),
-        help=f"Of the bits in the bytes of {name}, for an index as for its queries: big as numpy.packbits and "
-        "sentence-transformers have them.  [default: little, of int8 big]",
+        help=f"Of the bits in the bytes of {name}: big as numpy.packbits and sentence-transformers have them.  "
+        "[default: little; of int8 and hexadecimal hashes big]",
     )
 
 
@@ -79,27 +88,29 @@ def bit_order(name: str) -> Callable[[_F], _F]:
 @click.argument("codes", type=ArrayOrFaiss())
 @written("index")
 @click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
-@click.option("--bits", type=int, help="Length of the codes.  [default: all bits of their bytes]")
+@click.option("--bits", type=int, help="Length of the codes.  [default: all bits of their bytes or digits]")
 @click.option("--ids", type=ArrayFile(), help="Integers [n].")
-@bit_order("CODES")
+@bit_order("CODES, and so of its queries later")
 def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None, bitorder: str | None) -> None:
-    """Write an INDEX of CODES, an array of packed codes or a binary index of FAISS, whose ids are kept."""
+    """Write an INDEX of CODES: an array of packed codes, hexadecimal hashes, or a binary index of FAISS, with its ids.
+
+    Hashes are the lines of a .txt file, or a column, file.csv:name or file.parquet:name.
+    """
     from fasthash import index as indexes
     from fasthash.data.arrays import READERS, read_array
 
     if index.suffix in READERS:
         raise click.UsageError(f"expected another extension for an index than an array's, got {index}")
     if is_faiss(codes):
-        if ids is not None:
-            raise ValueError(f"expected no ids for {codes}, which has its own, got {ids}")
+        for name, value in (("ids", ids), ("bitorder", bitorder)):
+            if value is not None:
+                raise ValueError(f"expected no {name} for {codes}, which has its own, got {value}")
         theirs = read_faiss(codes)
         built = getattr(indexes, INDEXES[kind])(theirs.n_bits if bits is None else bits)
         built.merge(theirs)
     else:
-        c = packed(read_array(codes), bitorder)
-        if c.ndim != 2:
-            raise ValueError(f"expected codes of shape [n, n_bits / 8] in {codes}, got {list(c.shape)}")
-        built = getattr(indexes, INDEXES[kind])(c.shape[1] * 8 if bits is None else bits)
+        c, n_bits = read_codes(codes, bitorder, bits)
+        built = getattr(indexes, INDEXES[kind])(n_bits)
         built.add(c, None if ids is None else read_array(ids))
     built.save(index)
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
@@ -109,11 +120,12 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 @given("index")
 @given_array("queries")
 @click.argument("hits", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), callback=hits_file)
-@click.option("-k", type=click.IntRange(1, _MOST), default=10, show_default=True, help="How many of the nearest codes.")
+@click.option("-k", type=click.IntRange(1, _MOST), help=f"How many of the nearest codes.  [default: {_K}]")
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
 @click.option(
     "--rerank",
+    type=ArrayOrAsymmetric(),
     metavar="FILE|asymmetric",
     help="What the nearest codes are put in order by: their vectors [n, d], or the codes themselves.",
 )
@@ -122,45 +134,51 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     type=ArrayFile(),
     help="The queries' vectors [q, d], or for asymmetric their projections [q, b].",
 )
-@click.option("--metric", type=click.Choice(("inner_product", "l2")), default="inner_product", show_default=True)
-@click.option("--factor", type=click.IntRange(1, _MOST), default=10, show_default=True, help="Times k are reranked.")
-@bit_order("QUERIES")
+@click.option("--metric", type=click.Choice(("inner_product", "l2")), help="Of reranking.  [default: inner_product]")
+@click.option("--factor", type=click.IntRange(1, _MOST), help="Times k are reranked.  [default: 10]")
+@bit_order("QUERIES, as it was of the index's codes")
 def search(
     index: Path,
     queries: str,
     hits: Path,
-    k: int,
+    k: int | None,
     radius: int | None,
     threads: int | None,
     rerank: str | None,
     rerank_queries: str | None,
-    metric: str,
-    factor: int,
+    metric: str | None,
+    factor: int | None,
     bitorder: str | None,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 
-    INDEX is what `index` wrote or a binary index of FAISS, QUERIES are an array of packed codes. The format of HITS is
-    its extension: .npz has `distances` and `ids` [q, k], and with --radius those of query i from `offsets[i]` to
-    `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
-    {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
+    INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of packed codes, or hexadecimal hashes,
+    as `index` takes them. The format of HITS is its extension: .npz has `distances` and `ids` [q, k], and with --radius
+    those of query i from `offsets[i]` to `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and
+    distance; .jsonl has a line a query, {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard
+    output.
     """
     from fasthash.data import read_array
     from fasthash.index import load_index
 
     if (rerank is None) != (rerank_queries is None):
         raise click.UsageError("expected --rerank and --rerank-queries, both or neither, got one of them")
-    if rerank is not None and radius is not None:
-        raise click.UsageError("expected --rerank or --radius, got both")
-    reranked: dict[str, Any] = {}
+    for name, value in (("--rerank", rerank), ("-k", k)):
+        if value is not None and radius is not None:
+            raise click.UsageError(f"expected {name} or --radius, got both")
+    reranked: dict[str, Any] = {
+        name: value for name, value in (("metric", metric), ("factor", factor)) if value is not None
+    }
+    if reranked and rerank is None:
+        raise click.UsageError(f"expected --{next(iter(reranked))} only with --rerank, got it alone")
     if rerank is not None and rerank_queries is not None:
-        by = rerank if rerank == "asymmetric" else floats(read_array(ArrayFile().convert(rerank, None, None)))
+        by = rerank if rerank == "asymmetric" else floats(read_array(rerank))
         by_queries = floats(read_array(rerank_queries))
-        reranked = {"rerank": by, "rerank_queries": by_queries, "metric": metric, "factor": factor}
-    q = packed(read_array(queries), bitorder)
+        reranked |= {"rerank": by, "rerank_queries": by_queries}
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)
+    q, _ = read_codes(queries, bitorder, loaded.n_bits)
     found = (
-        loaded.search(q, k, threads=threads, **reranked)
+        loaded.search(q, k or _K, threads=threads, **reranked)
         if radius is None
         else loaded.radius_search(q, radius, threads=threads)
     )
@@ -184,8 +202,10 @@ def search(
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
+    callback=makeable,
     help="Folder for precision_recall.png and precision_at_k.png.",
 )
+@bit_order("CODES and QUERY_CODES")
 def evaluate(
     query_codes: str,
     query_labels: str,
@@ -195,10 +215,12 @@ def evaluate(
     ties: str,
     as_json: bool,
     plots: Path | None,
+    bitorder: str | None,
 ) -> None:
     """Say how well the nearest CODES have the LABELS of the queries; all are arrays.
 
-    Codes are packed, labels integers [n], or 0 and 1 [n, c] where items have several.
+    Codes are packed, or hexadecimal hashes, as `index` takes them; labels are integers [n], or 0 and 1 [n, c] where
+    items have several.
     """
     import numpy as np
 
@@ -207,8 +229,7 @@ def evaluate(
 
     if plots is not None:
         import_module("fasthash.evaluate.plots")  # which refuses before any work where there is no matplotlib
-        plots.mkdir(parents=True, exist_ok=True)
-    query, c = (np.array(packed(read_array(place))) for place in (query_codes, codes))
+    query, c = (np.array(read_codes(place, bitorder)[0]) for place in (query_codes, codes))
     wanted, known = (np.array(read_array(place)) for place in (query_labels, labels))
     results = {"mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)}
     for k in (100, 1000):
@@ -216,6 +237,7 @@ def evaluate(
             results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
     results["precision_within_2"] = precision_within(2, query, wanted, c, known)
     if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
         draw(plots, query, wanted, c, known, ties)
     if as_json:
         click.echo(json.dumps(results))

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import click
 
+from fasthash.cli.arguments import makeable
+
 
 @click.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out/demo"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out/demo"),
+    show_default=True,
+    callback=makeable,
+)
 @click.option("--bits", type=click.IntRange(1, 64), multiple=True, default=(16, 32, 64), show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def demo(out: Path, bits: tuple[int, ...], seed: int) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fasthash.cli.arguments import documented_parameters, given_array, options_of_parameters, written
 from fasthash.cli.inputs import floats
 from fasthash.hashers.names import HASHERS
-
-if TYPE_CHECKING:
-    from fasthash.hashers import Hasher
 
 _FITTED = "EMBEDDINGS are an array [n, d]; HASHER is a .safetensors file."
 
@@ -27,11 +24,11 @@ class Methods(click.Group):
         return list(HASHERS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Return the command of a hasher."""
-        return command_of(name, HASHERS[name]) if name in HASHERS else None
+        """Return the command of a hasher, which is not imported for it: that takes long."""
+        return command_of(name, HASHERS.outline(name)) if name in HASHERS else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the names alone: what the hashers say of themselves takes long to import."""
+        """Write the names alone: what other packages' hashers say of themselves may take long to import."""
         with formatter.section("Methods"):
             formatter.write_dl([(name, f"its settings: fasthash fit {name} --help") for name in HASHERS])
 
@@ -41,8 +38,8 @@ def fit() -> None:
     """Fit METHOD to EMBEDDINGS, an array [n, d], and write it to HASHER, a .safetensors file."""
 
 
-def command_of(name: str, kind: type[Hasher]) -> click.Command:
-    """Return the command that fits a hasher."""
+def command_of(name: str, kind: type) -> click.Command:
+    """Return the command that fits a hasher; of `kind` the docstring and the parameters count."""
 
     @click.command(name, help=f"{(getdoc(kind) or name).splitlines()[0]}\n\n{_FITTED}")
     @given_array("embeddings")
@@ -52,7 +49,7 @@ def command_of(name: str, kind: type[Hasher]) -> click.Command:
     def command(embeddings: str, hasher: Path, bits: int, **settings: Any) -> None:
         from fasthash.data import read_array
 
-        made = kind(bits, **settings)
+        made = HASHERS[name](bits, **settings)
         progress = {"progress": sys.stderr.isatty()} if "progress" in made.get_params() else {}
         made.set_params(**progress).fit(floats(read_array(embeddings)))
         made.set_params(**dict.fromkeys(progress, False)).save(hasher)

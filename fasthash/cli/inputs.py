@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +26,39 @@ def floats(x: NDArray[Any]) -> NDArray[Any]:
     return x.astype("float32") if x.dtype.kind in "ui" else x
 
 
-def packed(x: NDArray[Any], bitorder: str | None = None) -> NDArray[Any]:
-    """Return codes in fasthash's order of bits; as bytes where a format knows other integers only, .csv say.
+def read_codes(place: str, bitorder: str | None = None, n_bits: int | None = None) -> tuple[NDArray[Any], int]:
+    """Return the packed codes of an array's file, in fasthash's order of bits, and their length.
 
-    By default the order is little, but that of int8 big, as sentence-transformers makes them.
+    Args:
+        place: of bytes [n, n_bits / 8], as other integers where the format knows no bytes, or of hexadecimal hashes.
+        bitorder: by default little; of int8 big, as sentence-transformers makes them, and of hexadecimal hashes.
+        n_bits: the length, by default that of the bytes or of the digits.
     """
+    from fasthash.data.arrays import located, read_array
     from fasthash.hashes import from_hashes
 
-    fits = x.dtype.kind in "ui" and x.itemsize > 1 and x.ndim == 2 and x.size and x.min() >= 0 and x.max() < 256
+    path, column = located(place)
+    hashes = f"hexadecimal hashes are read from a column, {path.name}:name, or a .txt file, one a line"
+    if column is not None:
+        hashes = "hexadecimal hashes that are decimal digits alone need a 0x before, or a .txt file, one a line"
+    hint = f"; {hashes}" if path.suffix == ".csv" else ""
+    try:
+        x = read_array(place)
+    except ValueError as error:
+        raise ValueError(f"{error}{hint if column is None else ''}") from error
+    is_text = x.dtype.kind == "U"
+    if not is_text and x.ndim != 2:
+        raise ValueError(f"expected codes of shape [n, n_bits / 8] in {place}, got {list(x.shape)}{hint}")
+    fits = x.dtype.kind in "ui" and x.itemsize > 1 and x.size and x.min() >= 0 and x.max() < 256
     codes = x.astype("uint8") if fits else x
-    bitorder = bitorder or ("big" if codes.dtype == "int8" else "little")
-    if bitorder == "little" and codes.dtype != "int8":
-        return codes
-    ordered: NDArray[Any] = from_hashes(codes, bitorder=bitorder)
-    return ordered
+    if is_text or codes.dtype == "int8" or bitorder == "big":
+        try:
+            codes = from_hashes(codes, n_bits if is_text else None, bitorder=bitorder or "big")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{place}: {error}") from error
+    if n_bits is None:
+        n_bits = 4 * len(re.sub("^0[xX]", "", x[0])) if is_text else 8 * codes.shape[1]
+    return codes, n_bits
 
 
 def read_model(path: Path) -> Hasher | HashingNetwork:
@@ -93,6 +113,14 @@ def read_faiss(path: str | Path) -> FlatIndex:
         return from_faiss(faiss.read_index_binary(str(path)))
     except (MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"expected a binary index of FAISS that gives its codes at {path}, got {error}") from error
+
+
+class ArrayOrAsymmetric(ArrayFile):
+    """What `search` reranks by: an array's file, or the codes themselves."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        """Refuse what is neither."""
+        return "asymmetric" if value == "asymmetric" else super().convert(value, parameter, context)
 
 
 class ArrayOrFaiss(ArrayFile):

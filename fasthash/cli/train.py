@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import options_of
+from fasthash.cli.arguments import makeable, options_of
 from fasthash.recipes.settings import RECIPES, RecipeSettings
 
 
@@ -36,7 +36,11 @@ def command_of(name: str, settings: type[RecipeSettings]) -> click.Command:
     @options_of(settings)
     @click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]")
     @click.option(
-        "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the training."
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        required=True,
+        callback=makeable,
+        help="Folder of the training.",
     )
     @click.option("--resume", is_flag=True, help="Go on with the training in that folder.")
     @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import re
+import reprlib
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,8 @@ from fasthash.errors import MissingDependencyError, check_path
 
 NumpyArray = NDArray[Any]
 
-_NAMED = re.compile(r"(?s)(.*\.(?:npz|parquet)):(.+)")
+_NAMED = re.compile(r"(?s)(.*\.(?:npz|parquet|csv)):(.+)")
+_HASH = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
 _DAMAGE = (  # what NumPy and zipfile raise where a file is not one
     *(EOFError, KeyError, MemoryError, NotImplementedError, OSError, OverflowError, RecursionError, RuntimeError),
     *(SyntaxError, TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
@@ -32,10 +36,11 @@ def read_array(place: str | os.PathLike[str]) -> NumpyArray:
 
     Args:
         place: a path, whose extension is the format; or "file.npz:name" of an array among several,
-            "file.parquet:name" of a column.
+            "file.parquet:name" or "file.csv:name" of a column.
 
     Returns:
-        The array; of .npy, .fvecs, .fbin and their kin mapped from the file and read-only.
+        The array; of .npy, .fvecs, .fbin and their kin mapped from the file and read-only. Of hexadecimal hashes, which
+        `fasthash.from_hashes` takes, the digits, str [n].
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -132,9 +137,14 @@ def _is_number(arrow: Any, kind: Any) -> bool:
 def _column(arrow: Any, path: Path, name: str, column: Any) -> NumpyArray:
     """Return a column of numbers [n], or of lists of numbers of one length [n, m]."""
     kind, values = column.type, column.combine_chunks()
+    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+        expected = f"{path}: expected a column {name!r} of hexadecimal hashes of one length"
+        return _hashes(expected, ((f"row {i}", text or "") for i, text in enumerate(values.to_pylist(), 1)))
     is_list = any(getattr(arrow.types, f"is_{of}list")(kind) for of in ("", "large_", "fixed_size_"))
     if not _is_number(arrow, kind.value_type if is_list else kind):
-        raise ValueError(f"{path}: expected a column {name!r} of numbers or of lists of them, got {kind}")
+        raise ValueError(
+            f"{path}: expected a column {name!r} of numbers, of lists of them or of hexadecimal hashes, got {kind}"
+        )
     flat = values.flatten() if is_list else values
     if values.null_count or flat.null_count:
         raise ValueError(f"{path}: expected a column {name!r} without nulls, got some")
@@ -149,15 +159,43 @@ def _column(arrow: Any, path: Path, name: str, column: Any) -> NumpyArray:
 
 def _read_csv(path: Path, name: str | None) -> NumpyArray:
     """Return numbers [n, m], or [n] of a single column: int64 where all are written as integers, else float64."""
+    if name is not None:
+        return _csv_column(path, name)
     with _whole(path, "rows of numbers between commas"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         if lines and not any(map(_reads_as_number, lines[0].split(","))):
             del lines[0]  # the names of the columns
         if not any(map(str.strip, lines)):
             raise ValueError("none")
-        whole = not any(re.search("[.a-zA-Z]", line) for line in lines)
-        rows = np.loadtxt(lines, np.int64 if whole else np.float64, delimiter=",", ndmin=2, comments=None)
+        rows = _numbers(lines)
     return rows[:, 0] if rows.shape[1] == 1 else rows
+
+
+def _csv_column(path: Path, name: str) -> NumpyArray:
+    """Return the numbers [n] of a column, or its hashes, str [n]; the first line has the names of the columns."""
+    with _whole(path, "rows between commas", (csv.Error, OSError, UnicodeDecodeError)):
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        rows = [(f"line {reader.line_num}", [cell.strip() for cell in row]) for row in reader if row]
+    names = rows[0][1] if rows else ["nothing"]
+    if names.count(_chosen(path, name, names)) > 1:
+        raise ValueError(f"{path}: expected one column {name!r}, got {names.count(name)}")
+    cells = []
+    for place, row in rows[1:]:
+        if len(row) != len(names):
+            raise ValueError(f"{path}: expected a cell for each of {len(names)} columns, got {len(row)} in {place}")
+        cells.append((place, row[names.index(name)]))
+    others = [cell for cell in cells if not _reads_as_number(cell[1])]
+    expected = f"{path}: expected a column {name!r} of numbers or of hexadecimal hashes of one length"
+    if others or not cells:
+        _hashes(expected, others)  # of two kinds, what is neither is told
+        return _hashes(expected, cells)
+    with _whole(path, f"a column {name!r} of numbers"):
+        return _numbers([cell for _, cell in cells])[:, 0]
+
+
+def _numbers(lines: list[str]) -> NumpyArray:
+    whole = not any(re.search("[.a-zA-Z]", line) for line in lines)
+    return np.loadtxt(lines, np.int64 if whole else np.float64, delimiter=",", ndmin=2, comments=None)
 
 
 def _reads_as_number(text: str) -> bool:
@@ -166,6 +204,28 @@ def _reads_as_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _read_txt(path: Path, name: str | None) -> NumpyArray:
+    """Return the hashes of lines, str [n]."""
+    with _whole(path, "lines of hexadecimal digits"):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    texts = ((f"line {i}", line.strip()) for i, line in enumerate(lines, 1) if line.strip())
+    return _hashes(f"{path}: expected lines of hexadecimal digits, equally many", texts)
+
+
+def _hashes(expected: str, texts: Iterable[tuple[str, str]]) -> NumpyArray:
+    """Return the hexadecimal digits of hashes, str [n], given each with where it is."""
+    hashes: list[str] = []
+    for place, text in texts:
+        match = _HASH.fullmatch(text)
+        if match is None or (hashes and len(match[1]) != len(hashes[0])):
+            before = f", where {len(hashes[0])} digits come before" if match and hashes else ""
+            raise ValueError(f"{expected}, got {reprlib.repr(text)} in {place}{before}")
+        hashes.append(match[1])
+    if not hashes:
+        raise ValueError(f"{expected}, got none")
+    return np.array(hashes)
 
 
 def _read_vecs(dtype: str, path: Path, name: str | None) -> NumpyArray:
@@ -201,6 +261,7 @@ READERS: dict[str, Callable[[Path, str | None], NumpyArray]] = {
     ".npz": _read_npz,
     ".parquet": _read_parquet,
     ".csv": _read_csv,
+    ".txt": _read_txt,
     ".fvecs": partial(_read_vecs, "<f4"),
     ".bvecs": partial(_read_vecs, "|u1"),
     ".ivecs": partial(_read_vecs, "<i4"),

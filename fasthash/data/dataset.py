@@ -86,7 +86,7 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
     looked_for = "".join(f"\n  {path}{layout.files and ': ' + layout.files}" for path, layout in places)
     raise FileNotFoundError(
         f"load_dataset: found no data set {str(name)!r}; looked for{looked_for}\n"
-        f"Pass root= or set the environment variable FASTHASH_DATA to the folder that holds it "
+        f"Pass root= (--data-root) or set the environment variable FASTHASH_DATA to the folder that holds it "
         f"({f'now {given}' if given else 'neither is set'}), or pass a path. Registered names: {', '.join(DATASETS)}."
     )
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 HASHERS: Registry[type[Hasher]] = Registry(
     "fasthash.hashers",
     {
-        "lsh": "fasthash.hashers:LSH",
-        "spectral": "fasthash.hashers:SpectralHashing",
-        "itq": "fasthash.hashers:ITQ",
-        "h2q": "fasthash.hashers:H2Q",
+        "lsh": "fasthash.hashers.lsh:LSH",
+        "spectral": "fasthash.hashers.spectral:SpectralHashing",
+        "itq": "fasthash.hashers.itq:ITQ",
+        "h2q": "fasthash.hashers.h2q:H2Q",
     },
 )

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash.errors import MAX_BITS, MissingDependencyError, check_integer
+from fasthash.errors import MAX_BITS, MissingDependencyError, check_integer, naming_memory
 from fasthash.index.base import Index
 from fasthash.index.flat import FlatIndex
 
 
+@naming_memory("from_faiss")
 def from_faiss(index: Any) -> FlatIndex:
     """Return a copy of the codes and ids of a FAISS index.
 
@@ -28,7 +29,8 @@ def from_faiss(index: Any) -> FlatIndex:
     Raises:
         MissingDependencyError: if FAISS is not installed.
         TypeError: if `index` is anything else.
-        ValueError: if it is wider than 4,096 bits, or its ids are none that `FlatIndex.add` takes.
+        ValueError: if it is wider than 4,096 bits, its ids are none that `FlatIndex.add` takes, or it is an ID map of
+            an IVF index from which codes were removed, where FAISS mixes the ids up.
     """
     where = "from_faiss"
     faiss = _faiss(where)
@@ -42,9 +44,15 @@ def _codes_and_ids(faiss: Any, index: Any, name: str) -> tuple[NDArray[np.uint8]
     """Return the codes of a FAISS index, which may be its own memory, and their ids unless they are 0, 1, 2, ..."""
     if isinstance(index, faiss.IndexBinaryIDMap):
         inner = faiss.downcast_IndexBinary(index.index)
-        codes, inner_ids = _codes_and_ids(faiss, inner, f"{name} of {type(inner).__name__}")
-        ids = faiss.vector_to_array(index.id_map)
-        return codes, ids if inner_ids is None else ids[inner_ids]
+        name = f"{name} of {type(inner).__name__}"
+        codes, numbers = _codes_and_ids(faiss, inner, name)
+        if numbers is not None and len(numbers):
+            raise ValueError(
+                f"from_faiss: expected an {name} that numbers its codes 0, 1, 2, ..., got other numbers, as remove_ids "
+                "leaves them in an IndexBinaryIVF: FAISS, too, finds wrong ids by them; give an IndexBinaryIVF its ids "
+                "by its own add_with_ids"
+            )
+        return codes, faiss.vector_to_array(index.id_map)
     if isinstance(index, faiss.IndexBinaryIVF):
         return _listed(faiss, index)
     if isinstance(index, (faiss.IndexBinaryHNSW, faiss.IndexBinaryMultiHash)):
@@ -75,6 +83,7 @@ def _viewed(faiss: Any, pointer: Any, n: int, *row_shape: int) -> Any:
     return faiss.rev_swig_ptr(pointer, n * math.prod(row_shape)).reshape(n, *row_shape)
 
 
+@naming_memory("to_faiss")
 def to_faiss(index: Index) -> Any:
     """Return a copy of an index: a `faiss.IndexBinaryFlat`, in a `faiss.IndexBinaryIDMap2` if ids are not 0, 1, 2, ...
 

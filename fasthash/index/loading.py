@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import torch
 
-from fasthash.errors import check_flag
+from fasthash.errors import check_flag, naming_memory
 from fasthash.index import storage
 from fasthash.index.base import Index, check_search_device, storage_name
 from fasthash.lazy import load_all
@@ -27,10 +27,12 @@ def load_index(
 
     Args:
         file: a path; or a file that is open for reading bytes, which is read to its end.
-        mmap: search the codes where they lie in the file, which is read as it is searched and never changed; adding or
-            removing then copies them first. By default so; else they are read into memory now. An open file always is.
-        verify: read the whole file now, compare the checksums of the codes and ids, and see that the ids are distinct.
-            The checksum of the header is always compared.
+        mmap: search the codes where they lie in the file, which is read as it is searched and never changed; adding
+            then copies them first, and removing once more than an eighth are removed. By default so; else they are read
+            into memory now. An open file always is.
+        verify: read the whole file now, compare the checksums of the codes and ids, and see that they are such as `add`
+            takes: bits beyond `n_bits` are 0; ids are distinct, not -1, and less than the next number. The checksum of
+            the header is always compared.
         device: where the codes are kept and searched; another than the CPU gets a copy.
 
     Raises:
@@ -41,7 +43,8 @@ def load_index(
     """
     if not isinstance(file, (str, os.PathLike)) and (not hasattr(file, "read") or isinstance(file, io.TextIOBase)):
         raise TypeError(f"load_index: expected file to be a path, or open for reading bytes, got {type(file).__name__}")
-    return _loaded("load_index", file, mmap, verify, device)
+    with naming_memory("load_index"):
+        return _loaded("load_index", file, mmap, verify, device)
 
 
 def from_bytes(
@@ -63,7 +66,8 @@ def from_bytes(
         view = memoryview(data).cast("B")
     except TypeError:
         raise TypeError(f"{where}: expected data to be contiguous bytes, got {type(data).__name__}") from None
-    return _loaded(where, view, True, verify, device)
+    with naming_memory(where):
+        return _loaded(where, view, True, verify, device)
 
 
 def _loaded(
@@ -86,11 +90,27 @@ def _loaded(
     tensors = {key: to_tensor(where, key, x) for key, x in arrays.items()}
     try:
         index = classes[kind]._from_state(settings, tensors, to)
-        if verify and "ids" in tensors and len(torch.unique(tensors["ids"])) < len(tensors["ids"]):
-            raise ValueError("its ids are not distinct")
+        if verify:
+            _check_content(index, **tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: expected a {kind} {name}, got one that cannot be: {error}") from None
     return index
+
+
+def _check_content(index: Index, codes: torch.Tensor, ids: torch.Tensor | None = None) -> None:
+    """Raise a ValueError if an index would not have added these."""
+    if index.n_bits % 8 and len(codes) and int(codes[:, -1].max()) >> index.n_bits % 8:
+        raise ValueError(f"its codes have bits beyond the first {index.n_bits}")
+    if ids is None or len(ids) == 0:
+        return
+    low, high = map(int, ids.aminmax())
+    next_id = index._contents.next_id
+    if next_id is not None and not 0 <= low <= high < next_id:
+        raise ValueError(f"its ids are from {low} to {high}, where the next is {next_id}")
+    if (ids == -1).any():
+        raise ValueError("its ids have a -1, which stands for no hit")
+    if len(torch.unique(ids)) < len(ids):
+        raise ValueError("its ids are not distinct")
 
 
 def _subclasses(cls: type[Index]) -> Iterator[type[Index]]:

@@ -143,7 +143,10 @@ def _memory(source: str | os.PathLike[str] | BinaryIO | memoryview) -> NumpyArra
     with open(source, "rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return np.empty(0, np.uint8)
-        return np.asarray(np.memmap(file, np.uint8, "r"))
+        try:
+            return np.asarray(np.memmap(file, np.uint8, "r"))
+        except OSError as error:  # the system's own names no file
+            raise OSError(error.errno, error.strerror, os.fspath(source)) from error
 
 
 def _header(description: dict[str, Any]) -> bytes:
@@ -156,7 +159,10 @@ def _header(description: dict[str, Any]) -> bytes:
 def _read_header(expected: str, memory: NumpyArray) -> bytes:
     start = memory[:_HEADER_START].tobytes()
     if start[: len(_MAGIC)] != _MAGIC:
-        hints = {b"IB": "; fasthash.index.from_faiss takes FAISS's", b"\x93N": "; add makes one of an array of codes"}
+        hints = {
+            b"IB": "; fasthash.index.from_faiss takes FAISS's",
+            b"\x93N": "; add, or fasthash index, makes one of codes",
+        }
         raise ValueError(f"{expected} a file that begins with {start[: len(_MAGIC)]!r}{hints.get(start[:2], '')}")
     if len(start) < _HEADER_START:
         raise ValueError(f"{expected} a file that ends after {len(start)} bytes")

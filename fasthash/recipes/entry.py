@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fasthash.data import Dataset, load_dataset
-from fasthash.errors import check_integer
+from fasthash.errors import check_integer, naming_memory
 from fasthash.plugins import located, qualified_name
 from fasthash.recipes.loop import Given, Run, Training
 from fasthash.recipes.protocols import Parts, check_parts, split
@@ -25,6 +25,7 @@ from fasthash.recipes.settings import RecipeSettings
 _T = TypeVar("_T")
 
 
+@naming_memory("train")
 def train(
     settings: RecipeSettings,
     *,

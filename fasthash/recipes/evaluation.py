@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fasthash.data import ImageFiles
-from fasthash.errors import check_values, dtype_name
+from fasthash.errors import check_values, dtype_name, naming_memory
 from fasthash.evaluate import (
     bit_entropy,
     mean_average_precision,
@@ -46,6 +46,7 @@ def network_outputs(network: nn.Module, items: Loaded, workers: int = 0, n_bits:
     return torch.cat(outputs)
 
 
+@naming_memory("encode")
 def encode(network: nn.Module, items: Items, rotation: AffineHasher | None = None) -> NDArray[np.uint8]:
     """Return the packed codes of items.
 

@@ -110,6 +110,35 @@ def test_where_nothing_can_be_written_is_told_of_before_any_work(folder, monkeyp
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        "demo --bits 8 --out",
+        f"{TRAIN} --out",
+        "evaluate codes.npy codes.npy codes.npy codes.npy --plots",
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_told_of_before_any_work(folder, monkeypatch, command):
+    monkeypatch.setattr("fasthash.demo.run_demo", None)
+    monkeypatch.setattr("fasthash.recipes.entry.train", None)
+    monkeypatch.setattr("fasthash.data.read_array", None)
+    result = run(f"{command} x.npy/new/er")
+    assert result.exit_code == 2
+    assert "expected a folder that can be written to, got x.npy/new/er" in result.output
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    result = run(f"{command} new/er")
+    assert result.exit_code == 2
+    assert "expected a folder that can be written to, got new/er" in result.output
+    assert not (folder / "new").exists()
+
+
+def test_an_evaluation_that_fails_makes_no_folder(folder):
+    pytest.importorskip("matplotlib")
+    result = run("evaluate codes.npy x.npy codes.npy x.npy --plots new")
+    assert result.exit_code == 1
+    assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize(
     ("command", "message"),
     [
         ("search codes.index codes.npy hits.npz -k 1000000000000", "is not in the range"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -98,8 +99,15 @@ def arrays(tmp_path, digits):
 def commands(command, names=()):
     """The names of a command and of all below it."""
     yield names
-    for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, (*names, name))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from commands(command.get_command(context, name), (*names, name))
+
+
+def test_every_method_and_recipe_is_among_the_commands():
+    found = set(commands(main))
+    assert found >= {("fit", name) for name in fh.hashers.HASHERS} | {("train", name) for name in fh.recipes.RECIPES}
 
 
 @pytest.mark.parametrize("names", list(commands(main)), ids=" ".join)
@@ -182,7 +190,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         (("fit", "itq", "several.npz:more", "new.safetensors"), "expected the array 'more', got pixels, labels"),
         (("fit", "itq", "absent.npy", "new.safetensors"), "does not exist"),
         (("fit", "itq", "absent.npz:pixels", "new.safetensors"), "does not exist"),
-        (("fit", "itq", "text.txt", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .csv, .fvecs"),
+        (("fit", "itq", "text.md", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .csv, .txt, .fvecs"),
         (("fit", "itq", "items.npy", "absent/new.safetensors"), "expected a file in a folder that exists"),
         (("fit", "itq", "items.npy", "new.npy"), "expected a file in .safetensors, got"),
         (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected n_bits"),
@@ -204,11 +212,15 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
             "--rerank-queries, both or neither",
         ),
         (("search", "items.npy", "items.npy", "new.npz", "--rerank-queries", "items.npy"), "both or neither"),
+        (
+            ("search", "items.npy", "items.npy", "new.npz", "--rerank", "symmetric", "--rerank-queries", "items.npy"),
+            "Invalid value for '--rerank': File 'symmetric' does not exist",
+        ),
         (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected query_codes of dtype uint8"),
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments, message):
-    (tmp_path / "text.txt").write_text("text")
+    (tmp_path / "text.md").write_text("text")
     before = sorted(tmp_path.iterdir())
     files = (arrays(word) if "." in word or "new" in word else word for word in arguments)
     result = run(*files)
@@ -218,11 +230,93 @@ def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments,
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_radius_and_rerank_exclude_each_other(arrays):
-    vectors = ("--rerank", arrays("items.npy"), "--rerank-queries", arrays("queries.npy"))
-    result = run("search", arrays("items.npy"), arrays("items.npy"), arrays("new.npz"), *vectors, "--radius", "2")
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("n_bits", [64, 36])
+def test_hexadecimal_hashes_are_codes(arrays, tmp_path, rng, order, n_bits):
+    if order == "little" and n_bits % 8:
+        pytest.skip("whole bytes")
+    codes = fh.pack_bits(rng.integers(0, 2, (50, n_bits)) > 0)
+    queries, labels = codes[:5] ^ np.uint8(1), np.arange(50) % 3
+    digits = fh.to_hashes(codes, "hex", n_bits, bitorder=order)
+    lines = [f"picture {i}.jpg,{label},{each}\n" for i, (label, each) in enumerate(zip(labels, digits, strict=True))]
+    (tmp_path / "table.csv").write_text("".join(["path,label,hash\n", *lines]))
+    (tmp_path / "hashes.txt").write_text("\n".join(fh.to_hashes(queries, "hex", n_bits, bitorder=order)))
+    np.save(arrays("labels.npy"), labels[:5])
+    options = [] if order == "big" else ["--bitorder", order]
+    output = ran("index", arrays("table.csv:hash"), arrays("index"), *options)
+    assert f"50 codes of {n_bits} bits" in output
+    index = fh.load_index(arrays("index"))
+    np.testing.assert_array_equal(index.codes, codes)
+    ran("search", arrays("index"), arrays("hashes.txt"), arrays("hits.npz"), "-k", "3", *options)
+    with np.load(arrays("hits.npz")) as hits:
+        np.testing.assert_array_equal(hits["distances"], index.search(queries, 3).distances)
+    labelled = [arrays(name) for name in ("hashes.txt", "labels.npy", "table.csv:hash", "table.csv:label")]
+    expected = fh.evaluate.mean_average_precision(queries, labels[:5], codes, labels)
+    assert f"mAP                  {expected:.4f}\n" in ran("evaluate", *labelled, *options)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            "index digits.csv:hash new",
+            "in digits.csv:hash, got [2]; hexadecimal hashes that are decimal digits alone need a 0x before, or a .txt",
+        ),
+        (
+            "index hashes.csv new",
+            "column 2.; hexadecimal hashes are read from a column, hashes.csv:name, or a .txt file, one a line",
+        ),
+        (
+            "index one.csv new",
+            "in one.csv, got [1]; hexadecimal hashes are read from a column, one.csv:name, or a .txt file, one a line",
+        ),
+        (
+            "index short.txt new --bits 64",
+            "short.txt: from_hashes: expected hashes of 16 hexadecimal digits each, got 4 in hashes[0]",
+        ),
+        ("index short.txt new --bits 0", "short.txt: from_hashes: expected n_bits from 1 to 4096, got 0"),
+        (
+            "index odd.txt new --bitorder little",
+            "odd.txt: from_hashes: expected hashes of whole bytes in little bitorder, got 3 digits",
+        ),
+        (
+            "search index short.txt new.npz",
+            "short.txt: from_hashes: expected hashes of 2 hexadecimal digits each, got 4 in hashes[0]",
+        ),
+        ("fit lsh short.txt new.safetensors", "LSH.fit: expected X to be a numeric array, got dtype <U4"),
+    ],
+)
+def test_hashes_that_are_not_as_they_should_be_are_told_of(tmp_path, monkeypatch, command, message):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "digits.csv": "path,hash\na,1234\nb,5678\n",
+        "hashes.csv": "path,hash\n1,ab12\n",
+        "one.csv": "ab12\n1234\n",
+        "short.txt": "ab12\n",
+        "odd.txt": "ab1\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    fh.FlatIndex(8).save("index")
+    result = run(*command.split())
+    assert result.exit_code == 1
+    assert message in result.output
+    assert not list(tmp_path.glob("new*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--rerank items.npy --rerank-queries queries.npy --radius 2", "expected --rerank or --radius, got both"),
+        ("-k 3 --radius 2", "expected -k or --radius, got both"),
+        ("--metric l2", "expected --metric only with --rerank, got it alone"),
+        ("--factor 3", "expected --factor only with --rerank, got it alone"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(arrays, options, message):
+    files = (arrays(word) if "." in word else word for word in options.split())
+    result = run("search", arrays("items.npy"), arrays("items.npy"), arrays("new.npz"), *files)
     assert result.exit_code == 2
-    assert "expected --rerank or --radius, got both" in result.output
+    assert message in result.output
 
 
 @pytest.fixture
@@ -357,6 +451,16 @@ def test_binary_indexes_of_faiss_are_searched_and_indexed(arrays, searched, kind
         with np.load(arrays("hits.npz")) as hits:
             expected = index.search(queries, 5).ids // 7 * (ids or 1)
             assert np.array_equal(hits["ids"], expected)
+
+
+@pytest.mark.parametrize(("option", "value"), [("ids", "labels.npy"), ("bitorder", "big")])
+def test_a_faiss_index_has_its_own_ids_and_order_of_bits(arrays, option, value):
+    faiss = pytest.importorskip("faiss")
+    faiss.write_index_binary(faiss.IndexBinaryFlat(24), arrays("theirs"))
+    value = arrays(value) if option == "ids" else value
+    result = run("index", arrays("theirs"), arrays("new"), f"--{option}", value)
+    assert result.exit_code == 1
+    assert f"expected no {option} for {arrays('theirs')}, which has its own, got {value}" in result.output
 
 
 def test_a_faiss_index_that_is_cut_off_or_of_another_kind_is_named(arrays, searched, monkeypatch):

@@ -87,7 +87,7 @@ MAPPED = {".npy", ".fvecs", ".ivecs", ".bvecs", ".fbin", ".ibin", ".u8bin", ".i8
 
 
 def test_every_format_is_here():
-    assert {f".{name.rpartition('.')[2]}" for name in FORMATS} == READERS.keys()
+    assert {f".{name.rpartition('.')[2]}" for name in FORMATS} | {".txt"} == READERS.keys()
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -146,14 +146,14 @@ def test_an_array_among_several_is_named(tmp_path):
 
 def test_a_column_of_a_table_is_named(tmp_path):
     path = tmp_path / "a.parquet"
-    table(path, vector=lists(X.astype("f4"), "list"), label=[3, 1, 2, 0], name=["a", "b", "c", "d"], right=[True] * 4)
+    table(path, vector=lists(X.astype("f4"), "list"), label=[3, 1, 2, 0], name=["w", "x", "y", "z"], right=[True] * 4)
     assert np.array_equal(read_array(f"{path}:vector"), X)
     assert read_array(f"{path}:label").tolist() == [3, 1, 2, 0]
     assert read_array(f"{path}:right").dtype == bool
     for place, message in (
         (path, "expected one array, or a name as in a.parquet:name, got vector, label, name, right"),
         (f"{path}:labels", "expected the array 'labels', got vector, label, name, right"),
-        (f"{path}:name", "expected a column 'name' of numbers or of lists of them, got string"),
+        (f"{path}:name", "expected a column 'name' of hexadecimal hashes of one length, got 'w' in row 1"),
     ):
         with pytest.raises(ValueError, match=f"a.parquet: {message}"):
             read_array(place)
@@ -166,6 +166,71 @@ def test_a_column_of_a_table_is_named(tmp_path):
             read_array(path)
     table(path, v=lists(X[:0].astype("f4"), "list"))
     assert read_array(path).shape == (0, 0)
+
+
+def test_a_column_of_a_table_that_is_of_neither_numbers_nor_text_is_refused(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    table(tmp_path / "a.parquet", day=arrow.array([1, 2], arrow.date32()))
+    message = "a column 'day' of numbers, of lists of them or of hexadecimal hashes, got date32"
+    with pytest.raises(ValueError, match=f"a.parquet: expected {message}"):
+        read_array(tmp_path / "a.parquet")
+
+
+HASHES = ["d879f8f89b1bbf00", "0000000000000001", "FFFFFFFFFFFFFFFF"]
+
+
+def test_hexadecimal_hashes_are_read_from_text_and_columns(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufeffd879f8f89b1bbf00\r\n\r\n 0x0000000000000001\nFFFFFFFFFFFFFFFF".encode())
+    (tmp_path / "a.csv").write_text(
+        'path, phash\n"a,\nb", d879f8f89b1bbf00\nc,0000000000000001\n\n"d",0xFFFFFFFFFFFFFFFF\n'
+    )
+    table(tmp_path / "a.parquet", phash=HASHES, n=[1, 2, 3])
+    for place in ("a.txt", "a.csv:phash", "a.parquet:phash"):
+        read = read_array(f"{tmp_path}/{place}")
+        assert read.tolist() == HASHES
+        np.testing.assert_array_equal(fh.from_hashes(read), fh.from_hashes(HASHES))
+
+
+def test_a_column_of_digits_is_numbers_and_a_line_of_them_a_hash(tmp_path):
+    (tmp_path / "a.csv").write_text("digits,mixed,whole,marked\n12,12,1,0x12\n34,3e,-2,0x34\n")
+    for name, expected in (("digits", [12, 34]), ("mixed", ["12", "3e"]), ("whole", [1, -2]), ("marked", ["12", "34"])):
+        assert read_array(f"{tmp_path}/a.csv:{name}").tolist() == expected
+    (tmp_path / "a.csv").write_text("a,b\n1,2.5\n3,nan\n")
+    np.testing.assert_array_equal(read_array(f"{tmp_path}/a.csv:b"), [2.5, np.nan])
+    (tmp_path / "a.txt").write_text("12\n34\n")
+    assert read_array(tmp_path / "a.txt").tolist() == ["12", "34"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "", "expected lines of hexadecimal digits, equally many, got none"),
+        (
+            "a.txt",
+            "ab\n\nabc\n",
+            "expected lines of hexadecimal digits, .*, got 'abc' in line 3, where 2 digits come before",
+        ),
+        ("a.txt", "ab\na.jpg\n", "expected lines of hexadecimal digits, equally many, got 'a.jpg' in line 2"),
+        ("a.txt", "0x\n", "expected lines of hexadecimal digits, equally many, got '0x' in line 1"),
+        ("a.txt", "\udcff", "expected lines of hexadecimal digits, got 'utf-8' codec can't decode"),
+        ("a.csv:h", "", "expected the array 'h', got nothing"),
+        ("a.csv:h", "ab\nab\n", "expected the array 'h', got ab"),
+        ("a.csv:h", "h,h\n1,2\n", "expected one column 'h', got 2"),
+        ("a.csv:h", "h\n", "expected a column 'h' of numbers or of hexadecimal hashes of one length, got none"),
+        ("a.csv:h", "a,h\n1,2\n3\n", "expected a cell for each of 2 columns, got 1 in line 3"),
+        ("a.csv:h", "a,h\n1,2\n3,\n", "expected a column 'h' of numbers or of .*, got '' in line 3"),
+        ("a.csv:h", "h\n1.5\nx\n", "expected a column 'h' of numbers or of .*, got 'x' in line 3"),
+        ("a.csv:h", "h\nab\n1.5\n", "expected a column 'h' of numbers or of .*, got '1.5' in line 3"),
+        ("a.csv:h", "h\nab\nabc\n", "expected a column 'h' .*, got 'abc' in line 3, where 2 digits come before"),
+        ("a.csv:h", "h\n99999999999999999999\n", "expected a column 'h' of numbers, got"),
+        ("a.csv:h", f"h\n{'a' * 200_000}\n", "expected rows between commas, got field larger"),
+    ],
+    ids=lambda words: words[:16],
+)
+def test_what_is_neither_numbers_nor_hashes_is_told_by_its_line(tmp_path, name, text, message):
+    (tmp_path / name.partition(":")[0]).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=f"^read_array: {tmp_path}/{name.partition(':')[0]}: {message}"):
+        read_array(f"{tmp_path}/{name}")
 
 
 def test_parquet_needs_pyarrow(tmp_path, monkeypatch):

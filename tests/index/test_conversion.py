@@ -90,6 +90,22 @@ def test_ids_of_an_ivf_index_are_kept():
     np.testing.assert_array_equal(fh.index.from_faiss(index).get(ids[40:]), random_codes(100)[40:])
 
 
+@pytest.mark.parametrize("kind", ["IndexBinaryIDMap", "IndexBinaryIDMap2"])
+def test_an_id_map_of_an_ivf_index_is_read_unless_removing_mixed_its_ids_up(kind):
+    faiss = pytest.importorskip("faiss")
+    inner, ids = ivf(faiss), np.arange(20) * 10 + 5
+    index = getattr(faiss, kind)(inner)
+    index.add_with_ids(random_codes(20), ids)
+    index.remove_ids(ids[18:])
+    copied = fh.index.from_faiss(index)
+    np.testing.assert_array_equal(copied.ids, ids[:18])
+    np.testing.assert_array_equal(copied.codes, random_codes(20)[:18])
+    index.remove_ids(ids[2:4])
+    message = f"from_faiss: expected an {kind} of IndexBinaryIVF that numbers its codes 0, 1, 2, ..., got other numbers"
+    with pytest.raises(ValueError, match=message):
+        fh.index.from_faiss(index)
+
+
 def test_what_faiss_cannot_hold_or_fasthash_cannot_read_is_refused(monkeypatch):
     faiss = pytest.importorskip("faiss")
     with pytest.raises(ValueError, match="to_faiss: expected n_bits to be a multiple of 8, as FAISS demands, got 12"):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -129,6 +131,44 @@ def test_ids_that_are_not_distinct_are_told(tmp_path):
         index.add(random_codes(1), [4])
 
 
+@pytest.mark.parametrize(
+    ("n_bits", "next_id", "ids", "message"),
+    [
+        (32, None, [5, -1, 7], "its ids have a -1, which stands for no hit"),
+        (32, 6, [1, 6, 2], "its ids are from 1 to 6, where the next is 6"),
+        (32, 3, [-5, 1, 2], "its ids are from -5 to 2, where the next is 3"),
+        (29, 3, None, "its codes have bits beyond the first 29"),
+        (25, None, [3, 2, 1], "its codes have bits beyond the first 25"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["FlatIndex", "MultiIndex"])
+def test_what_add_would_refuse_is_told(tmp_path, kind, n_bits, next_id, ids, message):
+    arrays = {"codes": np.full((3, 4), 255, np.uint8)} | ({} if ids is None else {"ids": np.array(ids)})
+    settings = {"n_bits": n_bits, "next_id": next_id}
+    settings |= {"n_tables": 2, "layout": "fast"} if kind == "MultiIndex" else {}
+    storage.write("", tmp_path / "index", kind, settings, arrays)
+    expected = f"{re.escape(str(tmp_path / 'index'))}, got one that cannot be: {message}"
+    with pytest.raises(ValueError, match=f"^load_index: expected a {kind} at {expected}$"):
+        fh.load_index(tmp_path / "index", verify=True)
+    with pytest.raises(ValueError, match=f"^from_bytes: expected a {kind} in data, got one that cannot be: {message}$"):
+        fh.index.from_bytes((tmp_path / "index").read_bytes(), verify=True)
+
+
+def test_a_mapped_index_copies_its_codes_when_more_are_added_or_an_eighth_is_removed(make, tmp_path):
+    index = make(32)
+    index.add(random_codes(80))
+    index.save(tmp_path / "index")
+    for change, copies in (
+        (lambda loaded: loaded.remove(range(10)), False),
+        (lambda loaded: loaded.remove(range(11)), True),
+        (lambda loaded: loaded.add(random_codes(1)), True),
+    ):
+        loaded = fh.load_index(tmp_path / "index")
+        there = loaded._contents.codes.rows.data_ptr()
+        change(loaded)
+        assert (loaded._contents.codes.rows.data_ptr() != there) == copies
+
+
 def test_damaged_bytes_are_refused(make):
     data = numbered(make).to_bytes()
     for i, j in pairwise(range(0, len(data), 97)):
@@ -166,3 +206,14 @@ def test_a_file_that_takes_few_bytes_at_a_time_gets_all_or_an_error(make):
     assert bytes(file.content) == index.to_bytes()
     with pytest.raises(BlockingIOError, match="takes no more bytes"):
         index.save(Unbuffered(100))
+
+
+def test_a_file_that_cannot_be_mapped_is_named(make, tmp_path, monkeypatch):
+    numbered(make).save(tmp_path / "index")
+
+    def refuse(*_):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(np, "memmap", refuse)
+    with pytest.raises(OSError, match=f"Cannot allocate memory: '{tmp_path / 'index'}'"):
+        fh.load_index(tmp_path / "index")
