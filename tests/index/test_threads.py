@@ -142,7 +142,7 @@ def test_a_child_needs_no_threads_of_torch(make, tmp_path, monkeypatch):
             assert index.upsert(codes, ids) == n - n // 3
             index.merge(other)
         index.save(tmp_path / "index")
-        return fh.load_index(tmp_path / "index")
+        return fh.load_index(tmp_path / "index", verify=True)
 
     strided = torch.from_numpy(codes[:10_000].repeat(2, 1))[:, ::2]
     torch.set_num_threads(2)
