@@ -127,30 +127,18 @@ struct Start {
     }
 };
 
-// Takes the codes of a group that a mask tells, in order: bit i of word l is code kPlaneWords i + l.
+// Takes the codes below the limit among those of a group that a mask tells, in order: bit i of word l is code kPlaneWords i + l.
 void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
-    uint64_t words[kPlaneWords], of_any = 0, n_codes = 0;
+    uint64_t words[kPlaneWords], of_any = 0;
     store_bits(words, mask);
-    for (uint64_t word : words) {
-        of_any |= word;
-        n_codes += popcount(word);
-    }
-    if (n_codes > kPlaneCodes / 32) {
-        CodeTile codes = tile;
-        codes.words += first * tile.code_stride;
-        codes.base += first;
-        codes.count = tile.count - first < kPlaneCodes ? tile.count - first : kPlaneCodes;
-        return scan(codes, n_words, query, list);
-    }
+    for (uint64_t word : words) of_any |= word;
     for (; of_any != 0; of_any &= of_any - 1) {
         const int bit = __builtin_ctzll(of_any);
-        for (int lane = 0; lane < kPlaneWords; ++lane) {
+        for (int lane = 0; lane < kPlaneWords; lane += Lanes::kLanes) {
             const int64_t code = first + bit * kPlaneWords + lane;
-            if (!(words[lane] >> bit & 1) || code >= tile.count) continue;
-            uint64_t distance = 0;
-            for (int w = 0; w < n_words; ++w) distance += popcount(tile.words[code * tile.code_stride + w * tile.word_stride] ^ query[w]);
-            if (distance >= list.limit) continue;
-            list.items[list.size++] = make_item(distance, static_cast<uint64_t>(tile.base + code));
+            if (code >= tile.count || (Lanes::kLanes == 1 && !(words[lane] >> bit & 1))) continue;
+            const Lanes::Counts counts = distances_of_register(tile, code, n_words, query);
+            list.size += Lanes::take(counts, Lanes::limit(list.limit), tile.base + code, tile.count - code, list.items + list.size);
             if (list.capacity - list.size < kTileGroup) list.full(list);
         }
     }
