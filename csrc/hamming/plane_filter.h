@@ -64,6 +64,9 @@ FASTHASH_INLINE Bits subtract(Bits x, Bits y, Bits borrow) { return select(x ^ y
 
 #endif
 
+// Anything where there is none.
+FASTHASH_INLINE int lowest_bit(uint64_t word) { return __builtin_ctzll(word | uint64_t{1} << 63); }
+
 // Plane `at` of a list. Offsets are read two at a time, as reading them competes with reading planes.
 FASTHASH_INLINE Bits load_plane(const uint64_t* group, const uint16_t* planes, int at) {
     uint32_t two;
@@ -128,42 +131,62 @@ struct Start {
 };
 
 // Takes the codes below the limit among those of a group that a mask tells, in order: bit i of word l is code kPlaneWords i + l.
-void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
+FASTHASH_INLINE void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
     uint64_t words[kPlaneWords], of_any = 0;
     store_bits(words, mask);
     for (uint64_t word : words) of_any |= word;
-    for (; of_any != 0; of_any &= of_any - 1) {
-        const int bit = __builtin_ctzll(of_any);
+    // How many there are is random: four at a time, a branch seldom goes another way than the last.
+    constexpr int kAtOnce = 4;
+    uint8_t bits[64 + kAtOnce];
+    const int n_bits = static_cast<int>(popcount(of_any));
+    for (int i = 0; i < n_bits; i += kAtOnce) {
+        for (int part = 0; part < kAtOnce; ++part, of_any &= of_any - 1) bits[i + part] = static_cast<uint8_t>(lowest_bit(of_any));
+    }
+    for (int i = 0; i < n_bits; ++i) {
         for (int lane = 0; lane < kPlaneWords; lane += Lanes::kLanes) {
-            const int64_t code = first + bit * kPlaneWords + lane;
-            if (code >= tile.count || (Lanes::kLanes == 1 && !(words[lane] >> bit & 1))) continue;
+            const int64_t code = first + bits[i] * kPlaneWords + lane;
+            if (code >= tile.count || (Lanes::kLanes == 1 && !(words[lane] >> bits[i] & 1))) continue;
             const Lanes::Counts counts = distances_of_register(tile, code, n_words, query);
             list.size += Lanes::take(counts, Lanes::limit(list.limit), tile.base + code, tile.count - code, list.items + list.size);
-            if (list.capacity - list.size < kTileGroup) list.full(list);
+            if (__builtin_expect(list.capacity - list.size < kTileGroup, 0)) list.full(list);
         }
     }
 }
 
+// Where the codes of a group are below the limit that the counters start from.
+template <int kCounters, int kBlockBits>
+FASTHASH_INLINE Bits filter_group(const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, const Start<kCounters>& start,
+                                  Bits complement) {
+    Bits counters[kCounters + 1];
+#pragma GCC unroll 16
+    for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
+    add_query<kCounters, kBlockBits>(planes, query, counters);
+
+    const uint64_t* popcounts = planes + layout.popcounts;
+    Bits borrow = start.odd & ~load_bits(popcounts);
+#pragma GCC unroll 16
+    for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneWords), counters[i], borrow);
+    return (borrow | counters[kCounters]) ^ complement;
+}
+
+// Several groups are filtered before the codes of any are taken, as a branch on what was just computed waits for it.
 template <int kCounters, int kBlockBits>
 void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, CandidateList& list) {
+    constexpr int64_t kGroups = 8;
     const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
     const int n_words = static_cast<int>(ceil_div(layout.n_bits, 64));
-    uint64_t limit = list.limit;
-    Start<kCounters> start(layout.n_bits, query, limit);
-    for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += layout.group_words) {
-        Bits counters[kCounters + 1];
-#pragma GCC unroll 16
-        for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
-        add_query<kCounters, kBlockBits>(planes, query, counters);
-
-        const uint64_t* popcounts = planes + layout.popcounts;
-        Bits borrow = start.odd & ~load_bits(popcounts);
-#pragma GCC unroll 16
-        for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneWords), counters[i], borrow);
-        const Bits below = (borrow | counters[kCounters]) ^ complement;
-        if (__builtin_expect(any(below), 0)) {
-            take_codes(tile, first, below, n_words, query.words, list);
-            if (list.limit != limit) start = Start<kCounters>(layout.n_bits, query, limit = list.limit);
+    for (int64_t first = 0; first < tile.count; first += kGroups * kPlaneCodes) {
+        const Start<kCounters> start(layout.n_bits, query, list.limit);
+        const int64_t left = ceil_div(tile.count - first, kPlaneCodes), n_groups = left < kGroups ? left : kGroups;
+        Bits below[kGroups];
+        uint32_t of_any = 0;
+        for (int64_t i = 0; i < n_groups; ++i, planes += layout.group_words) {
+            below[i] = filter_group<kCounters, kBlockBits>(planes, layout, query, start, complement);
+            of_any |= static_cast<uint32_t>(any(below[i])) << i;
+        }
+        for (; of_any != 0; of_any &= of_any - 1) {
+            const int i = __builtin_ctz(of_any);
+            take_codes(tile, first + i * kPlaneCodes, below[i], n_words, query.words, list);
         }
     }
 }
