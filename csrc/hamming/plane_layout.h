@@ -17,8 +17,7 @@ struct PlaneLayout {
 namespace {
 
 inline PlaneLayout plane_layout(int n_bits, int64_t plane_words) {
-    int counters = 5;
-    while (1 << counters < n_bits) ++counters;
+    const int counters = n_bits <= 32 ? 5 : 32 - __builtin_clz(static_cast<unsigned>(n_bits - 1));
     int block = counters == 5 ? 16 : 32;
     if (n_bits == 1 << counters && counters > 6) block = counters < 9 ? n_bits / 2 : 64;
     const int64_t popcounts = n_bits * plane_words, zeros = popcounts + (counters + 1) * plane_words;

@@ -37,8 +37,8 @@ public:
         if (on_bit_planes && !planes_) planes_.emplace(ceil_div(reader.most_codes(), kernel_.planes.group) * group_words_);
         for (CodeTile tile; reader.next(tile, on_bit_planes ? most_codes_ : INT64_MAX);) {
             if (on_bit_planes) {
-                filter(tile, list);
                 most_codes_ = std::min(2 * most_codes_, reader.most_codes());
+                filter(tile, reader, list);
             } else {
                 for (int64_t i = 0; i < n_queries_; ++i) {
                     if (list(i).limit > 0) kernel_.scan(tile, set_.n_words(), words_[i], list(i));
@@ -56,10 +56,11 @@ private:
     }
 
     template <class List>
-    void filter(const CodeTile& tile, const List& list) {
+    void filter(const CodeTile& tile, const TileReader& reader, const List& list) {
         const int n_bits = static_cast<int>(set_.n_bits());
         kernel_.planes.make(tile, n_bits, planes_of_queries_->every(), planes_->get());
         for (int64_t i = 0; i < n_queries_; ++i) {
+            reader.prefetch(most_codes_, i, n_queries_);
             if (list(i).limit > 0) kernel_.planes.filter(tile, planes_->get(), n_bits, (*planes_of_queries_)[i], list(i));
         }
     }
