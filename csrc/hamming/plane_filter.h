@@ -264,7 +264,7 @@ const MadeFor& made_for(const PlaneLayout& layout) {
         case 5: return kMadeFor<5, 4>;
         case 6: return kMadeFor<6, 5>;
         case 7: return few ? kMadeFor<7, 5> : kMadeFor<7, 6>;
-        case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 7>;
+        case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 6>;
         case 9: return few ? kMadeFor<9, 5> : kMadeFor<9, 6>;
         case 10: return few ? kMadeFor<10, 5> : kMadeFor<10, 6>;
         case 11: return few ? kMadeFor<11, 5> : kMadeFor<11, 6>;

@@ -19,7 +19,7 @@ namespace {
 inline PlaneLayout plane_layout(int n_bits, int64_t plane_words) {
     const int counters = n_bits <= 32 ? 5 : 32 - __builtin_clz(static_cast<unsigned>(n_bits - 1));
     int block = counters == 5 ? 16 : 32;
-    if (n_bits == 1 << counters && counters > 6) block = counters < 9 ? n_bits / 2 : 64;
+    if (n_bits == 1 << counters && counters > 6) block = 64;
     const int64_t popcounts = n_bits * plane_words, zeros = popcounts + (counters + 1) * plane_words;
     return {n_bits, counters, block, plane_words, popcounts, zeros, zeros + plane_words};
 }
