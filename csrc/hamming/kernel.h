@@ -38,7 +38,7 @@ struct CandidateList {
 struct PlaneQuery {
     const uint64_t* words;
     const uint16_t* planes;  // where the planes that are added begin in a group, in words: whole blocks, filled up with that of zeros
-    int n_blocks;
+    int n_blocks, n_small_blocks;
     int n_planes;     // without those of zeros
     bool complement;  // whether the planes are those where the query is 0
 };

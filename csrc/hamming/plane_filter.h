@@ -91,25 +91,28 @@ FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, B
     }
 }
 
-// Adds a query's planes to kCounters + 1 counters, the last of them zero, 2^kBlockBits at a time.
+// Adds 2^kBlockBits planes of a list to kCounters + 1 counters, the last of which stays zero or one.
+template <int kCounters, int kBlockBits>
+FASTHASH_INLINE void add_block(const uint64_t* group, const uint16_t* planes, Bits* counters) {
+    Bits sums[kBlockBits];
+    add_planes<kBlockBits>(group, planes, sums);
+    Bits carry = load_plane(group, planes, (1 << kBlockBits) - 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
+#pragma GCC unroll 16
+    for (int i = kBlockBits; i < kCounters; ++i) {
+        const Bits next = counters[i] & carry;
+        counters[i] ^= carry;
+        carry = next;
+    }
+    counters[kCounters] ^= carry;
+}
+
 template <int kCounters, int kBlockBits>
 FASTHASH_INLINE void add_query(const uint64_t* group, const PlaneQuery& query, Bits* counters) {
-    constexpr int kBlock = 1 << kBlockBits;
     const uint16_t* planes = query.planes;
-    for (int block = 0; block < query.n_blocks; ++block, planes += kBlock) {
-        Bits sums[kBlockBits];
-        add_planes<kBlockBits>(group, planes, sums);
-        Bits carry = load_plane(group, planes, kBlock - 1);
-#pragma GCC unroll 16
-        for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
-#pragma GCC unroll 16
-        for (int i = kBlockBits; i < kCounters; ++i) {
-            const Bits next = counters[i] & carry;
-            counters[i] ^= carry;
-            carry = next;
-        }
-        counters[kCounters] ^= carry;
-    }
+    for (int i = 0; i < query.n_blocks; ++i, planes += 1 << kBlockBits) add_block<kCounters, kBlockBits>(group, planes, counters);
+    for (int i = 0; i < query.n_small_blocks; ++i, planes += kSmallBlock) add_block<kCounters, kSmallBlockBits>(group, planes, counters);
 }
 
 // Where the counters of a query start, so that a borrow in popcount + n_bits / 2 - 2 (start + sum) - odd tells the codes below a limit.
@@ -262,7 +265,7 @@ const MadeFor& made_for(const PlaneLayout& layout) {
     const bool few = layout.block == 32;
     switch (layout.counters) {
         case 5: return kMadeFor<5, 4>;
-        case 6: return kMadeFor<6, 5>;
+        case 6: return layout.block == 16 ? kMadeFor<6, 4> : kMadeFor<6, 5>;
         case 7: return few ? kMadeFor<7, 5> : kMadeFor<7, 6>;
         case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 6>;
         case 9: return few ? kMadeFor<9, 5> : kMadeFor<9, 6>;
