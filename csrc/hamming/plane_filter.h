@@ -133,27 +133,34 @@ struct Start {
     }
 };
 
-// Takes the codes below the limit among those of a group that a mask tells, in order: bit i of word l is code kPlaneWords i + l.
-FASTHASH_INLINE void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
-    uint64_t words[kPlaneWords], of_any = 0;
-    store_bits(words, mask);
-    for (uint64_t word : words) of_any |= word;
-    // How many there are is random: four at a time, a branch seldom goes another way than the last.
-    constexpr int kAtOnce = 4;
-    uint8_t bits[64 + kAtOnce];
-    const int n_bits = static_cast<int>(popcount(of_any));
-    for (int i = 0; i < n_bits; i += kAtOnce) {
-        for (int part = 0; part < kAtOnce; ++part, of_any &= of_any - 1) bits[i + part] = static_cast<uint8_t>(lowest_bit(of_any));
-    }
-    for (int i = 0; i < n_bits; ++i) {
-        for (int lane = 0; lane < kPlaneWords; lane += Lanes::kLanes) {
-            const int64_t code = first + bits[i] * kPlaneWords + lane;
-            if (code >= tile.count || (Lanes::kLanes == 1 && !(words[lane] >> bits[i] & 1))) continue;
-            const Lanes::Counts counts = distances_of_register(tile, code, n_words, query);
-            list.size += Lanes::take(counts, Lanes::limit(list.limit), tile.base + code, tile.count - code, list.items + list.size);
-            if (__builtin_expect(list.capacity - list.size < kTileGroup, 0)) list.full(list);
+// The registers of codes, kPlaneWords each and numbered from the first of several groups, in which a mask tells one at least, in order.
+template <int kGroups>
+struct ToldRegisters {
+    static constexpr int kAtOnce = 4;  // how many a group has is random: a branch on it would often go another way than the last
+    uint16_t numbers[64 * kGroups + kAtOnce];
+    int count = 0;
+
+    // Bit i of a word is a code of the group's register i.
+    FASTHASH_INLINE void add(int group, Bits mask) {
+        uint64_t words[kPlaneWords], of_any = 0;
+        store_bits(words, mask);
+        for (uint64_t word : words) of_any |= word;
+        for (int left = static_cast<int>(popcount(of_any)); left > 0; left -= kAtOnce) {
+            for (int i = 0; i < kAtOnce; ++i, of_any &= of_any - 1) {
+                numbers[count + i] = static_cast<uint16_t>(64 * group + lowest_bit(of_any));
+            }
+            count += left < kAtOnce ? left : kAtOnce;
         }
     }
+};
+
+// Takes the codes of a register that are below the limit.
+FASTHASH_INLINE void take_codes(const CodeTile& tile, int64_t first, int n_words, const uint64_t* query, CandidateList& list) {
+    for (int64_t code = first; code < first + kPlaneWords && code < tile.count; code += Lanes::kLanes) {
+        const Lanes::Counts counts = distances_of_register(tile, code, n_words, query);
+        list.size += Lanes::take(counts, Lanes::limit(list.limit), tile.base + code, tile.count - code, list.items + list.size);
+    }
+    if (__builtin_expect(list.capacity - list.size < kTileGroup, 0)) list.full(list);
 }
 
 // Where the codes of a group are below the limit that the counters start from.
@@ -175,7 +182,7 @@ FASTHASH_INLINE Bits filter_group(const uint64_t* planes, const PlaneLayout& lay
 // Several groups are filtered before the codes of any are taken, as a branch on what was just computed waits for it.
 template <int kCounters, int kBlockBits>
 void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, CandidateList& list) {
-    constexpr int64_t kGroups = 8;
+    constexpr int kGroups = 8;
     const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
     const int n_words = static_cast<int>(ceil_div(layout.n_bits, 64));
     for (int64_t first = 0; first < tile.count; first += kGroups * kPlaneCodes) {
@@ -187,10 +194,9 @@ void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayou
             below[i] = filter_group<kCounters, kBlockBits>(planes, layout, query, start, complement);
             of_any |= static_cast<uint32_t>(any(below[i])) << i;
         }
-        for (; of_any != 0; of_any &= of_any - 1) {
-            const int i = __builtin_ctz(of_any);
-            take_codes(tile, first + i * kPlaneCodes, below[i], n_words, query.words, list);
-        }
+        ToldRegisters<kGroups> told;
+        for (; of_any != 0; of_any &= of_any - 1) told.add(__builtin_ctz(of_any), below[__builtin_ctz(of_any)]);
+        for (int i = 0; i < told.count; ++i) take_codes(tile, first + told.numbers[i] * kPlaneWords, n_words, query.words, list);
     }
 }
 
