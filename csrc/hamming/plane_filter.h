@@ -163,6 +163,11 @@ FASTHASH_INLINE void take_codes(const CodeTile& tile, int64_t first, int n_words
     if (__builtin_expect(list.capacity - list.size < kTileGroup, 0)) list.full(list);
 }
 
+FASTHASH_INLINE CodeTile part_of(const CodeTile& tile, int64_t first, int64_t most) {
+    const int64_t left = tile.count - first;
+    return {tile.words + first * tile.code_stride, tile.code_stride, tile.word_stride, left < most ? left : most, tile.base + first};
+}
+
 // Where the codes of a group are below the limit that the counters start from.
 template <int kCounters, int kBlockBits>
 FASTHASH_INLINE Bits filter_group(const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, const Start<kCounters>& start,
@@ -196,7 +201,11 @@ void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayou
         }
         ToldRegisters<kGroups> told;
         for (; of_any != 0; of_any &= of_any - 1) told.add(__builtin_ctz(of_any), below[__builtin_ctz(of_any)]);
-        for (int i = 0; i < told.count; ++i) take_codes(tile, first + told.numbers[i] * kPlaneWords, n_words, query.words, list);
+        if (told.count > 32 * n_groups) {  // more than every other register
+            scan(part_of(tile, first, n_groups * kPlaneCodes), n_words, query.words, list);
+        } else {
+            for (int i = 0; i < told.count; ++i) take_codes(tile, first + told.numbers[i] * kPlaneWords, n_words, query.words, list);
+        }
     }
 }
 
@@ -293,11 +302,9 @@ void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const Plan
 
 int64_t from_queries([[maybe_unused]] int n_bits) {
 #if defined(__AVX512VPOPCNTDQ__)
-    // The scan of these widths keeps the query in registers and is as fast.
-    if ((n_bits > 64 && n_bits <= 256) || (n_bits > 448 && n_bits <= 512)) return INT64_MAX;
-    return 64;
+    return n_bits > 96 && n_bits <= 256 ? 128 : 48;  // the scan of two to four words keeps the query in registers
 #else
-    return 16;
+    return kHasPopcount ? 10 : 3;
 #endif
 }
 
