@@ -74,6 +74,6 @@ struct Lanes {
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, plane_filter, 0.23}; }
+HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, plane_filter(0.11), 0.23}; }
 
 }  // namespace fasthash

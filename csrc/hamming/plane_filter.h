@@ -308,7 +308,7 @@ int64_t from_queries([[maybe_unused]] int n_bits) {
 #endif
 }
 
-constexpr PlaneFilter plane_filter{kPlaneCodes, make_planes, filter, from_queries};
+constexpr PlaneFilter plane_filter(double comparison_cost) { return {kPlaneCodes, make_planes, filter, from_queries, comparison_cost}; }
 
 }  // namespace
 }  // namespace fasthash
