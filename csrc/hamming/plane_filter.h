@@ -34,10 +34,18 @@ FASTHASH_INLINE Bits logic(Bits a, Bits b, Bits c) {
     return (Bits)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, kTruths);
 }
 FASTHASH_INLINE Bits select(Bits where, Bits a, Bits b) { return logic<0xCA>(where, a, b); }
-// Adds two planes to a plane of sums and returns the carries, from the new sum: each instruction then destroys what nothing else reads.
+// Adds two planes to a plane of sums and returns the carries.
 FASTHASH_INLINE Bits add(Bits& sum, Bits a, Bits b) {
+#if defined(__AVX512VPOPCNTDQ__)
+    const Bits carry = logic<0xE8>(a, sum, b);
+    sum = logic<0x96>(sum, a, b);
+    return carry;
+#else
+    // From the new sum: no register need be copied, as each instruction overwrites what nothing else reads. Older processors, of four
+    // instructions a cycle, are spared a tenth of them; newer ones copy beside the rest but wait for one instruction after the other.
     sum = logic<0x96>(sum, a, b);
     return logic<0xD4>(a, b, sum);
+#endif
 }
 // The borrow of x - y - borrow.
 FASTHASH_INLINE Bits subtract(Bits x, Bits y, Bits borrow) { return logic<0x8E>(x, y, borrow); }
