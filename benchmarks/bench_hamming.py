@@ -30,7 +30,8 @@ class Case:
     data: str = "uniform"
     threads: int = 1
     busy: bool = False  # whether another process keeps one processor busy
-    everyone: bool = False  # whether the slow contenders take part
+    levels: bool = False  # whether every processor level takes part
+    everyone: bool = False  # and the slow contenders, too
 
     def __str__(self) -> str:
         data = "" if self.data == "uniform" else f" {self.data}"
@@ -45,6 +46,13 @@ CASES = [
     *(Case(bits, 10**7, 100, k) for bits in (64, 128, 256) for k in (10, 100, 1000)),
     *(Case(bits, 10**7, 100, k, "clustered") for bits in (64, 128, 256) for k in (10, 1000)),
     *(Case(bits, 10**6, 100, k) for bits in (512, 1024) for k in (10, 1000)),
+    *(
+        Case(bits, 10**6, 256, 10, data, levels=True)
+        for bits in (64, 128, 256, 512)
+        for data in ("uniform", "clustered")
+    ),
+    *(Case(64, 10**6, 256, k, levels=True) for k in (100, 1000)),
+    *(Case(bits, 10**7, 256, 10) for bits in (64, 128, 256, 512)),
     *(Case(bits, 10**7, 1, k) for bits in (64, 128, 256) for k in (10, 1000)),
     *(Case(bits, 10**7, 1, 10, threads=2) for bits in (64, 128, 256)),
     *(Case(bits, 10**6, 500, 10, threads=2) for bits in (64, 128, 256)),
@@ -123,10 +131,16 @@ KERNEL_ROWS = {f"fasthash {name}": kernel_search(kernel) for name, kernel in run
 BEST = {"fasthash": kernel_search(KERNELS["cpu"])}
 FAISS = {"faiss heap": faiss_search(True), "faiss counting": faiss_search(False)}
 SLOW = {"usearch": usearch_search, "numpy": numpy_search, "torch": torch_search}
+
+
+def contenders(case):
+    if case.everyone:
+        return KERNEL_ROWS | FAISS | SLOW
+    return (KERNEL_ROWS if case.levels else BEST) | FAISS
+
+
 SEARCHES = [
-    pytest.param(case, prepare, id=f"{case}-{name}")
-    for case in CASES
-    for name, prepare in ({**KERNEL_ROWS, **FAISS, **SLOW} if case.everyone else {**BEST, **FAISS}).items()
+    pytest.param(case, prepare, id=f"{case}-{name}") for case in CASES for name, prepare in contenders(case).items()
 ]
 
 

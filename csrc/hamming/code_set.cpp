@@ -97,10 +97,19 @@ int64_t TileReader::eligible_run(int64_t most) const {
 
 int64_t TileReader::rows_fitting() const { return std::max(kTileGroup, rows_bytes_ / set_.n_bytes); }
 
-bool TileReader::next(CodeTile& tile) {
-    if (set_.mask) return gathered(tile);
-    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) return emit_rows(tile, std::min(rows_fitting(), end_ - at_) / kTileGroup * kTileGroup);
-    return copied(tile);
+bool TileReader::next(CodeTile& tile, int64_t most) {
+    if (set_.mask) return gathered(tile, most);
+    if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) {
+        return emit_rows(tile, std::min({rows_fitting(), most, end_ - at_}) / kTileGroup * kTileGroup);
+    }
+    return copied(tile, most);
+}
+
+void TileReader::prefetch(int64_t count, int64_t part, int64_t parts) const {
+    constexpr int64_t kLineBytes = 8 * kCacheLine;
+    const uint8_t* codes = set_.codes + at_ * set_.n_bytes;
+    const int64_t lines = ceil_div(std::min(count, end_ - at_) * set_.n_bytes, kLineBytes);
+    for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line) __builtin_prefetch(codes + line * kLineBytes, 0, 2);
 }
 
 bool TileReader::emit_rows(CodeTile& tile, int64_t count) {
@@ -154,25 +163,26 @@ void TileReader::copy(int64_t count, int64_t column) {
     skip(count);
 }
 
-bool TileReader::copied(CodeTile& tile) {
-    const int64_t count = std::min(tile_codes_, end_ - at_);
+bool TileReader::copied(CodeTile& tile, int64_t most) {
+    const int64_t count = std::min({tile_codes_, most, end_ - at_});
     copy(count, 0);
     return emit_planes(tile, count);
 }
 
-bool TileReader::gathered(CodeTile& tile) {
+bool TileReader::gathered(CodeTile& tile, int64_t most) {
+    const int64_t places = std::min(tile_codes_, most);
     int64_t count = 0;
     while (at_ < end_) {
         if (pending_ == kAllEligible) {
-            const int64_t rows = rows_bytes_ > 0 ? eligible_run(rows_fitting()) : 0;
+            const int64_t rows = rows_bytes_ > 0 ? eligible_run(std::min(rows_fitting(), most)) : 0;
             if (rows >= kRowsRun) return count > 0 ? emit_planes(tile, count) : emit_rows(tile, rows);
-            if (const int64_t run = eligible_run(tile_codes_ - count); run > 0) {
+            if (const int64_t run = eligible_run(places - count); run > 0) {
                 copy(run, count);
                 count += run;
                 continue;
             }
         }
-        for (; pending_ != 0 && count < tile_codes_; pending_ &= pending_ - 1) place(at_ + __builtin_ctzll(pending_), count++);
+        for (; pending_ != 0 && count < places; pending_ &= pending_ - 1) place(at_ + __builtin_ctzll(pending_), count++);
         if (pending_ != 0) break;
         skip(64);
     }

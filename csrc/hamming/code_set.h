@@ -53,13 +53,15 @@ class TileReader {
 public:
     TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes, int64_t planes_bytes = kTileBytes,
                int64_t group = kTileGroup);
-    bool next(CodeTile& tile);
+    bool next(CodeTile& tile, int64_t most = INT64_MAX);  // of at most so many codes, a multiple of kTileGroup and, with a mask, of 64
+    // Asks for part `part` of `parts` of the `count` codes that follow the tile, before they are waited for.
+    void prefetch(int64_t count, int64_t part, int64_t parts) const;
     int64_t most_codes() const { return std::max(tile_codes_, rows_bytes_ / set_.n_bytes); }  // of a tile
 
 private:
     bool emit_rows(CodeTile& tile, int64_t count);
-    bool copied(CodeTile& tile);
-    bool gathered(CodeTile& tile);
+    bool copied(CodeTile& tile, int64_t most);
+    bool gathered(CodeTile& tile, int64_t most);
     bool emit_planes(CodeTile& tile, int64_t count);
     void skip(int64_t count);
     int64_t eligible_run(int64_t most) const;

@@ -38,7 +38,7 @@ struct CandidateList {
 struct PlaneQuery {
     const uint64_t* words;
     const uint16_t* planes;  // where the planes that are added begin in a group, in words: whole blocks, filled up with that of zeros
-    int n_blocks;
+    int n_blocks, n_small_blocks;
     int n_planes;     // without those of zeros
     bool complement;  // whether the planes are those where the query is 0
 };
@@ -51,6 +51,7 @@ struct PlaneFilter {
     // Does what a scan does.
     void (*filter)(const CodeTile& tile, const uint64_t* planes, int n_bits, const PlaneQuery& query, CandidateList& list);
     int64_t (*from_queries)(int n_bits);  // for how many queries at least making planes pays
+    double comparison_cost;               // of 64 bits, in nanoseconds
 };
 
 struct HammingKernel {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "take_lanes.h"
+#include "kernel.h"
 
 namespace fasthash {
 namespace {
@@ -47,9 +47,19 @@ struct Lanes {
         return static_cast<uint32_t>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(limit, a))));
     }
     static int64_t take(Counts counts, Counts limit, int64_t rank, int64_t left, uint64_t* items) {
-        uint64_t distances[kLanes];
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances), counts);
-        return take_lanes(below(counts, limit), distances, rank, left, items);
+        // Each lane's halves, those of lanes below the limit first.
+        alignas(32) static constexpr uint32_t kFirst[16][8] = {
+            {0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {2, 3, 0, 1, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7},
+            {4, 5, 0, 1, 2, 3, 6, 7}, {0, 1, 4, 5, 2, 3, 6, 7}, {2, 3, 4, 5, 0, 1, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7},
+            {6, 7, 0, 1, 2, 3, 4, 5}, {0, 1, 6, 7, 2, 3, 4, 5}, {2, 3, 6, 7, 0, 1, 4, 5}, {0, 1, 2, 3, 6, 7, 4, 5},
+            {4, 5, 6, 7, 0, 1, 2, 3}, {0, 1, 4, 5, 6, 7, 2, 3}, {2, 3, 4, 5, 6, 7, 0, 1}, {0, 1, 2, 3, 4, 5, 6, 7}};
+        const uint32_t inside = left >= kLanes ? 0xf : (1u << (left > 0 ? left : 0)) - 1;
+        const uint32_t taken = below(counts, limit) & inside;
+        const __m256i ranks = _mm256_add_epi64(_mm256_set1_epi64x(rank), _mm256_setr_epi64x(0, 1, 2, 3));
+        const __m256i all = _mm256_or_si256(_mm256_slli_epi64(counts, kRankBits), ranks);
+        const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kFirst[taken]));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(items), _mm256_permutevar8x32_epi32(all, order));
+        return __builtin_popcount(taken);
     }
     static void store32(Counts a, int32_t* out) {
         const __m256i even = _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
@@ -64,6 +74,6 @@ struct Lanes {
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, plane_filter, 0.23}; }
+HammingKernel hamming_kernel_avx2() { return {scan, distances, rows_up_to, plane_filter(0.11), 0.23}; }
 
 }  // namespace fasthash

@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx512() { return {scan, distances, rows_up_to, plane_filter, 0.17}; }
+HammingKernel hamming_kernel_avx512() { return {scan, distances, rows_up_to, plane_filter(0.06), 0.17}; }
 
 }  // namespace fasthash

@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_avx512vpopcntdq() { return {scan, distances, rows_up_to, plane_filter, 0.08}; }
+HammingKernel hamming_kernel_avx512vpopcntdq() { return {scan, distances, rows_up_to, plane_filter(0.05), 0.08}; }
 
 }  // namespace fasthash

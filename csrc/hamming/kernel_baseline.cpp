@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_baseline() { return {scan, distances, rows_up_to, plane_filter, 1.3}; }
+HammingKernel hamming_kernel_baseline() { return {scan, distances, rows_up_to, plane_filter(0.17), 1.3}; }
 
 }  // namespace fasthash

@@ -51,6 +51,6 @@ struct Lanes {
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to, plane_filter, 0.3}; }
+HammingKernel hamming_kernel_neon() { return {scan, distances, rows_up_to, plane_filter(0.15), 0.3}; }
 
 }  // namespace fasthash

@@ -3,6 +3,6 @@
 
 namespace fasthash {
 
-HammingKernel hamming_kernel_v2() { return {scan, distances, rows_up_to, plane_filter, 0.45}; }
+HammingKernel hamming_kernel_v2() { return {scan, distances, rows_up_to, plane_filter(0.17), 0.45}; }
 
 }  // namespace fasthash

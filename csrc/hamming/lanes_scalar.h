@@ -31,9 +31,8 @@ struct Lanes {
     static bool any_below(Counts a, Counts limit) { return a < limit; }
     static void store32(Counts a, int32_t* out) { *out = static_cast<int32_t>(a); }
     static int64_t take(Counts a, Counts limit, int64_t rank, int64_t left, uint64_t* item) {
-        if (a >= limit || left <= 0) return 0;
         *item = make_item(a, static_cast<uint64_t>(rank));
-        return 1;
+        return (a < limit) & (left > 0);
     }
 
     // A register of one word is never summed with another.

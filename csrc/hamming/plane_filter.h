@@ -34,10 +34,18 @@ FASTHASH_INLINE Bits logic(Bits a, Bits b, Bits c) {
     return (Bits)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, kTruths);
 }
 FASTHASH_INLINE Bits select(Bits where, Bits a, Bits b) { return logic<0xCA>(where, a, b); }
-// Adds two planes to a plane of sums and returns the carries, from the new sum: each instruction then destroys what nothing else reads.
+// Adds two planes to a plane of sums and returns the carries.
 FASTHASH_INLINE Bits add(Bits& sum, Bits a, Bits b) {
+#if defined(__AVX512VPOPCNTDQ__)
+    const Bits carry = logic<0xE8>(a, sum, b);
+    sum = logic<0x96>(sum, a, b);
+    return carry;
+#else
+    // From the new sum: no register need be copied, as each instruction overwrites what nothing else reads. Older processors, of four
+    // instructions a cycle, are spared a tenth of them; newer ones copy beside the rest but wait for one instruction after the other.
     sum = logic<0x96>(sum, a, b);
     return logic<0xD4>(a, b, sum);
+#endif
 }
 // The borrow of x - y - borrow.
 FASTHASH_INLINE Bits subtract(Bits x, Bits y, Bits borrow) { return logic<0x8E>(x, y, borrow); }
@@ -47,22 +55,31 @@ FASTHASH_INLINE bool any(Bits a) { return _mm512_test_epi64_mask((__m512i)a, (__
 
 #if defined(__aarch64__)
 FASTHASH_INLINE Bits select(Bits where, Bits a, Bits b) { return (Bits)vbslq_u64((uint64x2_t)where, (uint64x2_t)a, (uint64x2_t)b); }
+FASTHASH_INLINE Bits add(Bits& sum, Bits a, Bits b) {
+    const Bits different = sum ^ a, carry = select(different, b, a);
+    sum = different ^ b;
+    return carry;
+}
 #else
 FASTHASH_INLINE Bits select(Bits where, Bits a, Bits b) { return b ^ (where & (a ^ b)); }
+// Of the ways to write it in five instructions, the one that compilers spill least for.
+FASTHASH_INLINE Bits add(Bits& sum, Bits a, Bits b) {
+    const Bits different = sum ^ b, unequal = different | (sum ^ a);
+    sum = different ^ a;
+    return unequal ^ sum;
+}
 #endif
 #if defined(__AVX2__)
 FASTHASH_INLINE bool any(Bits a) { return !_mm256_testz_si256((__m256i)a, (__m256i)a); }
 #else
 FASTHASH_INLINE bool any(Bits a) { return (a[0] | a[1]) != 0; }
 #endif
-FASTHASH_INLINE Bits add(Bits& sum, Bits a, Bits b) {
-    const Bits different = a ^ b, carry = select(different, sum, a);
-    sum ^= different;
-    return carry;
-}
 FASTHASH_INLINE Bits subtract(Bits x, Bits y, Bits borrow) { return select(x ^ y, y, borrow); }
 
 #endif
+
+// Anything where there is none.
+FASTHASH_INLINE int lowest_bit(uint64_t word) { return __builtin_ctzll(word | uint64_t{1} << 63); }
 
 // Plane `at` of a list. Offsets are read two at a time, as reading them competes with reading planes.
 FASTHASH_INLINE Bits load_plane(const uint64_t* group, const uint16_t* planes, int at) {
@@ -88,25 +105,28 @@ FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, B
     }
 }
 
-// Adds a query's planes to kCounters + 1 counters, the last of them zero, 2^kBlockBits at a time.
+// Adds 2^kBlockBits planes of a list to kCounters + 1 counters, the last of which stays zero or one.
+template <int kCounters, int kBlockBits>
+FASTHASH_INLINE void add_block(const uint64_t* group, const uint16_t* planes, Bits* counters) {
+    Bits sums[kBlockBits];
+    add_planes<kBlockBits>(group, planes, sums);
+    Bits carry = load_plane(group, planes, (1 << kBlockBits) - 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
+#pragma GCC unroll 16
+    for (int i = kBlockBits; i < kCounters; ++i) {
+        const Bits next = counters[i] & carry;
+        counters[i] ^= carry;
+        carry = next;
+    }
+    counters[kCounters] ^= carry;
+}
+
 template <int kCounters, int kBlockBits>
 FASTHASH_INLINE void add_query(const uint64_t* group, const PlaneQuery& query, Bits* counters) {
-    constexpr int kBlock = 1 << kBlockBits;
     const uint16_t* planes = query.planes;
-    for (int block = 0; block < query.n_blocks; ++block, planes += kBlock) {
-        Bits sums[kBlockBits];
-        add_planes<kBlockBits>(group, planes, sums);
-        Bits carry = load_plane(group, planes, kBlock - 1);
-#pragma GCC unroll 16
-        for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
-#pragma GCC unroll 16
-        for (int i = kBlockBits; i < kCounters; ++i) {
-            const Bits next = counters[i] & carry;
-            counters[i] ^= carry;
-            carry = next;
-        }
-        counters[kCounters] ^= carry;
-    }
+    for (int i = 0; i < query.n_blocks; ++i, planes += 1 << kBlockBits) add_block<kCounters, kBlockBits>(group, planes, counters);
+    for (int i = 0; i < query.n_small_blocks; ++i, planes += kSmallBlock) add_block<kCounters, kSmallBlockBits>(group, planes, counters);
 }
 
 // Where the counters of a query start, so that a borrow in popcount + n_bits / 2 - 2 (start + sum) - odd tells the codes below a limit.
@@ -127,55 +147,78 @@ struct Start {
     }
 };
 
-// Takes the codes of a group that a mask tells, in order: bit i of word l is code kPlaneWords i + l.
-void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
-    uint64_t words[kPlaneWords], of_any = 0, n_codes = 0;
-    store_bits(words, mask);
-    for (uint64_t word : words) {
-        of_any |= word;
-        n_codes += popcount(word);
-    }
-    if (n_codes > kPlaneCodes / 32) {
-        CodeTile codes = tile;
-        codes.words += first * tile.code_stride;
-        codes.base += first;
-        codes.count = tile.count - first < kPlaneCodes ? tile.count - first : kPlaneCodes;
-        return scan(codes, n_words, query, list);
-    }
-    for (; of_any != 0; of_any &= of_any - 1) {
-        const int bit = __builtin_ctzll(of_any);
-        for (int lane = 0; lane < kPlaneWords; ++lane) {
-            const int64_t code = first + bit * kPlaneWords + lane;
-            if (!(words[lane] >> bit & 1) || code >= tile.count) continue;
-            uint64_t distance = 0;
-            for (int w = 0; w < n_words; ++w) distance += popcount(tile.words[code * tile.code_stride + w * tile.word_stride] ^ query[w]);
-            if (distance >= list.limit) continue;
-            list.items[list.size++] = make_item(distance, static_cast<uint64_t>(tile.base + code));
-            if (list.capacity - list.size < kTileGroup) list.full(list);
+// The registers of codes, kPlaneWords each and numbered from the first of several groups, in which a mask tells one at least, in order.
+template <int kGroups>
+struct ToldRegisters {
+    static constexpr int kAtOnce = 4;  // how many a group has is random: a branch on it would often go another way than the last
+    uint16_t numbers[64 * kGroups + kAtOnce];
+    int count = 0;
+
+    // Bit i of a word is a code of the group's register i.
+    FASTHASH_INLINE void add(int group, Bits mask) {
+        uint64_t words[kPlaneWords], of_any = 0;
+        store_bits(words, mask);
+        for (uint64_t word : words) of_any |= word;
+        for (int left = static_cast<int>(popcount(of_any)); left > 0; left -= kAtOnce) {
+            for (int i = 0; i < kAtOnce; ++i, of_any &= of_any - 1) {
+                numbers[count + i] = static_cast<uint16_t>(64 * group + lowest_bit(of_any));
+            }
+            count += left < kAtOnce ? left : kAtOnce;
         }
     }
+};
+
+// Takes the codes of a register that are below the limit.
+FASTHASH_INLINE void take_codes(const CodeTile& tile, int64_t first, int n_words, const uint64_t* query, CandidateList& list) {
+    for (int64_t code = first; code < first + kPlaneWords && code < tile.count; code += Lanes::kLanes) {
+        const Lanes::Counts counts = distances_of_register(tile, code, n_words, query);
+        list.size += Lanes::take(counts, Lanes::limit(list.limit), tile.base + code, tile.count - code, list.items + list.size);
+    }
+    if (__builtin_expect(list.capacity - list.size < kTileGroup, 0)) list.full(list);
 }
 
+FASTHASH_INLINE CodeTile part_of(const CodeTile& tile, int64_t first, int64_t most) {
+    const int64_t left = tile.count - first;
+    return {tile.words + first * tile.code_stride, tile.code_stride, tile.word_stride, left < most ? left : most, tile.base + first};
+}
+
+// Where the codes of a group are below the limit that the counters start from.
+template <int kCounters, int kBlockBits>
+FASTHASH_INLINE Bits filter_group(const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, const Start<kCounters>& start,
+                                  Bits complement) {
+    Bits counters[kCounters + 1];
+#pragma GCC unroll 16
+    for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
+    add_query<kCounters, kBlockBits>(planes, query, counters);
+
+    const uint64_t* popcounts = planes + layout.popcounts;
+    Bits borrow = start.odd & ~load_bits(popcounts);
+#pragma GCC unroll 16
+    for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneWords), counters[i], borrow);
+    return (borrow | counters[kCounters]) ^ complement;
+}
+
+// Several groups are filtered before the codes of any are taken, as a branch on what was just computed waits for it.
 template <int kCounters, int kBlockBits>
 void filter_codes(const CodeTile& tile, const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, CandidateList& list) {
+    constexpr int kGroups = 8;
     const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
     const int n_words = static_cast<int>(ceil_div(layout.n_bits, 64));
-    uint64_t limit = list.limit;
-    Start<kCounters> start(layout.n_bits, query, limit);
-    for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += layout.group_words) {
-        Bits counters[kCounters + 1];
-#pragma GCC unroll 16
-        for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
-        add_query<kCounters, kBlockBits>(planes, query, counters);
-
-        const uint64_t* popcounts = planes + layout.popcounts;
-        Bits borrow = start.odd & ~load_bits(popcounts);
-#pragma GCC unroll 16
-        for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneWords), counters[i], borrow);
-        const Bits below = (borrow | counters[kCounters]) ^ complement;
-        if (__builtin_expect(any(below), 0)) {
-            take_codes(tile, first, below, n_words, query.words, list);
-            if (list.limit != limit) start = Start<kCounters>(layout.n_bits, query, limit = list.limit);
+    for (int64_t first = 0; first < tile.count; first += kGroups * kPlaneCodes) {
+        const Start<kCounters> start(layout.n_bits, query, list.limit);
+        const int64_t left = ceil_div(tile.count - first, kPlaneCodes), n_groups = left < kGroups ? left : kGroups;
+        Bits below[kGroups];
+        uint32_t of_any = 0;
+        for (int64_t i = 0; i < n_groups; ++i, planes += layout.group_words) {
+            below[i] = filter_group<kCounters, kBlockBits>(planes, layout, query, start, complement);
+            of_any |= static_cast<uint32_t>(any(below[i])) << i;
+        }
+        ToldRegisters<kGroups> told;
+        for (; of_any != 0; of_any &= of_any - 1) told.add(__builtin_ctz(of_any), below[__builtin_ctz(of_any)]);
+        if (told.count > 32 * n_groups) {  // more than every other register
+            scan(part_of(tile, first, n_groups * kPlaneCodes), n_words, query.words, list);
+        } else {
+            for (int i = 0; i < told.count; ++i) take_codes(tile, first + told.numbers[i] * kPlaneWords, n_words, query.words, list);
         }
     }
 }
@@ -251,9 +294,9 @@ const MadeFor& made_for(const PlaneLayout& layout) {
     const bool few = layout.block == 32;
     switch (layout.counters) {
         case 5: return kMadeFor<5, 4>;
-        case 6: return kMadeFor<6, 5>;
+        case 6: return layout.block == 16 ? kMadeFor<6, 4> : kMadeFor<6, 5>;
         case 7: return few ? kMadeFor<7, 5> : kMadeFor<7, 6>;
-        case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 7>;
+        case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 6>;
         case 9: return few ? kMadeFor<9, 5> : kMadeFor<9, 6>;
         case 10: return few ? kMadeFor<10, 5> : kMadeFor<10, 6>;
         case 11: return few ? kMadeFor<11, 5> : kMadeFor<11, 6>;
@@ -273,15 +316,13 @@ void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const Plan
 
 int64_t from_queries([[maybe_unused]] int n_bits) {
 #if defined(__AVX512VPOPCNTDQ__)
-    // The scan of these widths keeps the query in registers and is as fast.
-    if ((n_bits > 64 && n_bits <= 256) || (n_bits > 448 && n_bits <= 512)) return INT64_MAX;
-    return 64;
+    return n_bits > 96 && n_bits <= 256 ? 128 : 48;  // the scan of two to four words keeps the query in registers
 #else
-    return 16;
+    return kHasPopcount ? 10 : 3;
 #endif
 }
 
-constexpr PlaneFilter plane_filter{kPlaneCodes, make_planes, filter, from_queries};
+constexpr PlaneFilter plane_filter(double comparison_cost) { return {kPlaneCodes, make_planes, filter, from_queries, comparison_cost}; }
 
 }  // namespace
 }  // namespace fasthash

@@ -26,15 +26,18 @@ void PlaneQueries::add(const uint64_t* query, bool complement) {
             planes_.push_back(static_cast<uint16_t>((bit + __builtin_ctzll(chosen)) * layout_.plane_words));
         }
     }
-    const size_t n_planes = planes_.size() - first;
-    planes_.resize(first + static_cast<size_t>(round_up(static_cast<int64_t>(n_planes), layout_.block)),
-                   static_cast<uint16_t>(layout_.zeros));
-    chosen_.push_back({first, static_cast<int>(n_planes), complement});
+    const int n_planes = static_cast<int>(planes_.size() - first);
+    int n_blocks = n_planes / layout_.block, n_small_blocks = static_cast<int>(ceil_div(n_planes % layout_.block, kSmallBlock));
+    if (2 * n_small_blocks * kSmallBlock > layout_.block) {  // a whole block costs less
+        ++n_blocks;
+        n_small_blocks = 0;
+    }
+    planes_.resize(first + static_cast<size_t>(n_blocks * layout_.block + n_small_blocks * kSmallBlock), static_cast<uint16_t>(layout_.zeros));
+    chosen_.push_back({first, n_blocks, n_small_blocks, n_planes, complement});
 }
 
 PlaneQuery PlaneQueries::query(const uint64_t* words, const Chosen& chosen) const {
-    return {words, planes_.data() + chosen.first, static_cast<int>(ceil_div(chosen.n_planes, layout_.block)), chosen.n_planes,
-            chosen.complement};
+    return {words, planes_.data() + chosen.first, chosen.n_blocks, chosen.n_small_blocks, chosen.n_planes, chosen.complement};
 }
 
 PlaneQuery PlaneQueries::operator[](int64_t i) const { return query(words_[i], chosen_[static_cast<size_t>(i)]); }

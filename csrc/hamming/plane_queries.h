@@ -19,7 +19,7 @@ public:
 private:
     struct Chosen {
         size_t first;  // in planes_
-        int n_planes;
+        int n_blocks, n_small_blocks, n_planes;
         bool complement;
     };
     void add(const uint64_t* query, bool complement);

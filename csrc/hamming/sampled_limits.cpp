@@ -34,7 +34,7 @@ struct Sample {
     }
 
 private:
-    static constexpr double kCandidateCost = 150;  // in comparisons of 64 bits
+    static constexpr double kCandidateCost = 300;  // in comparisons of 64 bits
 
     // Of n codes in random order, those below the limit when their turn comes; it falls once for every k of them.
     static double expected_candidates(int64_t k, int64_t n) {

@@ -61,6 +61,21 @@ struct Planes {
     }
 };
 
+// The distances of one register of codes in planes.
+inline Lanes::Counts distances_of_register(const CodeTile& tile, int64_t first, int n_words, const uint64_t* query) {
+    Lanes::Counts counts = Lanes::zero_counts();
+    for (int w = 0; w < n_words;) {
+        const int stop = n_words - w > Lanes::kMaxPartials ? w + Lanes::kMaxPartials : n_words;
+        Lanes::Partial partial = Lanes::zero();
+        for (; w < stop; ++w) {
+            const Lanes::Words codes = Lanes::load(tile.words + first + w * tile.word_stride);
+            partial = Lanes::add(partial, Lanes::partial_popcount(codes, Lanes::broadcast(query[w])));
+        }
+        counts = Lanes::add_counts(counts, Lanes::finish(partial));
+    }
+    return counts;
+}
+
 // The distances of kGroup codes in rows of kWords words, kWords a power of two.
 template <int kWords>
 struct Rows {

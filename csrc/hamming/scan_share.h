@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -24,6 +25,7 @@ public:
         if (n_queries_ < kernel.planes.from_queries(layout.n_bits)) return;
         planes_of_queries_.emplace(words_, n_queries_, layout);
         group_words_ = layout.group_words;
+        most_codes_ = kernel.planes.group;
     }
 
     // Scans codes [first, last), with list(i) the CandidateList of the share's query i.
@@ -33,9 +35,10 @@ public:
         TileReader reader(set_, first, last, rows_bytes(), on_bit_planes ? kBitPlaneBytes : kTileBytes,
                           on_bit_planes ? kernel_.planes.group : kTileGroup);
         if (on_bit_planes && !planes_) planes_.emplace(ceil_div(reader.most_codes(), kernel_.planes.group) * group_words_);
-        for (CodeTile tile; reader.next(tile);) {
+        for (CodeTile tile; reader.next(tile, on_bit_planes ? most_codes_ : INT64_MAX);) {
             if (on_bit_planes) {
-                filter(tile, list);
+                most_codes_ = std::min(2 * most_codes_, reader.most_codes());
+                filter(tile, reader, list);
             } else {
                 for (int64_t i = 0; i < n_queries_; ++i) {
                     if (list(i).limit > 0) kernel_.scan(tile, set_.n_words(), words_[i], list(i));
@@ -53,10 +56,11 @@ private:
     }
 
     template <class List>
-    void filter(const CodeTile& tile, const List& list) {
+    void filter(const CodeTile& tile, const TileReader& reader, const List& list) {
         const int n_bits = static_cast<int>(set_.n_bits());
         kernel_.planes.make(tile, n_bits, planes_of_queries_->every(), planes_->get());
         for (int64_t i = 0; i < n_queries_; ++i) {
+            reader.prefetch(most_codes_, i, n_queries_);
             if (list(i).limit > 0) kernel_.planes.filter(tile, planes_->get(), n_bits, (*planes_of_queries_)[i], list(i));
         }
     }
@@ -67,6 +71,7 @@ private:
     const QueryWords words_;
     std::optional<PlaneQueries> planes_of_queries_;  // where they are searched on bit planes
     int64_t group_words_ = 0;
+    int64_t most_codes_ = 0;  // of the next tile; the limits fall most at the first codes, and at the end of a tile
     std::optional<AlignedArray<uint64_t>> planes_;  // of a tile
 };
 

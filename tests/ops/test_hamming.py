@@ -136,7 +136,7 @@ def test_masks_that_most_codes_pass(kernel, width, run):
 @pytest.mark.parametrize("width", [*range(1, 10), 12, 16, 24, 31, 32, 40, 57, 64, 65, 96, 128])
 def test_many_queries_at_a_time(kernel, width):
     """So many that codes are searched on bit planes; among them zeros, ones, and half of each."""
-    queries, codes = random_codes(70, width, seed=1), random_codes(2_500, width)
+    queries, codes = random_codes(130, width, seed=1), random_codes(2_500, width)
     codes[::50] = queries[:50]
     queries[0], queries[1], queries[2], queries[3] = 0, 255, 15, torch.arange(width) % 2 * 255
     codes[7:600:7], codes[11:600:11] = 0, 255
