@@ -71,9 +71,11 @@ FASTHASH_INLINE Bits load_plane(const uint64_t* group, const uint16_t* planes, i
     return load_bits(group + (at % 2 ? two >> 16 : two & 0xffff));
 }
 
+FASTHASH_INLINE Bits load_plane(const uint64_t* group, const int64_t* planes, int at) { return load_bits(group + planes[at]); }
+
 // Adds 2^kBits - 1 planes of a list. Two halves that need not wait for each other, and the last plane as the carry into their sum.
-template <int kBits, int kFirst = 0>
-FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, Bits* sums) {
+template <int kBits, int kFirst = 0, class Planes>
+FASTHASH_INLINE void add_planes(const uint64_t* group, Planes planes, Bits* sums) {
     if constexpr (kBits == 1) {
         sums[0] = load_plane(group, planes, kFirst);
     } else {
@@ -89,10 +91,10 @@ FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, B
 }
 
 // Adds a query's planes to kCounters + 1 counters, the last of them zero, 2^kBlockBits at a time.
-template <int kCounters, int kBlockBits>
-FASTHASH_INLINE void add_query(const uint64_t* group, const PlaneQuery& query, Bits* counters) {
+template <int kCounters, int kBlockBits, class Query>
+FASTHASH_INLINE void add_query(const uint64_t* group, const Query& query, Bits* counters) {
     constexpr int kBlock = 1 << kBlockBits;
-    const uint16_t* planes = query.planes;
+    auto planes = query.planes;
     for (int block = 0; block < query.n_blocks; ++block, planes += kBlock) {
         Bits sums[kBlockBits];
         add_planes<kBlockBits>(group, planes, sums);
@@ -115,7 +117,8 @@ struct Start {
     Bits counters[kCounters + 1];
     Bits odd;
 
-    FASTHASH_INLINE Start(int n_bits, const PlaneQuery& query, uint64_t limit) {
+    template <class Query>
+    FASTHASH_INLINE Start(int n_bits, const Query& query, uint64_t limit) {
         const int64_t signed_limit = static_cast<int64_t>(limit);
         const int64_t twice =
             query.complement ? n_bits + n_bits / 2 - query.n_planes - signed_limit + 1 : signed_limit - query.n_planes + n_bits / 2;
@@ -128,7 +131,7 @@ struct Start {
 };
 
 // Takes the codes of a group that a mask tells, in order: bit i of word l is code kPlaneWords i + l.
-void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
+inline void take_codes(const CodeTile& tile, int64_t first, Bits mask, int n_words, const uint64_t* query, CandidateList& list) {
     uint64_t words[kPlaneWords], of_any = 0, n_codes = 0;
     store_bits(words, mask);
     for (uint64_t word : words) {
@@ -195,7 +198,7 @@ FASTHASH_INLINE void exchange(Bits* registers, uint64_t low) {
     }
 }
 
-void transpose(Bits* registers) {
+inline void transpose(Bits* registers) {
     for (int first = 0; first < 8; ++first) {
         Bits eight[8];
         for (int i = 0; i < 8; ++i) eight[i] = registers[first + 8 * i];
@@ -247,7 +250,7 @@ struct MadeFor {
 template <int kCounters, int kBlockBits>
 constexpr MadeFor kMadeFor{make_groups<kCounters, kBlockBits>, filter_codes<kCounters, kBlockBits>};
 
-const MadeFor& made_for(const PlaneLayout& layout) {
+inline const MadeFor& made_for(const PlaneLayout& layout) {
     const bool few = layout.block == 32;
     switch (layout.counters) {
         case 5: return kMadeFor<5, 4>;
@@ -261,17 +264,17 @@ const MadeFor& made_for(const PlaneLayout& layout) {
     }
 }
 
-void make_planes(const CodeTile& tile, int n_bits, const PlaneQuery& every, uint64_t* planes) {
+inline void make_planes(const CodeTile& tile, int n_bits, const PlaneQuery& every, uint64_t* planes) {
     const PlaneLayout layout = plane_layout(n_bits, kPlaneWords);
     made_for(layout).make(tile, layout, every, planes);
 }
 
-void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const PlaneQuery& query, CandidateList& list) {
+inline void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const PlaneQuery& query, CandidateList& list) {
     const PlaneLayout layout = plane_layout(n_bits, kPlaneWords);
     made_for(layout).filter(tile, planes, layout, query, list);
 }
 
-int64_t from_queries([[maybe_unused]] int n_bits) {
+inline int64_t from_queries([[maybe_unused]] int n_bits) {
 #if defined(__AVX512VPOPCNTDQ__)
     // The scan of these widths keeps the query in registers and is as fast.
     if ((n_bits > 64 && n_bits <= 256) || (n_bits > 448 && n_bits <= 512)) return INT64_MAX;

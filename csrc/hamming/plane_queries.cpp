@@ -19,13 +19,8 @@ PlaneQueries::PlaneQueries(const QueryWords& words, int64_t n_queries, const Pla
 
 void PlaneQueries::add(const uint64_t* query, bool complement) {
     const size_t first = planes_.size();
-    for (int bit = 0; bit < layout_.n_bits; bit += 64) {
-        uint64_t chosen = complement ? ~query[bit / 64] : query[bit / 64];
-        if (layout_.n_bits - bit < 64) chosen &= (uint64_t{1} << (layout_.n_bits - bit)) - 1;
-        for (; chosen != 0; chosen &= chosen - 1) {
-            planes_.push_back(static_cast<uint16_t>((bit + __builtin_ctzll(chosen)) * layout_.plane_words));
-        }
-    }
+    each_chosen_bit(query, layout_.n_bits, complement,
+                    [&](int bit) { planes_.push_back(static_cast<uint16_t>(bit * layout_.plane_words)); });
     const size_t n_planes = planes_.size() - first;
     planes_.resize(first + static_cast<size_t>(round_up(static_cast<int64_t>(n_planes), layout_.block)),
                    static_cast<uint16_t>(layout_.zeros));

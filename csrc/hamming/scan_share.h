@@ -9,6 +9,7 @@
 #include "code_set.h"
 #include "plane_queries.h"
 #include "query_set.h"
+#include "search.h"
 #include "search_plan.h"
 
 namespace fasthash {
@@ -18,10 +19,13 @@ constexpr int64_t kBitPlaneBytes = 2 * kTileBytes;  // of a tile of bit planes, 
 // A share's queries, ready to be compared with codes.
 class ShareScan {
 public:
-    ShareScan(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const HammingKernel& kernel)
-        : set_(set), kernel_(kernel), n_queries_(share.n_queries()), words_(queries, set.n_bytes, share.first_query, share.last_query) {
-        const PlaneLayout layout = plane_layout(static_cast<int>(set.n_bits()), kernel.planes.group / 64);
-        if (n_queries_ < kernel.planes.from_queries(layout.n_bits)) return;
+    using Set = CodeSet;
+    static constexpr int64_t kUnit = Mask::kBlock;  // of codes, at whose multiples a scan can begin
+
+    ShareScan(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const SearchOptions& options)
+        : set_(set), kernel_(options.kernel), n_queries_(share.n_queries()), words_(queries, set.n_bytes, share.first_query, share.last_query) {
+        const PlaneLayout layout = plane_layout(static_cast<int>(set.n_bits()), kernel_.planes.group / 64);
+        if (n_queries_ < kernel_.planes.from_queries(layout.n_bits)) return;
         planes_of_queries_.emplace(words_, n_queries_, layout);
         group_words_ = layout.group_words;
     }

@@ -1,0 +1,262 @@
+// What is done with stored planes, written once over registers of the level that a file is compiled for; fasthash/ops/planes/README.md describes it.
+// Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
+#pragma once
+
+#include "../hamming/plane_filter.h"
+#include "kernel.h"
+
+namespace fasthash {
+namespace {
+
+constexpr int64_t kPlaneStride = kPlaneLines * kLineWords;
+constexpr int kLineRegisters = static_cast<int>(kLineWords) / kPlaneWords;
+
+// Planes of a list, each of which is fetched some words ahead when it is read.
+struct FetchingPlanes {
+    const int64_t* planes;
+    int64_t ahead;
+
+    FASTHASH_INLINE FetchingPlanes& operator+=(int n) {
+        planes += n;
+        return *this;
+    }
+};
+
+struct FetchingQuery {
+    FetchingPlanes planes;
+    int n_blocks;
+};
+
+FASTHASH_INLINE Bits load_plane(const uint64_t* group, FetchingPlanes list, int at) {
+    const uint64_t* plane = group + list.planes[at];
+    __builtin_prefetch(plane + list.ahead);
+    return load_bits(plane);
+}
+
+FASTHASH_INLINE Bits load_mask(const uint8_t* from) {
+    Bits bits;
+    __builtin_memcpy(&bits, from, sizeof bits);
+    return bits;
+}
+
+// Byte j of x is bit j of eight numbers; byte i of the result is number i.
+FASTHASH_INLINE uint64_t eight_numbers(uint64_t x) {
+    uint64_t changed = (x ^ x >> 7) & 0x00aa00aa00aa00aau;
+    x ^= changed ^ changed << 7;
+    changed = (x ^ x >> 14) & 0x0000cccc0000ccccu;
+    x ^= changed ^ changed << 14;
+    changed = (x ^ x >> 28) & 0x00000000f0f0f0f0u;
+    return x ^ changed ^ changed << 28;
+}
+
+// The state of the filter where some codes passed.
+struct Passed {
+    uint64_t sums[13][kPlaneWords];  // the counters
+    const uint64_t* popcounts;
+    int counters;  // less one
+    Bits odd, complement, below;
+    uint64_t limit;
+    int64_t base;  // the position of the first code
+};
+
+// Takes the codes that passed, in order. Their distance is limit + x, or limit - 1 - x for a complemented query, where x is what the comparison
+// found to be negative.
+inline void take_passed(const Passed& passed, CandidateList& list) {
+    uint64_t planes[16][kPlaneWords] = {};  // of x, or of -1 - x
+    const Bits lowest = load_bits(passed.popcounts);
+    Bits borrow = passed.odd & ~lowest;
+    store_bits(planes[0], lowest ^ passed.odd ^ passed.complement);
+    for (int i = 0; i < passed.counters; ++i) {
+        const Bits popcount = load_bits(passed.popcounts + (i + 1) * kPlaneStride), sum = load_bits(passed.sums[i]);
+        store_bits(planes[i + 1], popcount ^ sum ^ borrow ^ passed.complement);
+        borrow = subtract(popcount, sum, borrow);
+    }
+    store_bits(planes[passed.counters + 1], load_bits(passed.sums[passed.counters]) ^ borrow ^ passed.complement);
+    const uint64_t modulo = (uint64_t{4} << passed.counters) - 1;
+
+    uint64_t words[kPlaneWords];
+    store_bits(words, passed.below);
+    for (int64_t lane = 0; lane < kPlaneWords; ++lane) {
+        for (int64_t first = 0; first < 64; first += 8) {
+            uint64_t taken = words[lane] >> first & 0xff;
+            if (taken == 0) continue;
+            const unsigned char* byte = reinterpret_cast<const unsigned char*>(planes[0] + lane) + first / 8;
+            uint64_t low = 0, high = 0;
+            for (int i = 0; i < 8; ++i) {
+                low |= uint64_t{byte[i * FASTHASH_REGISTER_BYTES]} << 8 * i;
+                high |= uint64_t{byte[(i + 8) * FASTHASH_REGISTER_BYTES]} << 8 * i;
+            }
+            low = eight_numbers(low);
+            high = eight_numbers(high);
+            for (; taken != 0; taken &= taken - 1) {
+                const int64_t bit = __builtin_ctzll(taken);
+                const uint64_t distance = (passed.limit + (low >> 8 * bit & 0xff) + ((high >> 8 * bit & 0xff) << 8)) & modulo;
+                if (distance >= list.limit) continue;
+                list.items[list.size++] = make_item(distance, static_cast<uint64_t>(passed.base + 64 * lane + first + bit));
+                if (list.capacity - list.size < kTileGroup) list.full(list);
+            }
+        }
+    }
+}
+
+template <int kCounters, int kBlockBits, bool kFetching>
+void filter_tile(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
+    const PlaneLayout layout = block_layout(n_bits);
+    const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
+    uint64_t limit = list.limit;
+    Start<kCounters> start(n_bits, query, limit);
+    for (int64_t line = tile.first_line; line < tile.first_line + tile.n_lines; ++line) {
+        const int64_t lines_to_next = line + tile.lines_ahead < kPlaneLines ? tile.lines_ahead : tile.lines_ahead - kPlaneLines;
+        const int64_t ahead = lines_to_next * kLineWords + (lines_to_next < 0 ? layout.zeros : 0);
+        for (int part = 0; part < kLineRegisters; ++part) {
+            const int64_t word = line * kLineWords + part * kPlaneWords;
+            Bits eligible = all_lanes(~uint64_t{0});
+            if (tile.mask) {
+                eligible = load_mask(tile.mask + 8 * word);
+                if (!any(eligible)) continue;
+            }
+            const uint64_t* const planes = tile.block + word;
+            const uint64_t* const popcounts = planes + layout.popcounts;
+            Bits counters[kCounters + 1];
+#pragma GCC unroll 16
+            for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
+            if (kFetching && part == 0) {
+                add_query<kCounters, kBlockBits>(planes, FetchingQuery{{query.planes, ahead}, query.n_blocks}, counters);
+#pragma GCC unroll 16
+                for (int i = 0; i <= kCounters; ++i) __builtin_prefetch(popcounts + i * kPlaneStride + ahead);
+            } else {
+                add_query<kCounters, kBlockBits>(planes, query, counters);
+            }
+            Bits borrow = start.odd & ~load_bits(popcounts);
+#pragma GCC unroll 16
+            for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneStride), counters[i], borrow);
+            const Bits below = ((borrow | counters[kCounters]) ^ complement) & eligible;
+            if (__builtin_expect(any(below), 0)) {
+                Passed passed{{}, popcounts, kCounters, start.odd, complement, below, limit, tile.base + 64 * word};
+#pragma GCC unroll 16
+                for (int i = 0; i <= kCounters; ++i) store_bits(passed.sums[i], counters[i]);
+                take_passed(passed, list);
+                if (list.limit != limit) start = Start<kCounters>(n_bits, query, limit = list.limit);
+            }
+        }
+    }
+}
+
+// Word `at` of a code, the bytes past its end zero.
+FASTHASH_INLINE uint64_t code_word(const uint8_t* code, int64_t n_bytes, int64_t at) {
+    uint64_t word = 0;
+    if (n_bytes - 8 * at >= 8) {
+        __builtin_memcpy(&word, code + 8 * at, 8);
+    } else {
+        for (int64_t i = 8 * at; i < n_bytes; ++i) word |= uint64_t{code[i]} << 8 * (i % 8);
+    }
+    return word;
+}
+
+FASTHASH_INLINE void put_code_word(uint64_t word, uint8_t* code, int64_t n_bytes, int64_t at) {
+    if (n_bytes - 8 * at >= 8) {
+        __builtin_memcpy(code + 8 * at, &word, 8);
+    } else {
+        for (int64_t i = 8 * at; i < n_bytes; ++i) code[i] = static_cast<uint8_t>(word >> 8 * (i % 8));
+    }
+}
+
+// Where a register's 64 x kPlaneWords matrix has the word of a code: that of code 64 l + i is lane l of register i.
+FASTHASH_INLINE int64_t place(int64_t code) { return code % 64 * kPlaneWords + code / 64; }
+
+// The bits of a register's codes [begin, end).
+FASTHASH_INLINE Bits bits_between(int64_t begin, int64_t end) {
+    uint64_t words[kPlaneWords];
+    for (int64_t lane = 0; lane < kPlaneWords; ++lane) {
+        const int64_t from = begin - 64 * lane, to = end - 64 * lane;
+        const uint64_t below_end = to <= 0 ? 0 : to >= 64 ? ~uint64_t{0} : (uint64_t{1} << to) - 1;
+        const uint64_t below_begin = from <= 0 ? 0 : from >= 64 ? ~uint64_t{0} : (uint64_t{1} << from) - 1;
+        words[lane] = below_end & ~below_begin;
+    }
+    return load_bits(words);
+}
+
+// Writes a register's codes [begin, end).
+template <int kCounters, int kBlockBits>
+void write_column(const uint8_t* codes, int n_bits, int64_t begin, int64_t end, const StoredQuery& every, uint64_t* planes) {
+    const Bits where = bits_between(begin, end);
+    const int64_t n_bytes = n_bits / 8;
+    uint64_t words[64 * kPlaneWords] = {};
+    for (int bit = 0; bit < n_bits; bit += 64) {
+        for (int64_t code = begin; code < end; ++code) words[place(code)] = code_word(codes + (code - begin) * n_bytes, n_bytes, bit / 64);
+        Bits registers[64];
+        for (int i = 0; i < 64; ++i) registers[i] = load_bits(words + i * kPlaneWords);
+        transpose(registers);
+        for (int i = 0; i < 64 && bit + i < n_bits; ++i) {
+            uint64_t* const plane = planes + (bit + i) * kPlaneStride;
+            store_bits(plane, select(where, registers[i], load_bits(plane)));
+        }
+    }
+    Bits counters[kCounters + 1] = {};
+    for (int i = 0; i < kCounters; ++i) counters[i] = -(all_lanes(static_cast<uint64_t>(n_bits / 2)) >> i & 1);
+    add_query<kCounters, kBlockBits>(planes, every, counters);
+    for (int i = 0; i <= kCounters; ++i) store_bits(planes + (n_bits + i) * kPlaneStride, counters[i]);
+}
+
+template <int kCounters, int kBlockBits>
+struct StoredFor {
+    static void write(const uint8_t* codes, int n_bits, int64_t first, int64_t count, const StoredQuery& every, uint64_t* block) {
+        for (int64_t at = first; at < first + count;) {
+            const int64_t column = at / kPlaneCodes, begin = at % kPlaneCodes;
+            const int64_t end = begin + first + count - at < kPlaneCodes ? begin + first + count - at : kPlaneCodes;
+            write_column<kCounters, kBlockBits>(codes + (at - first) * (n_bits / 8), n_bits, begin, end, every, block + column * kPlaneWords);
+            at += end - begin;
+        }
+    }
+
+    static void filter(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
+        if (tile.lines_ahead > 0) return filter_tile<kCounters, kBlockBits, true>(tile, n_bits, query, list);
+        filter_tile<kCounters, kBlockBits, false>(tile, n_bits, query, list);
+    }
+};
+
+// Calls visit(StoredFor<...>{}) for a layout's numbers at compile time.
+template <class Visit>
+void visit_stored_for(const PlaneLayout& layout, const Visit& visit) {
+    const bool few = layout.block == 32;
+    switch (layout.counters) {
+        case 5: return visit(StoredFor<5, 4>{});
+        case 6: return visit(StoredFor<6, 5>{});
+        case 7: return few ? visit(StoredFor<7, 5>{}) : visit(StoredFor<7, 6>{});
+        case 8: return few ? visit(StoredFor<8, 5>{}) : visit(StoredFor<8, 7>{});
+        case 9: return few ? visit(StoredFor<9, 5>{}) : visit(StoredFor<9, 6>{});
+        case 10: return few ? visit(StoredFor<10, 5>{}) : visit(StoredFor<10, 6>{});
+        case 11: return few ? visit(StoredFor<11, 5>{}) : visit(StoredFor<11, 6>{});
+        default: return few ? visit(StoredFor<12, 5>{}) : visit(StoredFor<12, 6>{});
+    }
+}
+
+inline void write_planes(const uint8_t* codes, int n_bits, int64_t first, int64_t count, const StoredQuery& every, uint64_t* block) {
+    visit_stored_for(block_layout(n_bits), [&](auto stored) { stored.write(codes, n_bits, first, count, every, block); });
+}
+
+inline void filter_planes(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
+    visit_stored_for(block_layout(n_bits), [&](auto stored) { stored.filter(tile, n_bits, query, list); });
+}
+
+inline void read_planes(const uint64_t* block, int n_bits, int64_t first, int64_t count, uint8_t* codes) {
+    const int64_t n_bytes = n_bits / 8;
+    for (int64_t at = first; at < first + count;) {
+        const int64_t column = at / kPlaneCodes, begin = at % kPlaneCodes;
+        const int64_t end = begin + first + count - at < kPlaneCodes ? begin + first + count - at : kPlaneCodes;
+        const uint64_t* const planes = block + column * kPlaneWords;
+        uint8_t* const out = codes + (at - first) * n_bytes;
+        for (int bit = 0; bit < n_bits; bit += 64) {
+            Bits registers[64];
+            for (int i = 0; i < 64; ++i) registers[i] = bit + i < n_bits ? load_bits(planes + (bit + i) * kPlaneStride) : Bits{};
+            transpose(registers);
+            uint64_t words[64 * kPlaneWords];
+            for (int i = 0; i < 64; ++i) store_bits(words + i * kPlaneWords, registers[i]);
+            for (int64_t code = begin; code < end; ++code) put_code_word(words[place(code)], out + (code - begin) * n_bytes, n_bytes, bit / 64);
+        }
+        at += end - begin;
+    }
+}
+
+}  // namespace
+}  // namespace fasthash
