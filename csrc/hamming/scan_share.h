@@ -23,7 +23,10 @@ public:
     static constexpr int64_t kUnit = Mask::kBlock;  // of codes, at whose multiples a scan can begin
 
     ShareScan(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const SearchOptions& options)
-        : set_(set), kernel_(options.kernel), n_queries_(share.n_queries()), words_(queries, set.n_bytes, share.first_query, share.last_query) {
+        : set_(set),
+          kernel_(options.kernel),
+          n_queries_(share.n_queries()),
+          words_(queries, set.n_bytes, share.first_query, share.last_query) {
         const PlaneLayout layout = plane_layout(static_cast<int>(set.n_bits()), kernel_.planes.group / 64);
         if (n_queries_ < kernel_.planes.from_queries(layout.n_bits)) return;
         planes_of_queries_.emplace(words_, n_queries_, layout);

@@ -90,22 +90,22 @@ void gather(const Bytes& planes, const Array<int64_t>& positions, Bytes codes, i
     }
     const int n_threads = thread_count(threads);
     const uint64_t* const blocks = words_of(planes);
-    run_interruptible([&](const std::function<bool()>& interrupted) {
-        gather_codes(blocks, wanted, n_positions, n_bytes, n_threads, interrupted, out);
-    });
+    run_interruptible(
+        [&](const std::function<bool()>& interrupted) { gather_codes(blocks, wanted, n_positions, n_bytes, n_threads, interrupted, out); });
 }
 
 // The arguments of a search, checked.
 struct StoredSearch : SearchCall {
     const StoredCodes set;
 
-    StoredSearch(const char* function, const Bytes& query_codes, const Bytes& planes, int64_t n_codes, const OptionalMask& mask, int threads,
-                 const std::string& isa)
-        : SearchCall(query_codes, threads, select_isa(isa)), set(checked_set(function, query_codes, planes, n_codes, mask, select_isa(isa))) {}
+    StoredSearch(const char* function, const Bytes& query_codes, const Bytes& planes, int64_t n_codes, const OptionalMask& mask,
+                 int threads, const std::string& isa)
+        : SearchCall(query_codes, threads, select_isa(isa)),
+          set(checked_set(function, query_codes, planes, n_codes, mask, select_isa(isa))) {}
 
 private:
-    static StoredCodes checked_set(const char* function, const Bytes& queries, const Bytes& planes, int64_t n_codes, const OptionalMask& mask,
-                                   Isa isa) {
+    static StoredCodes checked_set(const char* function, const Bytes& queries, const Bytes& planes, int64_t n_codes,
+                                   const OptionalMask& mask, Isa isa) {
         check_planes(function, planes, queries.shape(1), n_codes);
         if (mask) check_shape(function, "mask", *mask, {ceil_div(n_codes, 8)});
         return {words_of(planes), n_codes, static_cast<int>(queries.shape(1)), data_or_null(mask), planes_kernel(isa)};
@@ -138,8 +138,8 @@ void register_planes(py::module_& m) {
     m.def("write_planes", &write, exact("planes"), exact("codes"), py::arg("first"), py::arg("threads"), py::arg("isa"));
     m.def("read_planes", &read, exact("planes"), py::arg("first"), exact("codes"), py::arg("threads"), py::arg("isa"));
     m.def("gather_planes", &gather, exact("planes"), exact("positions"), exact("codes"), py::arg("threads"));
-    m.def("planes_topk", &topk, exact("queries"), exact("planes"), py::arg("n"), py::arg("k"), exact("mask"), exact("distances"), exact("ids"),
-          py::arg("threads"), py::arg("isa"));
+    m.def("planes_topk", &topk, exact("queries"), exact("planes"), py::arg("n"), py::arg("k"), exact("mask"), exact("distances"),
+          exact("ids"), py::arg("threads"), py::arg("isa"));
     m.def("planes_radius", &radius, exact("queries"), exact("planes"), py::arg("n"), py::arg("radius"), exact("mask"), py::arg("threads"),
           py::arg("isa"));
 }

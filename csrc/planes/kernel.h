@@ -11,10 +11,11 @@ namespace fasthash {
 
 // A query as the filter reads it.
 struct StoredQuery {
-    const int64_t* planes;  // where the planes that are added are, in words from the same line of a block's first plane: whole groups, filled up with zeros
-    int n_blocks;           // of so many groups
-    int n_planes;           // without those of zeros
-    bool complement;        // whether the planes are those where the query is 0
+    const int64_t*
+        planes;  // where the planes that are added are, in words from the same line of a block's first plane: whole groups, filled up with zeros
+    int n_blocks;     // of so many groups
+    int n_planes;     // without those of zeros
+    bool complement;  // whether the planes are those where the query is 0
 };
 
 // Lines [first_line, first_line + n_lines) of a block.
@@ -23,7 +24,9 @@ struct StoredTile {
     const uint8_t* mask;  // the block's eligible codes, a bit each; null for all
     int64_t base;         // the position of the block's first code
     int64_t first_line, n_lines;
-    int64_t lines_ahead;  // how far before they are read lines are fetched, 0 for not at all
+    // With each line, those of these planes that come so many lines later are fetched.
+    const int64_t* fetched;
+    int64_t n_fetched, lines_ahead;
 };
 
 struct PlanesKernel {

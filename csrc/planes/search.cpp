@@ -6,7 +6,8 @@
 
 namespace fasthash {
 
-void search_topk(const StoredCodes& set, const QuerySet& queries, int64_t k, const SearchOptions& options, int32_t* distances, int64_t* ids) {
+void search_topk(const StoredCodes& set, const QuerySet& queries, int64_t k, const SearchOptions& options, int32_t* distances,
+                 int64_t* ids) {
     find_nearest<StoredScan>(set, queries, k, options, distances, ids);
 }
 

@@ -89,7 +89,8 @@ void gather_codes(const uint64_t* blocks, const int64_t* positions, int64_t n_po
             uint8_t* const code = codes + i * n_bytes;
             for (int byte = 0; byte < n_bytes; ++byte) {
                 unsigned value = 0;
-                for (int bit = 0; bit < 8; ++bit) value |= static_cast<unsigned>(words[(8 * byte + bit) * layout.plane_words] >> place % 64 & 1) << bit;
+                for (int bit = 0; bit < 8; ++bit)
+                    value |= static_cast<unsigned>(words[(8 * byte + bit) * layout.plane_words] >> place % 64 & 1) << bit;
                 code[byte] = static_cast<uint8_t>(value);
             }
         }

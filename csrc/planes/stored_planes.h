@@ -11,28 +11,6 @@ namespace {
 constexpr int64_t kPlaneStride = kPlaneLines * kLineWords;
 constexpr int kLineRegisters = static_cast<int>(kLineWords) / kPlaneWords;
 
-// Planes of a list, each of which is fetched some words ahead when it is read.
-struct FetchingPlanes {
-    const int64_t* planes;
-    int64_t ahead;
-
-    FASTHASH_INLINE FetchingPlanes& operator+=(int n) {
-        planes += n;
-        return *this;
-    }
-};
-
-struct FetchingQuery {
-    FetchingPlanes planes;
-    int n_blocks;
-};
-
-FASTHASH_INLINE Bits load_plane(const uint64_t* group, FetchingPlanes list, int at) {
-    const uint64_t* plane = group + list.planes[at];
-    __builtin_prefetch(plane + list.ahead);
-    return load_bits(plane);
-}
-
 FASTHASH_INLINE Bits load_mask(const uint8_t* from) {
     Bits bits;
     __builtin_memcpy(&bits, from, sizeof bits);
@@ -99,15 +77,15 @@ inline void take_passed(const Passed& passed, CandidateList& list) {
     }
 }
 
-template <int kCounters, int kBlockBits, bool kFetching>
+template <int kCounters, int kBlockBits>
 void filter_tile(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
     const PlaneLayout layout = block_layout(n_bits);
     const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
     uint64_t limit = list.limit;
     Start<kCounters> start(n_bits, query, limit);
     for (int64_t line = tile.first_line; line < tile.first_line + tile.n_lines; ++line) {
-        const int64_t lines_to_next = line + tile.lines_ahead < kPlaneLines ? tile.lines_ahead : tile.lines_ahead - kPlaneLines;
-        const int64_t ahead = lines_to_next * kLineWords + (lines_to_next < 0 ? layout.zeros : 0);
+        const int64_t later = line + tile.lines_ahead, of_next = later < kPlaneLines ? 0 : layout.zeros - kPlaneStride;
+        for (int64_t i = 0; i < tile.n_fetched; ++i) __builtin_prefetch(tile.block + later * kLineWords + of_next + tile.fetched[i]);
         for (int part = 0; part < kLineRegisters; ++part) {
             const int64_t word = line * kLineWords + part * kPlaneWords;
             Bits eligible = all_lanes(~uint64_t{0});
@@ -120,13 +98,7 @@ void filter_tile(const StoredTile& tile, int n_bits, const StoredQuery& query, C
             Bits counters[kCounters + 1];
 #pragma GCC unroll 16
             for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
-            if (kFetching && part == 0) {
-                add_query<kCounters, kBlockBits>(planes, FetchingQuery{{query.planes, ahead}, query.n_blocks}, counters);
-#pragma GCC unroll 16
-                for (int i = 0; i <= kCounters; ++i) __builtin_prefetch(popcounts + i * kPlaneStride + ahead);
-            } else {
-                add_query<kCounters, kBlockBits>(planes, query, counters);
-            }
+            add_query<kCounters, kBlockBits>(planes, query, counters);
             Bits borrow = start.odd & ~load_bits(popcounts);
 #pragma GCC unroll 16
             for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneStride), counters[i], borrow);
@@ -176,6 +148,8 @@ FASTHASH_INLINE Bits bits_between(int64_t begin, int64_t end) {
     return load_bits(words);
 }
 
+FASTHASH_INLINE void put_bits(uint64_t* to, Bits bits, Bits where) { store_bits(to, select(where, bits, load_bits(to))); }
+
 // Writes a register's codes [begin, end).
 template <int kCounters, int kBlockBits>
 void write_column(const uint8_t* codes, int n_bits, int64_t begin, int64_t end, const StoredQuery& every, uint64_t* planes) {
@@ -188,14 +162,13 @@ void write_column(const uint8_t* codes, int n_bits, int64_t begin, int64_t end, 
         for (int i = 0; i < 64; ++i) registers[i] = load_bits(words + i * kPlaneWords);
         transpose(registers);
         for (int i = 0; i < 64 && bit + i < n_bits; ++i) {
-            uint64_t* const plane = planes + (bit + i) * kPlaneStride;
-            store_bits(plane, select(where, registers[i], load_bits(plane)));
+            put_bits(planes + (bit + i) * kPlaneStride, registers[i], where);
         }
     }
     Bits counters[kCounters + 1] = {};
     for (int i = 0; i < kCounters; ++i) counters[i] = -(all_lanes(static_cast<uint64_t>(n_bits / 2)) >> i & 1);
     add_query<kCounters, kBlockBits>(planes, every, counters);
-    for (int i = 0; i <= kCounters; ++i) store_bits(planes + (n_bits + i) * kPlaneStride, counters[i]);
+    for (int i = 0; i <= kCounters; ++i) put_bits(planes + (n_bits + i) * kPlaneStride, counters[i], where);
 }
 
 template <int kCounters, int kBlockBits>
@@ -204,14 +177,14 @@ struct StoredFor {
         for (int64_t at = first; at < first + count;) {
             const int64_t column = at / kPlaneCodes, begin = at % kPlaneCodes;
             const int64_t end = begin + first + count - at < kPlaneCodes ? begin + first + count - at : kPlaneCodes;
-            write_column<kCounters, kBlockBits>(codes + (at - first) * (n_bits / 8), n_bits, begin, end, every, block + column * kPlaneWords);
+            write_column<kCounters, kBlockBits>(codes + (at - first) * (n_bits / 8), n_bits, begin, end, every,
+                                                block + column * kPlaneWords);
             at += end - begin;
         }
     }
 
     static void filter(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
-        if (tile.lines_ahead > 0) return filter_tile<kCounters, kBlockBits, true>(tile, n_bits, query, list);
-        filter_tile<kCounters, kBlockBits, false>(tile, n_bits, query, list);
+        filter_tile<kCounters, kBlockBits>(tile, n_bits, query, list);
     }
 };
 
@@ -252,7 +225,8 @@ inline void read_planes(const uint64_t* block, int n_bits, int64_t first, int64_
             transpose(registers);
             uint64_t words[64 * kPlaneWords];
             for (int i = 0; i < 64; ++i) store_bits(words + i * kPlaneWords, registers[i]);
-            for (int64_t code = begin; code < end; ++code) put_code_word(words[place(code)], out + (code - begin) * n_bytes, n_bytes, bit / 64);
+            for (int64_t code = begin; code < end; ++code)
+                put_code_word(words[place(code)], out + (code - begin) * n_bytes, n_bytes, bit / 64);
         }
         at += end - begin;
     }

@@ -50,9 +50,11 @@ void StoredQueries::add(const uint64_t* query, bool complement) {
 int StoredQueries::n_blocks(const Chosen& chosen) const { return static_cast<int>(ceil_div(chosen.n_planes, layout_.block)); }
 
 void StoredQueries::enter(const uint64_t* block) {
-    const int64_t zeros = (static_cast<int64_t>(reinterpret_cast<intptr_t>(kZeros)) - static_cast<int64_t>(reinterpret_cast<intptr_t>(block))) / 8;
+    const int64_t zeros =
+        (static_cast<int64_t>(reinterpret_cast<intptr_t>(kZeros)) - static_cast<int64_t>(reinterpret_cast<intptr_t>(block))) / 8;
     for (const Chosen& chosen : chosen_) {
-        std::fill_n(planes_.begin() + static_cast<int64_t>(chosen.first) + chosen.n_planes, n_blocks(chosen) * layout_.block - chosen.n_planes, zeros);
+        std::fill_n(planes_.begin() + static_cast<int64_t>(chosen.first) + chosen.n_planes,
+                    n_blocks(chosen) * layout_.block - chosen.n_planes, zeros);
     }
 }
 
