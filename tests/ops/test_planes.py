@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from functools import cache, cached_property
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthash import _core
+from fasthash.ops.hamming import NO_DISTANCE
 from fasthash.ops.hamming import reference as rows
 from fasthash.ops.planes import (
     BLOCK_CODES,
@@ -22,15 +24,10 @@ from fasthash.ops.planes import (
     read_planes,
     write_planes,
 )
-from tests.conftest import runnable, small_hamming_blocks
+from tests.conftest import runnable, runnable_names
 
 COMPILED = {name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None}
 WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 24, 31, 32, 33, 40, 64, 65, 100, 128, 256, 512]  # bytes
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    small_hamming_blocks(monkeypatch)
 
 
 def random_codes(n, width, seed=0, alphabet=256):
@@ -67,13 +64,30 @@ def assert_equal(found, expected):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
-def assert_searches(kernel, queries, codes, planes, mask, ks, radii, threads=1):
-    for k in ks:
-        found = planes_topk(queries, planes, len(codes), k, mask, threads, kernel=kernel)
-        assert_equal(found, rows.hamming_topk(queries, codes, k, mask))
-    for radius in radii:
-        found = planes_radius(queries, planes, len(codes), radius, mask, threads, kernel=kernel)
-        assert_equal(found, rows.hamming_radius(queries, codes, radius, mask))
+class Case:
+    """Queries, codes and a mask, and all that a search can find of them in the order of hits."""
+
+    def __init__(self, queries, codes, mask=None):
+        self.queries, self.codes, self.mask = queries, codes, mask
+        self.n = len(codes)
+        self.nearest = rows.hamming_topk(queries, codes, self.n, mask)
+
+    @cached_property
+    def planes(self):
+        return stored(self.codes)
+
+    def check_topk(self, kernel, k, threads=1):
+        padding = [(0, k - self.n)] if k > self.n else [(0, 0)]
+        fills = zip(self.nearest, (NO_DISTANCE, -1), strict=True)
+        expected = [torch.nn.functional.pad(x[:, :k], *padding, value=fill) for x, fill in fills]
+        assert_equal(planes_topk(self.queries, self.planes, self.n, k, self.mask, threads, kernel=kernel), expected)
+
+    def check_radius(self, kernel, radius, threads=1):
+        distances, ids = self.nearest
+        within = (distances <= radius) & (ids >= 0)
+        offsets = torch.nn.functional.pad(within.sum(1).cumsum(0), (1, 0))
+        found = planes_radius(self.queries, self.planes, self.n, radius, self.mask, threads, kernel=kernel)
+        assert_equal(found, (offsets, distances[within], ids[within]))
 
 
 def test_the_layout():
@@ -129,74 +143,107 @@ def test_codes_of_several_blocks(kernel, threads):
     assert torch.equal(kernel.function("read_planes")(planes, 72, positions, threads), codes[positions])
 
 
-@pytest.mark.parametrize("kernel", runnable(KERNELS))
-@pytest.mark.parametrize("width", WIDTHS)
-def test_searches_agree_with_rows(kernel, width):
-    name = next(name for name, value in KERNELS.items() if value is kernel)
-    queries = odd_queries(width)
-    codes = random_codes(1_100, width)
+@cache
+def cases_of_width(width):
+    """Few queries and many, with a mask and without."""
+    queries, codes = odd_queries(width), random_codes(1_100, width)
     codes[::50] = queries.repeat(3, 1)[:22]
     codes[7:600:7], codes[11:600:11] = 0, 255
-    planes = stored(codes)
-    radii = (0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width, 5_000)
-    for mask in (None, random_mask(len(codes), 0.6)):
-        for q in (queries[:1], queries[1:2], queries):
-            assert_searches(name, q, codes, planes, mask, (1, 10, 1_102), radii)
+    mask = random_mask(len(codes), 0.6)
+    return [Case(q, codes, m) for m in (None, mask) for q in (queries[:1], queries[1:2], queries)]
+
+
+@pytest.mark.parametrize("kernel", runnable_names(COMPILED, *COMPILED))
+@pytest.mark.parametrize("width", WIDTHS)
+def test_searches_agree_with_rows(kernel, width):
+    for case in cases_of_width(width):
+        for k in (1, 10, 1_102):
+            case.check_topk(kernel, k)
+        for radius in (0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width, 5_000):
+            case.check_radius(kernel, radius)
+
+
+def test_the_reference_agrees_with_rows():
+    for case in cases_of_width(9):
+        case.check_topk("reference", 10)
+        case.check_radius("reference", 30)
 
 
 BORDERS = [0, 1, 63, 64, 65, 511, 512, 513, 5_633, BLOCK_CODES - 1, BLOCK_CODES, BLOCK_CODES + 1, 2 * BLOCK_CODES + 600]
 
 
-@pytest.mark.parametrize("kernel", runnable(COMPILED))
+@cache
+def cases_of_size(n):
+    queries, codes = random_codes(3, 4, seed=1, alphabet=3), random_codes(n, 4, alphabet=3)
+    return [Case(queries, codes, mask) for mask in (None, random_mask(n, 0.5))]
+
+
+@pytest.mark.parametrize("kernel", runnable_names(COMPILED, *COMPILED))
 @pytest.mark.parametrize("n", BORDERS)
 def test_sizes_around_the_borders_of_blocks(kernel, n):
-    name = next(name for name, value in KERNELS.items() if value is kernel)
-    codes, queries = random_codes(n, 4, alphabet=3), random_codes(3, 4, seed=1, alphabet=3)
-    planes = stored(codes)
-    for mask in (None, random_mask(n, 0.5)):
-        assert_searches(name, queries, codes, planes, mask, (1, n + 2), (0, 9))
+    for case in cases_of_size(n):
+        for k in (1, n + 2):
+            case.check_topk(kernel, k)
+        for radius in (0, 9):
+            case.check_radius(kernel, radius)
 
 
-@pytest.mark.parametrize("kernel", runnable(COMPILED))
+@pytest.mark.parametrize("kernel", runnable_names(COMPILED, *COMPILED))
 def test_places_that_hold_no_code_are_never_found(kernel):
     """Those after the last, though they were written."""
-    name = next(name for name, value in KERNELS.items() if value is kernel)
     codes, queries = random_codes(1_000, 8), random_codes(2, 8, seed=1)
-    planes = stored(torch.cat([codes, queries.repeat(500, 1)]))
-    assert_searches(name, queries, codes, planes, None, (3, 1_001), (0, 64))
+    case = Case(queries, codes)
+    case.planes = stored(torch.cat([codes, queries.repeat(500, 1)]))
+    case.check_topk(kernel, 3)
+    case.check_radius(kernel, 64)
 
 
-@pytest.mark.parametrize("kernel", runnable(COMPILED))
+@cache
+def case_of_density(density):
+    n = BLOCK_CODES + 1_003
+    queries, codes = random_codes(5, 8, seed=1, alphabet=3), random_codes(n, 8, alphabet=3)
+    return Case(queries, codes, random_mask(n, density))
+
+
+@pytest.mark.parametrize("kernel", runnable_names(COMPILED, *COMPILED))
 @pytest.mark.parametrize("density", [0.0, 0.0005, 0.02, 0.999, 1.0])
 def test_masks(kernel, density):
-    name = next(name for name, value in KERNELS.items() if value is kernel)
-    n = BLOCK_CODES + 1_003
-    codes, queries = random_codes(n, 8, alphabet=3), random_codes(5, 8, seed=1, alphabet=3)
-    assert_searches(name, queries, codes, stored(codes), random_mask(n, density), (1, 60, n), (0, 20))
+    case = case_of_density(density)
+    for k in (1, 60, case.n):
+        case.check_topk(kernel, k)
+    for radius in (0, 20):
+        case.check_radius(kernel, radius)
 
 
-@pytest.mark.parametrize("kernel", runnable(COMPILED))
+@cache
+def large_cases(width):
+    """Enough codes for ranges that are merged and for samples, every distance at least a tie."""
+    n = 150_000 if width == 8 else 20_000
+    queries, codes = random_codes(3, width, seed=1), random_codes(n, width)
+    codes[n // 2 :] = codes[: n - n // 2]
+    return [Case(queries, codes, mask) for mask in (None, random_mask(n, 0.3))]
+
+
+@pytest.mark.parametrize("kernel", runnable_names(COMPILED, *COMPILED))
 @pytest.mark.parametrize("width", [8, 40])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_large_searches_at_every_level_and_thread_count(kernel, width, threads):
-    """Enough codes for ranges that are merged and for samples, every distance at least a tie."""
-    name = next(name for name, value in KERNELS.items() if value is kernel)
-    n = 150_000 if width == 8 else 20_000
-    codes, queries = random_codes(n, width), random_codes(3, width, seed=1)
-    codes[n // 2 :] = codes[: n - n // 2]
-    planes, mask = stored(codes), random_mask(n, 0.3)
-    nearest = rows.hamming_topk(queries, codes, n)
-    for k in (1, 10, 1_500, n):
-        found = planes_topk(queries, planes, n, k, None, threads, kernel=name)
-        assert_equal(found, [x[:, :k] for x in nearest])
-    assert_searches(name, queries, codes, planes, mask, (100,), (int(nearest[0][0, 2_000]),), threads)
+    for case in large_cases(width):
+        for k in (1, 100, 1_500, case.n):
+            case.check_topk(kernel, k, threads)
+        case.check_radius(kernel, int(case.nearest[0][0, 2_000]), threads)
 
 
-@pytest.mark.parametrize("kernel", runnable(COMPILED))
+@pytest.mark.parametrize("kernel", runnable_names(COMPILED, *COMPILED))
 def test_many_queries_at_a_time(kernel):
-    name = next(name for name, value in KERNELS.items() if value is kernel)
-    codes, queries = random_codes(2_500, 16), random_codes(300, 16, seed=1)
-    assert_searches(name, queries, codes, stored(codes), None, (10,), (50,), 2)
+    case = many_queries()
+    case.check_topk(kernel, 10, 2)
+    case.check_radius(kernel, 50, 1)
+
+
+@cache
+def many_queries():
+    return Case(random_codes(300, 16, seed=1), random_codes(2_500, 16))
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
@@ -228,16 +275,19 @@ def test_any_appends_and_searches(data):
     assert torch.equal(read_planes(planes, 8 * width, slice(0, len(codes))), codes)
     queries = random_codes(data.draw(st.integers(1, 5)), width, seed + 1)
     mask = random_mask(len(codes), 0.5, seed) if data.draw(st.booleans()) else None
-    k, radius = data.draw(st.integers(1, 50)), data.draw(st.integers(0, 8 * width))
-    assert_searches(None, queries, codes, planes, mask, (k,), (radius,), data.draw(st.integers(1, 3)))
+    case = Case(queries, codes, mask)
+    case.planes = planes
+    threads = data.draw(st.integers(1, 3))
+    case.check_topk(None, data.draw(st.integers(1, 50)), threads)
+    case.check_radius(None, data.draw(st.integers(0, 8 * width)), threads)
 
 
 def test_memory_mapped_planes(tmp_path):
-    codes, queries = random_codes(20_000, 8), random_codes(3, 8, seed=1)
-    planes = stored(codes)
-    planes.numpy().tofile(tmp_path / "planes")
-    mapped = torch.from_numpy(np.memmap(tmp_path / "planes", np.uint8, "c", shape=tuple(planes.shape)))
-    assert_searches(None, queries, codes, mapped, None, (10,), (20,))
+    case = Case(random_codes(3, 8, seed=1), random_codes(20_000, 8))
+    case.planes.numpy().tofile(tmp_path / "planes")
+    case.planes = torch.from_numpy(np.memmap(tmp_path / "planes", np.uint8, "c", shape=tuple(case.planes.shape)))
+    case.check_topk(None, 10)
+    case.check_radius(None, 20)
 
 
 @pytest.mark.slow
@@ -256,15 +306,13 @@ def test_an_interrupt_stops_a_long_search(threads):
 
 
 def test_many_python_threads_at_once():
-    codes, queries = random_codes(100_000, 8), random_codes(20, 8, seed=1)
-    planes = stored(codes)
-    expected = rows.hamming_topk(queries, codes, 5)
-    wrong = []
+    case = Case(random_codes(20, 8, seed=1), random_codes(50_000, 8))
+    planes, wrong = case.planes, []
 
     def search():
         for threads in (1, 2, 3):
-            found = planes_topk(queries, planes, len(codes), 5, threads=threads)
-            if not all(map(torch.equal, found, expected)):
+            found = planes_topk(case.queries, planes, case.n, 5, threads=threads)
+            if not all(torch.equal(x, y[:, :5]) for x, y in zip(found, case.nearest, strict=True)):
                 wrong.append(threads)
 
     workers = [threading.Thread(target=search) for _ in range(4)]
@@ -306,7 +354,7 @@ DISTANCES, IDS = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.int64)
         (
             _core.planes_radius,
             (CODES[:, :7].copy(), PLANES, 2, 3, None, 1, ""),
-            r"planes_radius: expected planes of shape \[1, 62, .*\], got \[1, 71, ",
+            r"planes_radius: expected planes of shape \[1, 63, .*\], got \[1, 71, ",
         ),
         (
             _core.planes_radius,

@@ -39,9 +39,8 @@ def planes_topk(
     """Return int32 and int64 [q, k]."""
     distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
     positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
-    _core.planes_topk(
-        queries.contiguous().numpy(), planes.numpy(), n, k, _bits(mask), distances.numpy(), positions.numpy(), threads, isa
-    )  # fmt: skip
+    out = distances.numpy(), positions.numpy()
+    _core.planes_topk(queries.contiguous().numpy(), planes.numpy(), n, k, _bits(mask), *out, threads, isa)
     return distances, positions
 
 

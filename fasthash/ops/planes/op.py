@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -33,9 +35,10 @@ def new_planes(n_bits: int, n_codes: int) -> torch.Tensor:
     """
     n_planes, plane_bytes = _core.block_shape(n_bits)
     shape = (-(-n_codes // BLOCK_CODES), n_planes, plane_bytes)
-    # NumPy asks the system for huge pages, and aligns to 16 bytes: a register across two cache lines takes twice the time.
-    memory = np.zeros(int(np.prod(shape)) + _LINE, np.uint8)
-    aligned = memory[-memory.ctypes.data % _LINE :][: int(np.prod(shape))]
+    # NumPy asks the system for huge pages, but aligns to 16 bytes; reading across two cache lines takes twice the time.
+    size = math.prod(shape)
+    memory = np.zeros(size + _LINE, np.uint8)
+    aligned = memory[-memory.ctypes.data % _LINE :][:size]
     return torch.from_numpy(aligned.reshape(shape))
 
 
