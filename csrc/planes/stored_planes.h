@@ -27,11 +27,11 @@ FASTHASH_INLINE uint64_t eight_numbers(uint64_t x) {
     return x ^ changed ^ changed << 28;
 }
 
-// The state of the filter where some codes passed.
+// The filter's state where some codes passed.
+template <int kCounters>
 struct Passed {
-    uint64_t sums[13][kPlaneWords];  // the counters
+    uint64_t sums[kCounters + 1][kPlaneWords];  // the counters
     const uint64_t* popcounts;
-    int counters;  // less one
     Bits odd, complement, below;
     uint64_t limit;
     int64_t base;  // the position of the first code
@@ -39,40 +39,40 @@ struct Passed {
 
 // Takes the codes that passed, in order. Their distance is limit + x, or limit - 1 - x for a complemented query, where x is what the comparison
 // found to be negative.
-inline void take_passed(const Passed& passed, CandidateList& list) {
-    uint64_t planes[16][kPlaneWords] = {};  // of x, or of -1 - x
+template <int kCounters>
+__attribute__((noinline)) void take_passed(const Passed<kCounters>& passed, CandidateList& list) {
+    constexpr int kPlanes = kCounters + 2;  // of x, or of -1 - x
+    constexpr uint64_t kModulo = (uint64_t{1} << kPlanes) - 1;
+    uint64_t planes[kPlanes][kPlaneWords];
     const Bits lowest = load_bits(passed.popcounts);
     Bits borrow = passed.odd & ~lowest;
     store_bits(planes[0], lowest ^ passed.odd ^ passed.complement);
-    for (int i = 0; i < passed.counters; ++i) {
+    for (int i = 0; i < kCounters; ++i) {
         const Bits popcount = load_bits(passed.popcounts + (i + 1) * kPlaneStride), sum = load_bits(passed.sums[i]);
         store_bits(planes[i + 1], popcount ^ sum ^ borrow ^ passed.complement);
         borrow = subtract(popcount, sum, borrow);
     }
-    store_bits(planes[passed.counters + 1], load_bits(passed.sums[passed.counters]) ^ borrow ^ passed.complement);
-    const uint64_t modulo = (uint64_t{4} << passed.counters) - 1;
+    store_bits(planes[kPlanes - 1], load_bits(passed.sums[kCounters]) ^ borrow ^ passed.complement);
 
     uint64_t words[kPlaneWords];
     store_bits(words, passed.below);
     for (int64_t lane = 0; lane < kPlaneWords; ++lane) {
-        for (int64_t first = 0; first < 64; first += 8) {
-            uint64_t taken = words[lane] >> first & 0xff;
-            if (taken == 0) continue;
+        for (uint64_t left = words[lane]; left != 0;) {
+            const int64_t first = __builtin_ctzll(left) / 8 * 8;
             const unsigned char* byte = reinterpret_cast<const unsigned char*>(planes[0] + lane) + first / 8;
             uint64_t low = 0, high = 0;
-            for (int i = 0; i < 8; ++i) {
-                low |= uint64_t{byte[i * FASTHASH_REGISTER_BYTES]} << 8 * i;
-                high |= uint64_t{byte[(i + 8) * FASTHASH_REGISTER_BYTES]} << 8 * i;
-            }
+            for (int i = 0; i < kPlanes && i < 8; ++i) low |= uint64_t{byte[i * FASTHASH_REGISTER_BYTES]} << 8 * i;
+            for (int i = 8; i < kPlanes; ++i) high |= uint64_t{byte[i * FASTHASH_REGISTER_BYTES]} << 8 * (i - 8);
             low = eight_numbers(low);
             high = eight_numbers(high);
-            for (; taken != 0; taken &= taken - 1) {
+            for (uint64_t taken = left >> first & 0xff; taken != 0; taken &= taken - 1) {
                 const int64_t bit = __builtin_ctzll(taken);
-                const uint64_t distance = (passed.limit + (low >> 8 * bit & 0xff) + ((high >> 8 * bit & 0xff) << 8)) & modulo;
+                const uint64_t distance = (passed.limit + (low >> 8 * bit & 0xff) + ((high >> 8 * bit & 0xff) << 8)) & kModulo;
                 if (distance >= list.limit) continue;
                 list.items[list.size++] = make_item(distance, static_cast<uint64_t>(passed.base + 64 * lane + first + bit));
                 if (list.capacity - list.size < kTileGroup) list.full(list);
             }
+            left &= ~(uint64_t{0xff} << first);
         }
     }
 }
@@ -104,7 +104,13 @@ void filter_tile(const StoredTile& tile, int n_bits, const StoredQuery& query, C
             for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneStride), counters[i], borrow);
             const Bits below = ((borrow | counters[kCounters]) ^ complement) & eligible;
             if (__builtin_expect(any(below), 0)) {
-                Passed passed{{}, popcounts, kCounters, start.odd, complement, below, limit, tile.base + 64 * word};
+                Passed<kCounters> passed;
+                passed.popcounts = popcounts;
+                passed.odd = start.odd;
+                passed.complement = complement;
+                passed.below = below;
+                passed.limit = limit;
+                passed.base = tile.base + 64 * word;
 #pragma GCC unroll 16
                 for (int i = 0; i <= kCounters; ++i) store_bits(passed.sums[i], counters[i]);
                 take_passed(passed, list);
