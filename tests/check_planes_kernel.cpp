@@ -118,7 +118,8 @@ bool check(int n_bytes, int64_t count) {
                 every_item.push_back(make_item(distance(query, codes.data() + j * n_bytes, n_bits), static_cast<uint64_t>(kBase + j)));
         }
         const std::vector<int64_t>& fetched = queries.planes_read();
-        const StoredTile tile{block.get(), mask.data(), kBase, 0, n_lines, fetched.data(), static_cast<int64_t>(fetched.size()), 2};
+        const StoredTile tile{block.get(), mask.data(), kBase, 0, n_lines, fetched.data(), static_cast<int64_t>(fetched.size()),
+                              2,           i % 2 == 0};
         for (int limit : limits) {
             std::vector<uint64_t> items(static_cast<size_t>(count + 2 * kTileGroup)), expected;
             CandidateList list{items.data(), 0, count + 2 * kTileGroup, static_cast<uint64_t>(limit), 1, never_full};

@@ -24,9 +24,10 @@ struct StoredTile {
     const uint8_t* mask;  // the block's eligible codes, a bit each; null for all
     int64_t base;         // the position of the block's first code
     int64_t first_line, n_lines;
-    // With each line, those of these planes that come so many lines later are fetched.
+    // With each line, those of these planes that come so many lines later are fetched, and those that the query adds, if it is to.
     const int64_t* fetched;
     int64_t n_fetched, lines_ahead;
+    bool fetches_its_own;
 };
 
 struct PlanesKernel {

@@ -11,6 +11,28 @@ namespace {
 constexpr int64_t kPlaneStride = kPlaneLines * kLineWords;
 constexpr int kLineRegisters = static_cast<int>(kLineWords) / kPlaneWords;
 
+// Planes of a list, which fetch themselves some words later when they are read: one at a time, as many at once would make the reading wait.
+struct FetchingPlanes {
+    const int64_t* planes;
+    int64_t ahead;
+
+    FASTHASH_INLINE FetchingPlanes& operator+=(int n) {
+        planes += n;
+        return *this;
+    }
+};
+
+struct FetchingQuery {
+    FetchingPlanes planes;
+    int n_blocks;
+};
+
+FASTHASH_INLINE Bits load_plane(const uint64_t* group, FetchingPlanes list, int at) {
+    const uint64_t* const plane = group + list.planes[at];
+    __builtin_prefetch(plane + list.ahead);
+    return load_bits(plane);
+}
+
 FASTHASH_INLINE Bits load_mask(const uint8_t* from) {
     Bits bits;
     __builtin_memcpy(&bits, from, sizeof bits);
@@ -77,15 +99,16 @@ __attribute__((noinline)) void take_passed(const Passed<kCounters>& passed, Cand
     }
 }
 
-template <int kCounters, int kBlockBits>
+template <int kCounters, int kBlockBits, bool kFetching>
 void filter_tile(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
     const PlaneLayout layout = block_layout(n_bits);
     const Bits complement = all_lanes(query.complement ? ~uint64_t{0} : 0);
     uint64_t limit = list.limit;
     Start<kCounters> start(n_bits, query, limit);
     for (int64_t line = tile.first_line; line < tile.first_line + tile.n_lines; ++line) {
-        const int64_t later = line + tile.lines_ahead, of_next = later < kPlaneLines ? 0 : layout.zeros - kPlaneStride;
-        for (int64_t i = 0; i < tile.n_fetched; ++i) __builtin_prefetch(tile.block + later * kLineWords + of_next + tile.fetched[i]);
+        const int64_t of_next = line + tile.lines_ahead < kPlaneLines ? 0 : layout.zeros - kPlaneStride;
+        const int64_t ahead = tile.lines_ahead * kLineWords + of_next;
+        for (int64_t i = 0; i < tile.n_fetched; ++i) __builtin_prefetch(tile.block + line * kLineWords + tile.fetched[i] + ahead);
         for (int part = 0; part < kLineRegisters; ++part) {
             const int64_t word = line * kLineWords + part * kPlaneWords;
             Bits eligible = all_lanes(~uint64_t{0});
@@ -98,7 +121,11 @@ void filter_tile(const StoredTile& tile, int n_bits, const StoredQuery& query, C
             Bits counters[kCounters + 1];
 #pragma GCC unroll 16
             for (int i = 0; i <= kCounters; ++i) counters[i] = start.counters[i];
-            add_query<kCounters, kBlockBits>(planes, query, counters);
+            if (kFetching && part == 0) {
+                add_query<kCounters, kBlockBits>(planes, FetchingQuery{{query.planes, ahead}, query.n_blocks}, counters);
+            } else {
+                add_query<kCounters, kBlockBits>(planes, query, counters);
+            }
             Bits borrow = start.odd & ~load_bits(popcounts);
 #pragma GCC unroll 16
             for (int i = 0; i < kCounters; ++i) borrow = subtract(load_bits(popcounts + (i + 1) * kPlaneStride), counters[i], borrow);
@@ -190,7 +217,8 @@ struct StoredFor {
     }
 
     static void filter(const StoredTile& tile, int n_bits, const StoredQuery& query, CandidateList& list) {
-        filter_tile<kCounters, kBlockBits>(tile, n_bits, query, list);
+        if (tile.fetches_its_own) return filter_tile<kCounters, kBlockBits, true>(tile, n_bits, query, list);
+        filter_tile<kCounters, kBlockBits, false>(tile, n_bits, query, list);
     }
 };
 

@@ -34,15 +34,18 @@ public:
     void scan(int64_t first, int64_t last, Job& job, const List& list) {
         const std::vector<int64_t>& planes = queries_.planes_read();
         const int64_t n_planes = static_cast<int64_t>(planes.size());
+        const int64_t n_counts = block_planes(n_bits_) - n_bits_;
+        const bool alone = n_queries_ == 1;
         int64_t entered = -1;
         for (int64_t line = first / kLineCodes, end = ceil_div(last, kLineCodes); line < end;) {
             const int64_t block = line / kPlaneLines, place = line % kPlaneLines;
             const int64_t n_lines = std::min({tile_lines_, kPlaneLines - place, end - line});
             if (block != entered) queries_.enter(set_.block(entered = block));
-            StoredTile tile{set_.block(block), set_.block_mask(block), block * kBlockCodes, place, n_lines, nullptr, 0, lines_ahead_};
+            StoredTile tile{
+                set_.block(block), set_.block_mask(block), block * kBlockCodes, place, n_lines, nullptr, 0, lines_ahead_, alone};
             line += n_lines;
             for (int64_t i = 0; i < n_queries_; ++i) {
-                const int64_t fetched = n_planes * i / n_queries_;
+                const int64_t fetched = alone ? n_planes - n_counts : n_planes * i / n_queries_;
                 tile.fetched = planes.data() + fetched;
                 tile.n_fetched = n_planes * (i + 1) / n_queries_ - fetched;
                 if (list(i).limit > 0) set_.kernel.filter(tile, n_bits_, queries_[i], list(i));
