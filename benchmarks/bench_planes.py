@@ -25,10 +25,20 @@ SEARCHES = [
 ]
 
 
+def aligned(codes):
+    """Return the codes at the start of a cache line, as planes are: a plain read is then at its fastest."""
+    memory = np.empty(codes.size + 64, np.uint8)
+    copy = memory[-memory.ctypes.data % 64 :][: codes.size].reshape(codes.shape)
+    copy[:] = codes
+    return copy
+
+
 @lru_cache(maxsize=1)
 def stored_codes(bits, n):
     rng = np.random.default_rng(0)
-    codes, queries = (torch.from_numpy(rng.integers(0, 256, (m, bits // 8), dtype=np.uint8)) for m in (n, 64))
+    drawn, queries = (rng.integers(0, 256, (m, bits // 8), dtype=np.uint8) for m in (n, 64))
+    codes = aligned(drawn)
+    codes, queries = torch.from_numpy(codes), torch.from_numpy(queries)
     planes = new_planes(bits, n)
     write_planes(planes, codes, 0)
     return codes, queries, planes

@@ -96,7 +96,9 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     const StoredCodes on_planes(blocks.data(), kCodes, kBytes, nullptr, planes);
     for (int64_t n_queries : {int64_t{1}, kQueries}) {
         search_topk(on_planes, {queries.codes, n_queries}, kHits, options, distances.data(), ids.data());
-        sum += ids[0] + read[100] + static_cast<int64_t>(search_radius(on_planes, {queries.codes, n_queries}, 5, options).size());
+        Values<int64_t> offsets(static_cast<size_t>(n_queries) + 1);
+        write_offsets(search_radius(on_planes, {queries.codes, n_queries}, 5, options), n_queries, offsets.data());
+        sum += ids[0] + read[100] + offsets.back();
     }
 
     const Tables tables(data.codes.data(), kCodes - 1000, kBytes, 8 * kBytes, 4, Layout::fast, threads, interrupted);
