@@ -75,6 +75,30 @@ def hamming_topk(
 def hamming_radius(
     queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
 ) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
+def block_shape(n_bits: int) -> tuple[int, int]: ...
+def write_planes(planes: NDArray[uint8], codes: NDArray[uint8], first: int, threads: int, isa: str) -> None: ...
+def read_planes(planes: NDArray[uint8], first: int, codes: NDArray[uint8], threads: int, isa: str) -> None: ...
+def gather_planes(planes: NDArray[uint8], positions: NDArray[int64], codes: NDArray[uint8], threads: int) -> None: ...
+def planes_topk(
+    queries: NDArray[uint8],
+    planes: NDArray[uint8],
+    n: int,
+    k: int,
+    mask: NDArray[uint8] | None,
+    distances: NDArray[int32],
+    ids: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> None: ...
+def planes_radius(
+    queries: NDArray[uint8],
+    planes: NDArray[uint8],
+    n: int,
+    radius: int,
+    mask: NDArray[uint8] | None,
+    threads: int,
+    isa: str,
+) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
 def distance_counts(
     queries: NDArray[uint8],
     codes: NDArray[uint8],

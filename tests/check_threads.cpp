@@ -19,6 +19,7 @@
 #include "../csrc/multi_index/search.h"
 #include "../csrc/packing/pack_bits.h"
 #include "../csrc/packing/pack_projections.h"
+#include "../csrc/planes/search.h"
 #include "../csrc/ranking/counts.h"
 #include "../csrc/thread_pool.h"
 #include "../csrc/wasserstein/sorted_cost.h"
@@ -83,6 +84,21 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
         Values<int64_t> hit_ids(hit_distances.size());
         write_hits(found, 5, offsets.data(), threads, interrupted, hit_distances.data(), hit_ids.data());
         for (int64_t id : hit_ids) sum += id;
+    }
+
+    Values<uint64_t> blocks(static_cast<size_t>((kCodes + kBlockCodes - 1) / kBlockCodes * block_words(8 * kBytes)));
+    const PlanesKernel planes = planes_kernel(isa);
+    write_codes(set.codes, kCodes, kBytes, 0, planes, threads, interrupted, blocks.data());
+    Values<uint8_t> read(data.codes.size());
+    read_codes(blocks.data(), kCodes, kBytes, 0, planes, threads, interrupted, read.data());
+    const Values<int64_t> places(3000, kCodes - 1);
+    gather_codes(blocks.data(), places.data(), 3000, kBytes, threads, interrupted, read.data());
+    const StoredCodes on_planes(blocks.data(), kCodes, kBytes, nullptr, planes);
+    for (int64_t n_queries : {int64_t{1}, kQueries}) {
+        search_topk(on_planes, {queries.codes, n_queries}, kHits, options, distances.data(), ids.data());
+        Values<int64_t> offsets(static_cast<size_t>(n_queries) + 1);
+        write_offsets(search_radius(on_planes, {queries.codes, n_queries}, 5, options), n_queries, offsets.data());
+        sum += ids[0] + read[100] + offsets.back();
     }
 
     const Tables tables(data.codes.data(), kCodes - 1000, kBytes, 8 * kBytes, 4, Layout::fast, threads, interrupted);

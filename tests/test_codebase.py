@@ -309,31 +309,42 @@ def test_the_core_compiles_for_aarch64(tmp_path):
         subprocess.run([*compile_, *compiler_options("aarch64", level), *of_level], cwd=tmp_path, check=True)
 
 
-def build_check(compiler, architecture, level, program):
-    """Build the program that compares a level of the Hamming kernel with counting bit by bit."""
-    room = ROOT / "csrc" / "hamming"
-    rest = [room / f"{name}.cpp" for name in (f"kernel_{level}", "plane_queries", "query_set", "code_set")]
+CHECKED = {
+    "hamming": ("hamming/plane_queries", "hamming/query_set", "hamming/code_set"),
+    "planes": ("planes/stored_queries", "hamming/query_set", "hamming/code_set"),
+}
+
+
+def checked_levels(levels):
+    """The rooms whose levels a program compares with counting bit by bit, with those of the levels that they have."""
+    has = [(room, level) for room in CHECKED for level in levels]
+    return [(room, level) for room, level in has if (ROOT / "csrc" / room / f"kernel_{level}.cpp").exists()]
+
+
+def build_check(compiler, architecture, room, level, program):
+    """Build the program that compares a level of a room's kernel with counting bit by bit."""
+    sources = [ROOT / "csrc" / f"{name}.cpp" for name in (f"{room}/kernel_{level}", *CHECKED[room])]
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Wno-psabi", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
-    flags += ["-Werror", "-static", f"-DKERNEL=hamming_kernel_{level}", *compiler_options(architecture, level)]
-    subprocess.run([compiler, *flags, ROOT / "tests" / "check_hamming_kernel.cpp", *rest, "-o", program], check=True)
+    flags += ["-Werror", "-static", f"-DKERNEL={room}_kernel_{level}", *compiler_options(architecture, level)]
+    subprocess.run([compiler, *flags, ROOT / "tests" / f"check_{room}_kernel.cpp", *sources, "-o", program], check=True)
 
 
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="needs a cross compiler for aarch64")
-@pytest.mark.parametrize(
-    "level",
-    [name for name in processor_levels()["aarch64"] if (ROOT / "csrc" / "hamming" / f"kernel_{name}.cpp").exists()],
-)
-def test_the_levels_for_aarch64_agree_with_counting(level, tmp_path):
-    build_check("aarch64-linux-gnu-g++", "aarch64", level, tmp_path / "check")
+@pytest.mark.parametrize(("room", "level"), checked_levels(processor_levels()["aarch64"]))
+def test_the_levels_for_aarch64_agree_with_counting(room, level, tmp_path):
+    build_check("aarch64-linux-gnu-g++", "aarch64", room, level, tmp_path / "check")
     if shutil.which("qemu-aarch64") is None:
         pytest.skip("compiled, but there is no emulator to run it")
     subprocess.run(["qemu-aarch64", tmp_path / "check"], check=True)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or shutil.which("g++") is None, reason="needs g++ on x86-64")
-@pytest.mark.parametrize("level", [level for level in _core.runnable_isas() if level in processor_levels()["x86_64"]])
-def test_the_levels_for_x86_64_agree_with_counting(level, tmp_path):
-    build_check("g++", "x86_64", level, tmp_path / "check")
+@pytest.mark.parametrize(
+    ("room", "level"),
+    checked_levels([level for level in _core.runnable_isas() if level in processor_levels()["x86_64"]]),
+)
+def test_the_levels_for_x86_64_agree_with_counting(room, level, tmp_path):
+    build_check("g++", "x86_64", room, level, tmp_path / "check")
     subprocess.run([tmp_path / "check"], check=True)
 
 

@@ -32,19 +32,25 @@ std::unique_ptr<const Mask> checked_mask(const char* function, const OptionalArr
 
 SearchArguments::SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
                                  const OptionalArray<uint8_t>& mask, int threads, Isa isa)
-    : mask_(checked_mask(function, mask, codes.shape(0))),
-      set(checked_set(function, query_codes, codes, mask_.get())),
-      queries{query_codes.data(), query_codes.shape(0)},
-      options{hamming_kernel(isa), thread_count(threads), {}} {}
+    : SearchCall(query_codes, threads, isa),
+      mask_(checked_mask(function, mask, codes.shape(0))),
+      set(checked_set(function, query_codes, codes, mask_.get())) {}
 
-void SearchArguments::run(const std::function<void()>& search) {
+py::tuple SearchArguments::run_radius(int64_t radius, const std::function<HitGroups()>& search) {
+    return SearchCall::run_radius(std::min(radius, set.n_bits()), search);
+}
+
+SearchCall::SearchCall(const Array<uint8_t>& query_codes, int threads, Isa isa)
+    : queries{query_codes.data(), query_codes.shape(0)}, options{hamming_kernel(isa), thread_count(threads), {}} {}
+
+void SearchCall::run(const std::function<void()>& search) {
     run_interruptible([&](const std::function<bool()>& interrupted) {
         options.interrupted = interrupted;
         search();
     });
 }
 
-py::tuple SearchArguments::run_radius(int64_t radius, const std::function<HitGroups()>& search) {
+py::tuple SearchCall::run_radius(int64_t max_distance, const std::function<HitGroups()>& search) {
     Array<int64_t> offsets(queries.n_queries + 1);
     int64_t* const out_offsets = offsets.mutable_data();
     HitGroups hits;
@@ -58,7 +64,7 @@ py::tuple SearchArguments::run_radius(int64_t radius, const std::function<HitGro
     int32_t* const out_distances = distances.mutable_data();
     int64_t* const out_ids = ids.mutable_data();
     run([&] {
-        write_hits(hits, std::min(radius, set.n_bits()), out_offsets, options.threads, options.interrupted, out_distances, out_ids);
+        write_hits(hits, max_distance, out_offsets, options.threads, options.interrupted, out_distances, out_ids);
         HitGroups().swap(hits);
     });
     return py::make_tuple(offsets, distances, ids);

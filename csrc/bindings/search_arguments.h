@@ -11,22 +11,31 @@
 
 namespace fasthash {
 
-// The arguments of a search, checked. The arrays stay the caller's.
-class SearchArguments {
-    std::unique_ptr<const Mask> mask_;
-
-public:
-    const CodeSet set;
+// A search for queries, whatever the codes are in.
+struct SearchCall {
     const QuerySet queries;
     SearchOptions options;
 
-    SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
-                    const OptionalArray<uint8_t>& mask, int threads, Isa isa);
+    SearchCall(const Array<uint8_t>& query_codes, int threads, Isa isa);
 
     // Calls `search` as run_interruptible does, with options that tell of the interrupt.
     void run(const std::function<void()>& search);
 
-    // The hits that `search` finds in a radius as arrays: offsets [n_queries + 1], and distances and ids [n_hits].
+    // The hits that `search` finds, none farther than max_distance, as arrays: offsets [n_queries + 1], and distances and ids [n_hits].
+    pybind11::tuple run_radius(int64_t max_distance, const std::function<HitGroups()>& search);
+};
+
+// The arguments of a search of rows, checked. The arrays stay the caller's.
+class SearchArguments : public SearchCall {
+    std::unique_ptr<const Mask> mask_;
+
+public:
+    const CodeSet set;
+
+    SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
+                    const OptionalArray<uint8_t>& mask, int threads, Isa isa);
+
+    // The hits in a radius.
     pybind11::tuple run_radius(int64_t radius, const std::function<HitGroups()>& search);
 };
 

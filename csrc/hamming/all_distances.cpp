@@ -5,7 +5,7 @@
 namespace fasthash {
 
 void all_distances(const CodeSet& set, const QuerySet& queries, const SearchOptions& options, int32_t* distances) {
-    const SearchPlan plan(queries.n_queries, set.n_codes, options.threads);
+    const SearchPlan plan(queries.n_queries, set.n_codes, options.threads, Mask::kBlock);
     const int64_t rows_bytes = set.n_words() == 1 ? kTileBytes : 0;
     parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const SearchShare share(plan, task);

@@ -109,7 +109,8 @@ void TileReader::prefetch(int64_t count, int64_t part, int64_t parts) const {
     constexpr int64_t kLineBytes = 8 * kCacheLine;
     const uint8_t* codes = set_.codes + at_ * set_.n_bytes;
     const int64_t lines = ceil_div(std::min(count, end_ - at_) * set_.n_bytes, kLineBytes);
-    for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line) __builtin_prefetch(codes + line * kLineBytes, 0, 2);
+    for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line)
+        __builtin_prefetch(codes + line * kLineBytes, 0, 2);
 }
 
 bool TileReader::emit_rows(CodeTile& tile, int64_t count) {

@@ -39,6 +39,7 @@ struct CodeSet {
     int n_words() const { return (n_bytes + 7) / 8; }
     int64_t n_bits() const { return int64_t{8} * n_bytes; }
     int64_t n_eligible() const { return mask ? mask->n_eligible() : n_codes; }
+    const Mask* ranks() const { return mask; }  // what turns the ranks that a scan finds into ids, null where they are ids
 };
 
 // Copies one code into words a `stride` apart, the rest of the last word zero.

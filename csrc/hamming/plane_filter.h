@@ -88,9 +88,11 @@ FASTHASH_INLINE Bits load_plane(const uint64_t* group, const uint16_t* planes, i
     return load_bits(group + (at % 2 ? two >> 16 : two & 0xffff));
 }
 
+FASTHASH_INLINE Bits load_plane(const uint64_t* group, const int64_t* planes, int at) { return load_bits(group + planes[at]); }
+
 // Adds 2^kBits - 1 planes of a list. Two halves that need not wait for each other, and the last plane as the carry into their sum.
-template <int kBits, int kFirst = 0>
-FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, Bits* sums) {
+template <int kBits, int kFirst = 0, class Planes>
+FASTHASH_INLINE void add_planes(const uint64_t* group, Planes planes, Bits* sums) {
     if constexpr (kBits == 1) {
         sums[0] = load_plane(group, planes, kFirst);
     } else {
@@ -106,8 +108,8 @@ FASTHASH_INLINE void add_planes(const uint64_t* group, const uint16_t* planes, B
 }
 
 // Adds 2^kBlockBits planes of a list to kCounters + 1 counters, the last of which stays zero or one.
-template <int kCounters, int kBlockBits>
-FASTHASH_INLINE void add_block(const uint64_t* group, const uint16_t* planes, Bits* counters) {
+template <int kCounters, int kBlockBits, class Planes>
+FASTHASH_INLINE void add_block(const uint64_t* group, Planes planes, Bits* counters) {
     Bits sums[kBlockBits];
     add_planes<kBlockBits>(group, planes, sums);
     Bits carry = load_plane(group, planes, (1 << kBlockBits) - 1);
@@ -122,9 +124,9 @@ FASTHASH_INLINE void add_block(const uint64_t* group, const uint16_t* planes, Bi
     counters[kCounters] ^= carry;
 }
 
-template <int kCounters, int kBlockBits>
-FASTHASH_INLINE void add_query(const uint64_t* group, const PlaneQuery& query, Bits* counters) {
-    const uint16_t* planes = query.planes;
+template <int kCounters, int kBlockBits, class Query>
+FASTHASH_INLINE void add_query(const uint64_t* group, const Query& query, Bits* counters) {
+    auto planes = query.planes;
     for (int i = 0; i < query.n_blocks; ++i, planes += 1 << kBlockBits) add_block<kCounters, kBlockBits>(group, planes, counters);
     for (int i = 0; i < query.n_small_blocks; ++i, planes += kSmallBlock) add_block<kCounters, kSmallBlockBits>(group, planes, counters);
 }
@@ -135,7 +137,8 @@ struct Start {
     Bits counters[kCounters + 1];
     Bits odd;
 
-    FASTHASH_INLINE Start(int n_bits, const PlaneQuery& query, uint64_t limit) {
+    template <class Query>
+    FASTHASH_INLINE Start(int n_bits, const Query& query, uint64_t limit) {
         const int64_t signed_limit = static_cast<int64_t>(limit);
         const int64_t twice =
             query.complement ? n_bits + n_bits / 2 - query.n_planes - signed_limit + 1 : signed_limit - query.n_planes + n_bits / 2;
@@ -238,7 +241,7 @@ FASTHASH_INLINE void exchange(Bits* registers, uint64_t low) {
     }
 }
 
-void transpose(Bits* registers) {
+inline void transpose(Bits* registers) {
     for (int first = 0; first < 8; ++first) {
         Bits eight[8];
         for (int i = 0; i < 8; ++i) eight[i] = registers[first + 8 * i];
@@ -281,40 +284,44 @@ void make_groups(const CodeTile& tile, const PlaneLayout& layout, const PlaneQue
     }
 }
 
-// The two as one, for a layout's numbers at compile time.
-struct MadeFor {
-    void (*make)(const CodeTile& tile, const PlaneLayout& layout, const PlaneQuery& every, uint64_t* planes);
-    void (*filter)(const CodeTile& tile, const uint64_t* planes, const PlaneLayout& layout, const PlaneQuery& query, CandidateList& list);
+template <int kCountersOf, int kBlockBitsOf>
+struct LayoutNumbers {
+    static constexpr int kCounters = kCountersOf, kBlockBits = kBlockBitsOf;
 };
 
-template <int kCounters, int kBlockBits>
-constexpr MadeFor kMadeFor{make_groups<kCounters, kBlockBits>, filter_codes<kCounters, kBlockBits>};
-
-const MadeFor& made_for(const PlaneLayout& layout) {
+// Calls visit(LayoutNumbers<...>{}) for a layout's numbers at compile time.
+template <class Visit>
+void visit_layout(const PlaneLayout& layout, const Visit& visit) {
     const bool few = layout.block == 32;
     switch (layout.counters) {
-        case 5: return kMadeFor<5, 4>;
-        case 6: return layout.block == 16 ? kMadeFor<6, 4> : kMadeFor<6, 5>;
-        case 7: return few ? kMadeFor<7, 5> : kMadeFor<7, 6>;
-        case 8: return few ? kMadeFor<8, 5> : kMadeFor<8, 6>;
-        case 9: return few ? kMadeFor<9, 5> : kMadeFor<9, 6>;
-        case 10: return few ? kMadeFor<10, 5> : kMadeFor<10, 6>;
-        case 11: return few ? kMadeFor<11, 5> : kMadeFor<11, 6>;
-        default: return few ? kMadeFor<12, 5> : kMadeFor<12, 6>;
+        case 5: return visit(LayoutNumbers<5, 4>{});
+        case 6: return few ? visit(LayoutNumbers<6, 5>{}) : visit(LayoutNumbers<6, 4>{});
+        case 7: return few ? visit(LayoutNumbers<7, 5>{}) : visit(LayoutNumbers<7, 6>{});
+        case 8: return few ? visit(LayoutNumbers<8, 5>{}) : visit(LayoutNumbers<8, 6>{});
+        case 9: return few ? visit(LayoutNumbers<9, 5>{}) : visit(LayoutNumbers<9, 6>{});
+        case 10: return few ? visit(LayoutNumbers<10, 5>{}) : visit(LayoutNumbers<10, 6>{});
+        case 11: return few ? visit(LayoutNumbers<11, 5>{}) : visit(LayoutNumbers<11, 6>{});
+        default: return few ? visit(LayoutNumbers<12, 5>{}) : visit(LayoutNumbers<12, 6>{});
     }
 }
 
-void make_planes(const CodeTile& tile, int n_bits, const PlaneQuery& every, uint64_t* planes) {
+inline void make_planes(const CodeTile& tile, int n_bits, const PlaneQuery& every, uint64_t* planes) {
     const PlaneLayout layout = plane_layout(n_bits, kPlaneWords);
-    made_for(layout).make(tile, layout, every, planes);
+    visit_layout(layout, [&](auto numbers) {
+        using Of = decltype(numbers);
+        make_groups<Of::kCounters, Of::kBlockBits>(tile, layout, every, planes);
+    });
 }
 
-void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const PlaneQuery& query, CandidateList& list) {
+inline void filter(const CodeTile& tile, const uint64_t* planes, int n_bits, const PlaneQuery& query, CandidateList& list) {
     const PlaneLayout layout = plane_layout(n_bits, kPlaneWords);
-    made_for(layout).filter(tile, planes, layout, query, list);
+    visit_layout(layout, [&](auto numbers) {
+        using Of = decltype(numbers);
+        filter_codes<Of::kCounters, Of::kBlockBits>(tile, planes, layout, query, list);
+    });
 }
 
-int64_t from_queries([[maybe_unused]] int n_bits) {
+inline int64_t from_queries([[maybe_unused]] int n_bits) {
 #if defined(__AVX512VPOPCNTDQ__)
     return n_bits > 96 && n_bits <= 256 ? 128 : 48;  // the scan of two to four words keeps the query in registers
 #else

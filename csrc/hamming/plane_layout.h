@@ -1,6 +1,6 @@
 #pragma once
 
-// Included by files compiled for one processor level each, too, so its function is in an anonymous namespace.
+// Included by files compiled for one processor level each, too, so its functions are in an anonymous namespace.
 #include <cstdint>
 
 namespace fasthash {
@@ -16,6 +16,12 @@ struct PlaneLayout {
     int64_t plane_words, popcounts, zeros, group_words;
 };
 
+// The blocks in which a query's planes are added.
+struct PlaneBlocks {
+    int n_blocks, n_small_blocks;
+    int n_planes;  // with those of zeros that fill the blocks up
+};
+
 namespace {
 
 inline PlaneLayout plane_layout(int n_bits, int64_t plane_words) {
@@ -25,6 +31,15 @@ inline PlaneLayout plane_layout(int n_bits, int64_t plane_words) {
     if (n_bits < 1 << counters && counters > 5) block /= 2;
     const int64_t popcounts = n_bits * plane_words, zeros = popcounts + (counters + 1) * plane_words;
     return {n_bits, counters, block, plane_words, popcounts, zeros, zeros + plane_words};
+}
+
+inline PlaneBlocks plane_blocks(int n_chosen, const PlaneLayout& layout) {
+    int n_blocks = n_chosen / layout.block, n_small_blocks = (n_chosen % layout.block + kSmallBlock - 1) / kSmallBlock;
+    if (2 * n_small_blocks * kSmallBlock > layout.block) {  // a whole block costs less
+        ++n_blocks;
+        n_small_blocks = 0;
+    }
+    return {n_blocks, n_small_blocks, n_blocks * layout.block + n_small_blocks * kSmallBlock};
 }
 
 }  // namespace

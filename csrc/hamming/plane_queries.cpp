@@ -19,21 +19,12 @@ PlaneQueries::PlaneQueries(const QueryWords& words, int64_t n_queries, const Pla
 
 void PlaneQueries::add(const uint64_t* query, bool complement) {
     const size_t first = planes_.size();
-    for (int bit = 0; bit < layout_.n_bits; bit += 64) {
-        uint64_t chosen = complement ? ~query[bit / 64] : query[bit / 64];
-        if (layout_.n_bits - bit < 64) chosen &= (uint64_t{1} << (layout_.n_bits - bit)) - 1;
-        for (; chosen != 0; chosen &= chosen - 1) {
-            planes_.push_back(static_cast<uint16_t>((bit + __builtin_ctzll(chosen)) * layout_.plane_words));
-        }
-    }
+    each_chosen_bit(query, layout_.n_bits, complement,
+                    [&](int bit) { planes_.push_back(static_cast<uint16_t>(bit * layout_.plane_words)); });
     const int n_planes = static_cast<int>(planes_.size() - first);
-    int n_blocks = n_planes / layout_.block, n_small_blocks = static_cast<int>(ceil_div(n_planes % layout_.block, kSmallBlock));
-    if (2 * n_small_blocks * kSmallBlock > layout_.block) {  // a whole block costs less
-        ++n_blocks;
-        n_small_blocks = 0;
-    }
-    planes_.resize(first + static_cast<size_t>(n_blocks * layout_.block + n_small_blocks * kSmallBlock), static_cast<uint16_t>(layout_.zeros));
-    chosen_.push_back({first, n_blocks, n_small_blocks, n_planes, complement});
+    const PlaneBlocks blocks = plane_blocks(n_planes, layout_);
+    planes_.resize(first + static_cast<size_t>(blocks.n_planes), static_cast<uint16_t>(layout_.zeros));
+    chosen_.push_back({first, blocks.n_blocks, blocks.n_small_blocks, n_planes, complement});
 }
 
 PlaneQuery PlaneQueries::query(const uint64_t* words, const Chosen& chosen) const {

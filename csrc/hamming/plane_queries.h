@@ -9,6 +9,16 @@
 
 namespace fasthash {
 
+// Calls visit(bit) for the bits of a code at which the query is 1, or at which it is 0, ascending.
+template <class Visit>
+void each_chosen_bit(const uint64_t* query, int n_bits, bool complement, const Visit& visit) {
+    for (int bit = 0; bit < n_bits; bit += 64) {
+        uint64_t chosen = complement ? ~query[bit / 64] : query[bit / 64];
+        if (n_bits - bit < 64) chosen &= (uint64_t{1} << (n_bits - bit)) - 1;
+        for (; chosen != 0; chosen &= chosen - 1) visit(bit + __builtin_ctzll(chosen));
+    }
+}
+
 // Queries as the filter on bit planes reads them.
 class PlaneQueries {
 public:

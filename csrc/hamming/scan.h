@@ -126,7 +126,7 @@ void scan_layout(const CodeTile& tile, int n_words, const uint64_t* query, Candi
     }
 }
 
-void scan(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
+inline void scan(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
     if (tile.code_stride > 1 && Lanes::kLanes > 1) {
         switch (n_words) {
             case 2: return scan_layout<Rows<2>>(tile, n_words, query, list);
@@ -144,7 +144,7 @@ void scan(const CodeTile& tile, int n_words, const uint64_t* query, CandidateLis
     }
 }
 
-int64_t rows_up_to(int n_words) {
+inline int64_t rows_up_to(int n_words) {
     if (Lanes::kLanes == 1 || n_words == 1) return INT64_MAX;
     return n_words == 2 || n_words == 4 || n_words == 8 ? 2 : 0;
 }
@@ -165,7 +165,7 @@ void distances_layout(const CodeTile& tile, int n_words, const uint64_t* query, 
     }
 }
 
-void distances(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out) {
+inline void distances(const CodeTile& tile, int n_words, const uint64_t* query, int32_t* out) {
     if (n_words == 1) return distances_layout<Planes<1>>(tile, n_words, query, out);
     distances_layout<Planes<0>>(tile, n_words, query, out);
 }

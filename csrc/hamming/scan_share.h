@@ -10,6 +10,7 @@
 #include "code_set.h"
 #include "plane_queries.h"
 #include "query_set.h"
+#include "search.h"
 #include "search_plan.h"
 
 namespace fasthash {
@@ -19,13 +20,19 @@ constexpr int64_t kBitPlaneBytes = 2 * kTileBytes;  // of a tile of bit planes, 
 // A share's queries, ready to be compared with codes.
 class ShareScan {
 public:
-    ShareScan(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const HammingKernel& kernel)
-        : set_(set), kernel_(kernel), n_queries_(share.n_queries()), words_(queries, set.n_bytes, share.first_query, share.last_query) {
-        const PlaneLayout layout = plane_layout(static_cast<int>(set.n_bits()), kernel.planes.group / 64);
-        if (n_queries_ < kernel.planes.from_queries(layout.n_bits)) return;
+    using Set = CodeSet;
+    static constexpr int64_t kUnit = Mask::kBlock;  // of codes, at whose multiples a scan can begin
+
+    ShareScan(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const SearchOptions& options)
+        : set_(set),
+          kernel_(options.kernel),
+          n_queries_(share.n_queries()),
+          words_(queries, set.n_bytes, share.first_query, share.last_query) {
+        const PlaneLayout layout = plane_layout(static_cast<int>(set.n_bits()), kernel_.planes.group / 64);
+        if (n_queries_ < kernel_.planes.from_queries(layout.n_bits)) return;
         planes_of_queries_.emplace(words_, n_queries_, layout);
         group_words_ = layout.group_words;
-        most_codes_ = kernel.planes.group;
+        most_codes_ = kernel_.planes.group;
     }
 
     // Scans codes [first, last), with list(i) the CandidateList of the share's query i.
@@ -71,7 +78,7 @@ private:
     const QueryWords words_;
     std::optional<PlaneQueries> planes_of_queries_;  // where they are searched on bit planes
     int64_t group_words_ = 0;
-    int64_t most_codes_ = 0;  // of the next tile; the limits fall most at the first codes, and at the end of a tile
+    int64_t most_codes_ = 0;                        // of the next tile; the limits fall most at the first codes, and at the end of a tile
     std::optional<AlignedArray<uint64_t>> planes_;  // of a tile
 };
 

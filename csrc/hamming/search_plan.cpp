@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "../rounding.h"
-#include "code_set.h"
 
 namespace fasthash {
 
@@ -15,7 +14,7 @@ constexpr int64_t kTasksPerThread = 4;
 
 }  // namespace
 
-SearchPlan::SearchPlan(int64_t queries, int64_t codes, int threads, int64_t max_query_block, int64_t max_ranges)
+SearchPlan::SearchPlan(int64_t queries, int64_t codes, int threads, int64_t unit, int64_t max_query_block, int64_t max_ranges)
     : n_queries(queries), n_codes(codes) {
     const int64_t wanted_tasks = threads == 1 ? 1 : threads * kTasksPerThread;
     const int64_t even_block = std::max(ceil_div(n_queries, threads), kMinQueryBlock);
@@ -23,7 +22,7 @@ SearchPlan::SearchPlan(int64_t queries, int64_t codes, int threads, int64_t max_
     n_blocks = ceil_div(n_queries, query_block);
     const int64_t most_ranges = std::min(max_ranges, std::max<int64_t>(1, n_codes / kMinCodesPerTask));
     n_ranges = std::clamp<int64_t>(ceil_div(wanted_tasks, std::max<int64_t>(1, n_blocks)), 1, most_ranges);
-    codes_per_range = round_up(ceil_div(n_codes, n_ranges), Mask::kBlock);
+    codes_per_range = round_up(ceil_div(n_codes, n_ranges), unit);
     n_ranges = std::max<int64_t>(1, ceil_div(n_codes, std::max<int64_t>(1, codes_per_range)));
 }
 

@@ -12,7 +12,9 @@ struct SearchPlan {
     int64_t n_queries, n_codes;
     int64_t query_block, n_blocks, codes_per_range, n_ranges;
 
-    SearchPlan(int64_t queries, int64_t codes, int threads, int64_t max_query_block = kMaxQueryBlock, int64_t max_ranges = INT64_MAX);
+    // Ranges begin at multiples of `unit` codes.
+    SearchPlan(int64_t queries, int64_t codes, int threads, int64_t unit, int64_t max_query_block = kMaxQueryBlock,
+               int64_t max_ranges = INT64_MAX);
 
     int64_t n_tasks() const { return n_blocks * n_ranges; }
 };

@@ -10,11 +10,11 @@ namespace fasthash {
 
 namespace {
 
-constexpr double kCache = 2 << 20;    // in bytes
-constexpr double kReadCost = 0.6;     // of 64 bits that are not in the cache
-constexpr double kGatherCost = 2.0;   // of 64 bits of an eligible code, once for a block of queries
-constexpr double kPlanesCost = 12;    // of making bit planes, in comparisons on them
-constexpr double kEntryCost = 40;     // of placing an entry in a table
+constexpr double kCache = 2 << 20;   // in bytes
+constexpr double kReadCost = 0.6;    // of 64 bits that are not in the cache
+constexpr double kGatherCost = 2.0;  // of 64 bits of an eligible code, once for a block of queries
+constexpr double kPlanesCost = 12;   // of making bit planes, in comparisons on them
+constexpr double kEntryCost = 40;    // of placing an entry in a table
 
 // Of a word of a code with the queries.
 double comparisons_cost(int64_t n_queries, const SearchPlan& plan, const CodeSet& set, const HammingKernel& kernel) {
@@ -37,7 +37,8 @@ ProbeCost::ProbeCost(const Tables& tables, const MultiIndexKernel& kernel) {
 double scan_cost(const CodeSet& set, int64_t n_queries, int threads, const HammingKernel& kernel) {
     const double words = static_cast<double>(set.n_eligible() * set.n_words());
     const double once = set.mask ? kGatherCost * static_cast<double>(ceil_div(n_queries, kMaxQueryBlock)) : kReadCost;
-    return words * std::max(once, comparisons_cost(n_queries, SearchPlan(n_queries, set.n_codes, threads), set, kernel)) / threads;
+    return words * std::max(once, comparisons_cost(n_queries, SearchPlan(n_queries, set.n_codes, threads, Mask::kBlock), set, kernel)) /
+           threads;
 }
 
 double build_cost(int64_t n_codes, int64_t n_tables, int threads) {

@@ -1,0 +1,19 @@
+from fasthash.ops.planes.op import (
+    BLOCK_CODES,
+    KERNELS,
+    new_planes,
+    planes_radius,
+    planes_topk,
+    read_planes,
+    write_planes,
+)
+
+__all__ = [
+    "BLOCK_CODES",
+    "KERNELS",
+    "new_planes",
+    "planes_radius",
+    "planes_topk",
+    "read_planes",
+    "write_planes",
+]
