@@ -27,7 +27,7 @@ from fasthash.errors import (
     dtype_name,
 )
 from fasthash.index import storage
-from fasthash.index.codes import CodeRows
+from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
 from fasthash.index.rows import Rows
@@ -90,7 +90,15 @@ class Index(ABC):
         return (self.n_bits + 7) // 8
 
     def _empty(self) -> Contents:
-        return Contents(CodeRows.empty(self._width, self.device))
+        return Contents(self._kind_of_codes.empty(self._width, self.device))
+
+    @property
+    def _kind_of_codes(self) -> type[Codes]:
+        return CodeRows
+
+    @property
+    def _cpu_only(self) -> bool:
+        return False
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -439,25 +447,28 @@ class Index(ABC):
     @classmethod
     def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
         """Return the index of a file; a TypeError, KeyError or ValueError says what is wrong with it."""
-        if settings.keys() != {*cls.SETTINGS, "next_id"}:
+        if "next_id" not in settings or not settings.keys() <= {*cls.SETTINGS, "next_id"}:
             raise ValueError(f"its settings are {', '.join(settings)}")
-        index = cls(**{name: settings[name] for name in cls.SETTINGS})
+        index = cls(**{name: value for name, value in settings.items() if name != "next_id"})
+        if index._cpu_only and device.type != "cpu":
+            raise ValueError(f"it searches on the CPU, not on {device}")
         index.device = device
         index._contents = index._restored(settings["next_id"], tensors)
         return index
 
     def _restored(self, next_id: int | None, tensors: dict[str, torch.Tensor]) -> Contents:
         """Return the contents that `_stored` describes."""
-        n = len(tensors["codes"])
-        expected = {"codes": (torch.uint8, (n, self._width)), "ids": (torch.int64, (n,))}
-        for name, tensor in tensors.items():
-            if (tensor.dtype, tensor.shape) != expected[name]:
-                raise ValueError(f"{name} are {dtype_name(tensor)} {list(tensor.shape)}")
+        kind = self._kind_of_codes
         ids = tensors.get("ids")
+        if tensors.keys() - {"ids"} != {kind.SECTION}:
+            raise ValueError(f"its sections are {', '.join(tensors)}")
+        if ids is not None and (ids.dtype != torch.int64 or ids.ndim != 1):
+            raise ValueError(f"ids are {dtype_name(ids)} {list(ids.shape)}")
         given_ids = next_id is None and ids is not None
-        if not given_ids and not (type(next_id) is int and n <= next_id < (n + 1 if ids is None else 2**63)):
+        if not given_ids and not (type(next_id) is int and (0 if ids is None else len(ids)) <= next_id < 2**63):
             raise ValueError(f"next_id is {next_id}")
-        codes = CodeRows(Rows(tensors["codes"].to(self.device)))
+        n = int(next_id or 0) if ids is None else len(ids)
+        codes = kind.of_file(tensors[kind.SECTION].to(self.device), n, self._width)
         if ids is None:
             return Contents(codes, next_id=next_id)
         return Contents(codes, Rows(ids), Rows(ids.to(self.device)), next_id=next_id)
@@ -583,9 +594,10 @@ def _found(positions: torch.Tensor) -> torch.Tensor:
 
 def _stored(contents: Contents) -> tuple[int | None, dict[str, np.ndarray[Any, Any]]]:
     """Return the id that the next code gets, and the arrays that a file or a pickle of an index has."""
-    arrays = {"codes": contents.live_codes.cpu().numpy()}
-    if contents.ids is not None or contents.live is not None:
-        arrays["ids"] = contents.live_ids.numpy()
+    contents = contents.compacted()
+    arrays = {contents.codes.SECTION: contents.codes.memory.cpu().numpy()}
+    if contents.ids is not None:
+        arrays["ids"] = contents.ids.rows.numpy()
     return contents.next_id, arrays
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fasthash.index.codes import CodeRows
+from fasthash.index.codes import Codes
 from fasthash.index.positions import Positions, are_live
 from fasthash.index.rows import Rows, rows_at, values_at
 from fasthash.ops.arrays import Array
 from fasthash.ops.hamming.op import mask_bits
 
 _CPU = torch.device("cpu")
-_Extensible = TypeVar("_Extensible", Rows, CodeRows)
 _MOST_REMOVED = 1 / 8  # of all positions; beyond, the codes move together
 _BLOCK = 16_384  # how many positions are looked at together
+
+
+class _Extensible(Protocol):
+    def extended(self, more: torch.Tensor) -> Self: ...
+
+
+_T = TypeVar("_T", bound=_Extensible)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +50,7 @@ class Contents:
         arrangement: another object where the same codes are at other positions.
     """
 
-    codes: CodeRows
+    codes: Codes
     ids: Rows | None = None
     device_ids: Rows | None = None
     live: Rows | None = None
@@ -110,10 +116,12 @@ class Contents:
         at = positions.numpy()
         np.bitwise_and.at(live, at >> 3, ~(1 << (at & 7)).astype(np.uint8))
         left = replace(self, live=Rows(torch.from_numpy(live)), n_removed=self.n_removed + len(positions))
-        return left._compacted() if left.n_removed > _MOST_REMOVED * len(self.codes) else left
+        return left.compacted() if left.n_removed > _MOST_REMOVED * len(self.codes) else left
 
-    def _compacted(self) -> Contents:
+    def compacted(self) -> Contents:
         """Return the same codes at positions without gaps."""
+        if self.live is None:
+            return self
         ids = Rows(self.live_ids)
         device_ids = ids if self.device == _CPU else Rows(ids.rows.to(self.device))
         codes = self._extended_by_live(
@@ -177,7 +185,7 @@ class Contents:
     def _ids_between(self, start: int, end: int) -> torch.Tensor:
         return _counted(start, end) if self.ids is None else self.ids.rows[start:end]
 
-    def _extended_by_live(self, nothing: _Extensible, between: Callable[[int, int], torch.Tensor]) -> _Extensible:
+    def _extended_by_live(self, nothing: _T, between: Callable[[int, int], torch.Tensor]) -> _T:
         """Return what is between positions, without what was removed."""
         result = nothing
         for start, end in _ranges(len(self.codes), _BLOCK):

@@ -13,6 +13,7 @@ import torch
 from fasthash.errors import check_flag, naming_memory
 from fasthash.index import storage
 from fasthash.index.base import Index, check_search_device, storage_name
+from fasthash.index.codes import CodePlanes
 from fasthash.lazy import load_all
 from fasthash.ops.arrays import to_tensor
 
@@ -92,16 +93,19 @@ def _loaded(
     try:
         index = classes[kind]._from_state(settings, tensors, to)
         if verify:
-            _check_content(index, **tensors)
+            _check_content(index, tensors.get("ids"))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: expected a {kind} {name}, got one that cannot be: {error}") from None
     return index
 
 
-def _check_content(index: Index, codes: torch.Tensor, ids: torch.Tensor | None = None) -> None:
-    """Raise a ValueError if an index would not have added these."""
-    if index.n_bits % 8 and len(codes) and codes[:, -1].numpy().max() >> index.n_bits % 8:
-        raise ValueError(f"its codes have bits beyond the first {index.n_bits}")
+def _check_content(index: Index, ids: torch.Tensor | None) -> None:
+    """Raise a ValueError if an index would not have added these ids and its codes."""
+    for _, codes in index.batches() if index.n_bits % 8 else ():
+        if codes[:, -1].cpu().numpy().max() >> index.n_bits % 8:
+            raise ValueError(f"its codes have bits beyond the first {index.n_bits}")
+    if isinstance(index._contents.codes, CodePlanes):
+        index._contents.codes.check_counts()
     if ids is None or len(ids) == 0:
         return
     i = np.sort(ids.numpy())

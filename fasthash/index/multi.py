@@ -142,11 +142,9 @@ class MultiIndex(Index):
         n_waiting = len(contents) - n_indexed
         return MultiIndexStats(len(keys), keys, n_indexed, n_waiting, tables.memory, code_bytes, tuple(probes))
 
-    @classmethod
-    def _from_state(cls, settings: dict[str, Any], tensors: dict[str, torch.Tensor], device: torch.device) -> Index:
-        if device.type != "cpu":
-            raise ValueError(f"it searches on the CPU, not on {device}")
-        return super()._from_state(settings, tensors, device)
+    @property
+    def _cpu_only(self) -> bool:
+        return True
 
     def search_bounded(
         self,

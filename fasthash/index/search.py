@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fasthash.index.codes import CodeRows
+from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
 from fasthash.index.rows import Rows, values_at
 
@@ -41,6 +41,6 @@ class Search:
         offsets, distances, at = self._codes().within(self.where, self.queries, radius, self.mask, self.threads)
         return offsets, distances, at if self.few is None else values_at(self.few, at)
 
-    def _codes(self) -> CodeRows:
+    def _codes(self) -> Codes:
         codes = self.contents.codes
         return codes if self.few is None else CodeRows(Rows(codes.at(self.few)))

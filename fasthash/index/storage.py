@@ -199,7 +199,7 @@ def _sections(expected: str, entries: dict[str, Any]) -> Iterator[_Section]:
             and entry.keys() == {"dtype", "shape", "offset", "blake2b"}
             and entry["dtype"] in list(_DTYPES)
             and isinstance(entry["shape"], list)
-            and len(entry["shape"]) in (1, 2)
+            and len(entry["shape"]) in (1, 2, 3)
             and all(type(count) is int and 0 <= count < 2**56 for count in entry["shape"])
             and entry["offset"] == offset
         ):

@@ -7,7 +7,13 @@ import pytest
 
 import fasthash as fh
 
-CLASSES = [fh.FlatIndex, fh.MultiIndex]
+
+def flat_planes(n_bits):
+    """An index as of a class of its own, whose codes lie otherwise."""
+    return fh.FlatIndex(n_bits, layout="planes")
+
+
+CLASSES = [fh.FlatIndex, fh.MultiIndex, flat_planes]
 
 
 def random_codes(n, width=4, seed=0):

@@ -114,7 +114,7 @@ def test_an_index_saves_over_the_file_that_it_is_mapped_from(saved):
 def test_the_format_needs_numpy_alone(saved):
     header, start = parts(saved)
     assert header["index"] == "FlatIndex"
-    assert header["settings"] == {"n_bits": 32, "next_id": None}
+    assert header["settings"] == {"n_bits": 32, "layout": "rows", "next_id": None}
     assert list(header["sections"]) == ["codes", "ids"]
     assert start % 64 == 0
     index = with_ids(fh.FlatIndex)
@@ -325,7 +325,7 @@ def test_a_class_of_another_kind_is_refused(saved):
     with pytest.raises(ValueError, match=r"expected a FlatIndex at .*: codes are uint8 \[50, 4\]"):
         fh.load_index(saved)
     rewrite(saved, json.dumps(header | {"settings": header["settings"] | {"device": "nowhere"}}).encode())
-    with pytest.raises(ValueError, match="expected a FlatIndex at .*: its settings are n_bits, next_id, device"):
+    with pytest.raises(ValueError, match="expected a FlatIndex at .*: its settings are n_bits, layout, .*, device"):
         fh.load_index(saved)
 
 
