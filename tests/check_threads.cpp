@@ -19,6 +19,7 @@
 #include "../csrc/multi_index/search.h"
 #include "../csrc/packing/pack_bits.h"
 #include "../csrc/packing/pack_projections.h"
+#include "../csrc/pairs/pair_search.h"
 #include "../csrc/ranking/counts.h"
 #include "../csrc/thread_pool.h"
 #include "../csrc/wasserstein/sorted_cost.h"
@@ -93,6 +94,17 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     Values<int64_t> offsets(kQueries + 1);
     write_offsets(found, kQueries, offsets.data());
     sum += offsets.back();
+
+    for (int n_parts : {9, 10, kScan}) {
+        const PairOptions pair_options{pairs_kernel(isa), options.kernel, threads, n_parts, 20'000};
+        PairSearch search({data.codes.data(), 20'000, nullptr, 0, kBytes, false}, 8, 0, pair_options, interrupted);
+        while (!search.step(interrupted)) {}
+        Values<int64_t> i(static_cast<size_t>(search.n_pairs())), j(i.size());
+        Values<int32_t> apart(i.size());
+        search.take(i.data(), j.data(), apart.data(), interrupted);
+        sum += search.first();
+        for (int32_t distance : apart) sum += distance;
+    }
 
     Values<int64_t> sought(kCodes), positions(kCodes);
     for (int64_t i = 0; i < kCodes; ++i) sought[static_cast<size_t>(i)] = i * 7919 % kCodes;
