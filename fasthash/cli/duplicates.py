@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from zlib import crc32
 
 import click
 
@@ -47,6 +48,7 @@ def _written(*extensions: str) -> Callable[[click.Context, click.Parameter, Path
 
 
 FILE = click.Path(dir_okay=False, path_type=Path, allow_dash=True)
+_SEARCHED = "search.json"
 TABLES = (".csv", ".jsonl", ".npz", ".parquet")
 
 
@@ -54,6 +56,11 @@ TABLES = (".csv", ".jsonl", ".npz", ".parquet")
 @click.argument("hashes", type=HashesOrFolder())
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), required=True, help="The bits that two may differ in.")
 @click.option("--out", type=FILE, callback=_written(*TABLES), help=f"Write pairs i, j, distance: {', '.join(TABLES)}.")
+@click.option(
+    "--parts",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write pairs in parts to a folder, i, j and distances in .npz; a run that was ended goes on after them.",
+)
 @click.option("--groups", type=FILE, callback=_written(".csv", ".jsonl"), help="Write groups: .csv, .jsonl or -.")
 @click.option("--grid", type=FILE, callback=_written(".png", ".jpg"), help="Draw the groups of a folder's pictures.")
 @click.option("--linkage", type=click.Choice(("single", "complete")), default="single", show_default=True)
@@ -65,6 +72,7 @@ def duplicates(
     hashes: str,
     radius: int,
     out: Path | None,
+    parts: Path | None,
     groups: Path | None,
     grid: Path | None,
     linkage: str,
@@ -91,11 +99,13 @@ def duplicates(
     else:
         names, codes = None, _codes_of(hashes)
     if out is not None:
-        parts = iter_hamming_pairs(codes, radius, progress=sys.stderr.isatty(), threads=threads)
+        found_pairs = iter_hamming_pairs(codes, radius, progress=sys.stderr.isatty(), threads=threads)
         with replacing(out) as path:
-            n_pairs = _PAIRS[out.suffix](path, parts)
+            n_pairs = _PAIRS[out.suffix](path, found_pairs)
         click.echo(f"written: {out}, {n_pairs} pairs of {len(codes)} codes", err=True)
-    if out is not None and groups is None and grid is None:
+    if parts is not None:
+        _write_parts(parts, codes, radius, threads)
+    if (out is not None or parts is not None) and groups is None and grid is None:
         return
     found = duplicate_groups(codes, radius, linkage=linkage, representative=representative, threads=threads)
     if grid is not None:
@@ -120,6 +130,27 @@ def _codes_of(path: str) -> NDArray[Any]:
         return x
     codes: NDArray[Any] = from_hashes(x)
     return codes
+
+
+def _write_parts(folder: Path, codes: NDArray[Any], radius: int, threads: int | None) -> None:
+    """Write parts named by their first and last i, each whole or not at all, after those that are there."""
+    import numpy as np
+
+    from fasthash.ops.pairs import iter_hamming_pairs
+
+    searched = {"codes": list(codes.shape), "crc32": crc32(np.ascontiguousarray(codes).data), "radius": radius}
+    folder.mkdir(exist_ok=True)
+    if not (folder / _SEARCHED).exists():
+        with replacing(folder / _SEARCHED) as path:
+            path.write_text(json.dumps(searched))
+    elif (theirs := json.loads((folder / _SEARCHED).read_text())) != searched:
+        raise ValueError(f"duplicates: expected parts of the same search in {folder}, got those of {theirs}")
+    first = max((int(path.stem.split("-")[2]) + 1 for path in folder.glob("pairs-*-*.npz")), default=0)
+    for part in iter_hamming_pairs(codes, radius, first=first, progress=sys.stderr.isatty(), threads=threads):
+        target = folder / f"pairs-{part.i[0]:010d}-{part.i[-1]:010d}.npz"
+        with replacing(target) as path, path.open("wb") as file:
+            np.savez(file, **part._asdict())
+        click.echo(f"written: {target}, {len(part.i)} pairs", err=True)
 
 
 def _groups(found: DuplicateGroups, names: list[str] | None) -> Iterator[tuple[Any, list[Any]]]:

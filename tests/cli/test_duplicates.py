@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 import fasthash as fh
 from fasthash.cli import main
 from fasthash.cli.duplicates import TABLES
+from fasthash.ops import pairs
 
 
 def run(*arguments):
@@ -60,6 +62,34 @@ def test_no_pairs_are_written_too(tmp_path, extension):
     np.save(tmp_path / "hashes.npy", np.empty((0, 8), np.uint8))
     ran(tmp_path / "hashes.npy", "--radius", 3, "--out", tmp_path / f"pairs{extension}")
     assert written_pairs(tmp_path / f"pairs{extension}") == []
+
+
+def test_a_run_in_parts_that_was_ended_goes_on(tmp_path, codes, monkeypatch):
+    np.save(tmp_path / "hashes.npy", codes)
+    whole = fh.hamming_pairs(codes, 8)
+    short = partial(pairs.iter_hamming_pairs, part_pairs=len(whole.i) // 5)
+    monkeypatch.setattr(pairs, "iter_hamming_pairs", short)
+
+    def ended(*arguments, **options):
+        yield from itertools.islice(short(*arguments, **options), 2)
+        raise KeyboardInterrupt
+
+    arguments = tmp_path / "hashes.npy", "--radius", 8, "--parts", tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(pairs, "iter_hamming_pairs", ended)
+        assert run(*arguments).exit_code == 1
+    kept = sorted((tmp_path / "parts").glob("*.npz"))
+    assert len(kept) == 2
+    ran(*arguments)
+    files = sorted((tmp_path / "parts").glob("*.npz"))
+    assert files[:2] == kept
+    assert len(files) > 4
+    rows = [row for file in files for row in written_pairs(file)]
+    assert rows == list(zip(*(x.tolist() for x in whole), strict=True))
+    assert ran(*arguments).output == ""  # nothing is left to do
+    result = run(tmp_path / "hashes.npy", "--radius", 9, "--parts", tmp_path / "parts")
+    assert result.exit_code == 1
+    assert "expected parts of the same search in" in result.output
 
 
 def test_groups_are_lines_or_a_table(tmp_path, codes):

@@ -89,6 +89,19 @@ def test_pairs_between_two_sets(kernel, n_bytes):
     assert_same(fh.hamming_pairs(codes[:0], 3, others=codes, kernel=kernel), brute_force(codes[:0], 3, codes))
 
 
+def test_codes_that_come_later_find_what_all_at_once_do():
+    codes = np.unique(clustered(300, 8), axis=0)
+    before = 200
+    first = fh.hamming_pairs(codes[:before], 9)
+    between = fh.hamming_pairs(codes[before:], 9, others=codes[:before])
+    later = fh.hamming_pairs(codes[before:], 9)
+    i = np.concatenate([first.i, between.j, later.i + before])
+    j = np.concatenate([first.j, between.i + before, later.j + before])
+    order = np.lexsort((j, i))
+    apart = np.concatenate([first.distances, between.distances, later.distances])
+    assert_same((i[order], j[order], apart[order]), fh.hamming_pairs(codes, 9))
+
+
 def run(search, n_codes):
     parts = []
     while search.first < n_codes:

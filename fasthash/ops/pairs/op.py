@@ -74,8 +74,11 @@ def hamming_pairs(
     of its equals, at distance 0, and with no other code: what holds for the first holds for it. So c copies are c pairs
     instead of c^2 / 2, and whatever is connected by pairs stays so.
 
-    Memory beside the codes is at most three times theirs and 28 bytes a pair. A search releases the GIL and stops at
-    Ctrl-C.
+    New codes are compared with those before by `others`, and among themselves by another call; the two find what one
+    call does for all, as far as codes do not equal each other.
+
+    Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 12 where some are equal, at most 36 bytes a pair and
+    some MiB a thread. A search releases the GIL and stops at Ctrl-C.
 
     Args:
         codes: packed codes, uint8 [n, n_bits / 8], on a CPU.
@@ -119,8 +122,8 @@ def iter_hamming_pairs(
     """Find the pairs that `hamming_pairs` does in parts, which take turns with what is done with them.
 
     One part after the other they are the result of `hamming_pairs`: sorted by (i, j), and all pairs of an `i` in one
-    part. A run that was ended goes on with `first` one more than the last `i` that was kept. Each part is a pass over
-    the codes that are left.
+    part; at which codes parts end is left to chance. A run that was ended goes on with `first` one more than the last
+    `i` that was kept. Each part is a pass over the codes that are left.
 
     Args:
         codes: packed codes, uint8 [n, n_bits / 8], on a CPU; not to be changed meanwhile.
