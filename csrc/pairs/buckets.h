@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "../hamming/code_set.h"
 #include "../huge_array.h"
 #include "../rounding.h"
 #include "../thread_pool.h"
@@ -18,6 +19,8 @@ namespace fasthash {
 
 constexpr int64_t kBlockRows = int64_t{1} << 14;  // whose bookkeeping and words of 64 bits fit a second-level cache
 
+constexpr int kMostWords = kMaxBits / 64;
+
 inline int log2_ceil(int64_t n) {
     int bits = 0;
     while (int64_t{1} << bits < n) ++bits;
@@ -26,35 +29,55 @@ inline int log2_ceil(int64_t n) {
 
 inline uint64_t leading_bits(uint64_t hash, int n_bits) { return n_bits == 0 ? 0 : hash >> (64 - n_bits); }
 
-// Rows in blocks by the leading bits of their hashes, which a cache holds one at a time; in a block their ids ascend.
+// Rows in blocks by the leading bits of their hashes, which a cache holds one at a time; in a block their ids ascend. Memory is kept from
+// one filling to the next.
 class RowBlocks {
 public:
-    // Of those that take part, from the id `first` on of the first set.
+    // Lists those that take part, from the id `first` on of the first set.
     template <class Hash>
-    RowBlocks(const CodeRows& rows, int64_t first, const Hash& hash, int threads, const std::function<bool()>& interrupted)
-        : n_words_(rows.n_words()) {
+    void fill(const CodeRows& rows, int64_t first, const Hash& hash, int threads, const std::function<bool()>& interrupted) {
+        if (rows.n_words() == 1) return fill_words<1>(rows, first, hash, threads, interrupted);
+        fill_words<0>(rows, first, hash, threads, interrupted);
+    }
+
+    int64_t n_blocks() const { return static_cast<int64_t>(begins_.size()) - 1; }
+    int64_t begin(int64_t block) const { return begins_[static_cast<size_t>(block)]; }
+    int n_words() const { return n_words_; }
+    int n_bits() const { return n_bits_; }  // of the hash, which those of a block share
+    const uint64_t* words(int64_t row) const { return words_.get() + row * n_words_; }
+    uint32_t id(int64_t row) const { return ids_.get()[row]; }
+
+private:
+    // kWords = 0 is a width known only at run time.
+    template <int kWords, class Hash>
+    void fill_words(const CodeRows& rows, int64_t first, const Hash& hash, int threads, const std::function<bool()>& interrupted) {
+        n_words_ = rows.n_words();
+        const int n_words = kWords > 0 ? kWords : n_words_;
         const int64_t begin = rows.before(first), n = rows.size() - begin;
-        n_bits_ = std::min(log2_ceil(ceil_div(n * n_words_, kBlockRows)), 14);
-        const int64_t n_blocks = int64_t{1} << n_bits_;
-        const int64_t n_chunks = std::clamp<int64_t>(n / kBlockRows, 1, n_bits_ == 0 ? 1 : 4 * threads);
-        words_ = HugeArray<uint64_t>(n * n_words_);
-        ids_ = HugeArray<uint32_t>(n);
+        n_bits_ = std::min(log2_ceil(ceil_div(n * n_words, kBlockRows)), 14);
+        const int n_bits = n_bits_;
+        const int64_t n_blocks = int64_t{1} << n_bits;
+        const int64_t n_chunks = std::clamp<int64_t>(n / kBlockRows, 1, n_bits == 0 ? 1 : 4 * threads);
+        reserve(words_, n * n_words);
+        reserve(ids_, n);
+        uint64_t* const out_words = words_.get();
+        uint32_t* const out_ids = ids_.get();
         std::vector<int64_t> places(static_cast<size_t>(n_chunks * n_blocks));  // how many rows of a chunk a block has, then where they go
 
         const auto each_row = [&](Job& job, int64_t chunk, const auto& visit) {
             int64_t* const own = places.data() + chunk * n_blocks;
-            std::vector<uint64_t> words(static_cast<size_t>(n_words_));
+            uint64_t words[kWords > 0 ? kWords : kMostWords];
             const int64_t end = begin + n * (chunk + 1) / n_chunks;
             for (int64_t i = begin + n * chunk / n_chunks; i < end; ++i) {
                 const int64_t id = rows.id(i);
-                rows.read(id, words.data());
-                visit(own[leading_bits(hash(words.data(), n_words_), n_bits_)], id, words.data());
-                if (i % 4096 == 0) job.checkpoint(4096 * (8 + 2 * n_words_));
+                rows.read(id, words);
+                visit(own[leading_bits(hash(words, n_words), n_bits)], id, words);
+                if (i % 4096 == 0) job.checkpoint(4096 * (8 + 2 * n_words));
             }
         };
         parallel_for(n_chunks, threads, interrupted,
                      [&](Job& job, int64_t chunk) { each_row(job, chunk, [](int64_t& place, int64_t, const uint64_t*) { ++place; }); });
-        begins_.reserve(static_cast<size_t>(n_blocks) + 1);
+        begins_.clear();
         int64_t before = 0;
         for (int64_t block = 0; block < n_blocks; ++block) {
             begins_.push_back(before);
@@ -66,22 +89,20 @@ public:
         begins_.push_back(before);
         parallel_for(n_chunks, threads, interrupted, [&](Job& job, int64_t chunk) {
             each_row(job, chunk, [&](int64_t& place, int64_t id, const uint64_t* words) {
-                std::copy(words, words + n_words_, words_.get() + place * n_words_);
-                ids_.get()[place++] = static_cast<uint32_t>(id);
+                for (int w = 0; w < n_words; ++w) out_words[place * n_words + w] = words[w];
+                out_ids[place++] = static_cast<uint32_t>(id);
             });
         });
     }
 
-    int64_t n_blocks() const { return static_cast<int64_t>(begins_.size()) - 1; }
-    int64_t begin(int64_t block) const { return begins_[static_cast<size_t>(block)]; }
-    int n_words() const { return n_words_; }
-    int n_bits() const { return n_bits_; }  // of the hash, which those of a block share
-    const uint64_t* words(int64_t row) const { return words_.get() + row * n_words_; }
-    uint32_t id(int64_t row) const { return ids_.get()[row]; }
+    template <class T>
+    static void reserve(HugeArray<T>& array, int64_t n) {
+        if (array.n_bytes() >= n * static_cast<int64_t>(sizeof(T))) return;
+        array = HugeArray<T>();  // gives its memory back first
+        array = HugeArray<T>(n);
+    }
 
-private:
-    const int n_words_;
-    int n_bits_;
+    int n_words_ = 0, n_bits_ = 0;
     HugeArray<uint64_t> words_;  // [n, n_words]
     HugeArray<uint32_t> ids_;
     std::vector<int64_t> begins_;

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "../thread_pool.h"
-#include "buckets.h"
 #include "parts.h"
 
 namespace fasthash {
@@ -21,11 +20,11 @@ bool equal(const Buckets& buckets, int n_words, int64_t a, int64_t b) {
 
 }  // namespace
 
-std::vector<uint32_t> find_originals(const CodeRows& rows, int threads, const std::function<bool()>& interrupted) {
+std::vector<uint32_t> find_originals(const CodeRows& rows, RowBlocks& blocks, int threads, const std::function<bool()>& interrupted) {
     std::vector<uint32_t> originals(static_cast<size_t>(rows.size()));
     std::iota(originals.begin(), originals.end(), 0);
     std::atomic<bool> any{false};
-    const RowBlocks blocks(rows, 0, CodeHash(), threads, interrupted);
+    blocks.fill(rows, 0, CodeHash(), threads, interrupted);
     Workplaces<Buckets> workplaces;
     parallel_for(blocks.n_blocks(), threads, interrupted, [&](Job& job, int64_t block) {
         Workplaces<Buckets>::Lent lent(workplaces);

@@ -28,7 +28,7 @@ struct PairSearch::Sink : FoundPairs {
     static void empty(FoundPairs& found) {
         Sink& self = static_cast<Sink&>(found);
         const int n_words = self.search.rows_.n_words();
-        uint64_t differing[64];
+        uint64_t differing[kMostWords];
         int64_t n = 0;
         for (int64_t i = 0; i < self.size; ++i) {
             const uint64_t row = self.pairs[i] >> 32, other = self.pairs[i] & UINT32_MAX;
@@ -56,7 +56,7 @@ PairSearch::PairSearch(CodeRows rows, int64_t radius, int64_t first, const PairO
 }
 
 void PairSearch::separate_copies(const Poll& interrupted) {
-    originals_ = find_originals(rows_, options_.threads, interrupted);
+    originals_ = find_originals(rows_, blocks_, options_.threads, interrupted);
     for (size_t id = 0; id < originals_.size(); ++id) {
         if (originals_[id] == id) rows_.taking_part.push_back(static_cast<uint32_t>(id));
     }
@@ -96,15 +96,15 @@ double PairSearch::share_done() const {
 
 void PairSearch::search_table(const Poll& interrupted) {
     const KeyHash hash(*scheme_, *key_);
-    const RowBlocks blocks(rows_, first_, hash, options_.threads, interrupted);
-    parallel_for(blocks.n_blocks(), options_.threads, interrupted, [&](Job& job, int64_t block) {
+    blocks_.fill(rows_, first_, hash, options_.threads, interrupted);
+    parallel_for(blocks_.n_blocks(), options_.threads, interrupted, [&](Job& job, int64_t block) {
         Workplaces<Workplace>::Lent lent(workplaces_);
-        join(blocks, block, hash, *lent, job);
+        join(block, hash, *lent, job);
     });
 }
 
-void PairSearch::join(const RowBlocks& blocks, int64_t block, const KeyHash& hash, Workplace& place, Job& job) {
-    place.buckets.fill(blocks, block, hash);
+void PairSearch::join(int64_t block, const KeyHash& hash, Workplace& place, Job& job) {
+    place.buckets.fill(blocks_, block, hash);
     place.pairs.resize(kPlaces);
     find_runs(place);
     const Buckets& buckets = place.buckets;

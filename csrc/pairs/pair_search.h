@@ -57,7 +57,7 @@ private:
     void separate_copies(const Poll& interrupted);
     void begin_pass();
     void search_table(const Poll& interrupted);
-    void join(const RowBlocks& blocks, int64_t block, const KeyHash& hash, Workplace& place, Job& job);
+    void join(int64_t block, const KeyHash& hash, Workplace& place, Job& job);
     void find_runs(Workplace& place) const;
     void scan_rows(const Poll& interrupted);
     void keep(const uint64_t* pairs, int64_t n);
@@ -78,6 +78,7 @@ private:
 
     std::mutex mutex_;             // of the next
     std::vector<uint64_t> pairs_;  // i in the upper half, j in the lower
+    RowBlocks blocks_;             // of the latest table
     Workplaces<Workplace> workplaces_;
 };
 

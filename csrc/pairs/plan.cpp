@@ -9,9 +9,9 @@ namespace fasthash {
 namespace {
 
 // In nanoseconds of one thread; fasthash/ops/pairs/README.md says how they were measured.
-constexpr double kRowCost = 25, kRowWordCost = 8;  // of listing a row in a table
-constexpr double kRowCompared = 3;                 // of a row that is compared with any
-constexpr double kScanShare = 0.5;                 // of its kernel's cost of a comparison, on bit planes
+constexpr double kRowCost = 7, kRowPartCost = 2, kRowWordCost = 2.5;  // of listing a row in a table
+constexpr double kRowCompared = 3;                                    // of a row that is compared with any
+constexpr double kScanShare = 0.5;                                    // of its kernel's cost of a comparison, on bit planes
 
 constexpr double kMostTables = 4096;
 constexpr int kMostAgreeing = 6;
@@ -74,7 +74,7 @@ std::optional<Scheme> choose_scheme(const CodeRows& rows, int64_t radius, int n_
         if (scheme.n_tables() > kMostTables) break;
         const auto cost_if = [&](double meetings) {
             const double compared = pairs * meetings;
-            const double listing = n * scheme.n_tables() * (kRowCost + kRowWordCost * words);
+            const double listing = n * scheme.n_tables() * (kRowCost + kRowPartCost * agreeing + kRowWordCost * words);
             return listing + std::min(compared, n * scheme.n_tables()) * kRowCompared + compared * words * kernel.comparison_cost;
         };
         if (cost_if(scheme.share_of_random()) >= least) continue;

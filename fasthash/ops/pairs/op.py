@@ -77,7 +77,7 @@ def hamming_pairs(
     New codes are compared with those before by `others`, and among themselves by another call; the two find what one
     call does for all, as far as codes do not equal each other.
 
-    Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 12 where some are equal, at most 36 bytes a pair and
+    Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 12 where some are equal, at most 36 a pair and
     some MiB a thread. A search releases the GIL and stops at Ctrl-C.
 
     Args:
