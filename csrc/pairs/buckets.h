@@ -188,7 +188,10 @@ public:
 private:
     std::unique_ptr<T> take() {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (free_.empty()) return std::make_unique<T>();
+        if (free_.empty()) {
+            free_.reserve(static_cast<size_t>(++n_places_));  // so that giving a place back cannot fail
+            return std::make_unique<T>();
+        }
         std::unique_ptr<T> place = std::move(free_.back());
         free_.pop_back();
         return place;
@@ -196,6 +199,7 @@ private:
 
     std::mutex mutex_;
     std::vector<std::unique_ptr<T>> free_;
+    int n_places_ = 0;
 };
 
 }  // namespace fasthash
