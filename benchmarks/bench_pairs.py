@@ -34,7 +34,7 @@ class Case:
 
 MULTI_INDEX, MULTI_HASH, FLAT, TREE = "fasthash MultiIndex.radius_search", "faiss MultiHash", "faiss Flat", "BK-tree"
 CASES = [
-    Case(10**4, 64, 3, scaling=True, others=(MULTI_INDEX, MULTI_HASH, FLAT, TREE)),
+    *(Case(n, 64, 3, scaling=True, others=(MULTI_INDEX, MULTI_HASH, FLAT, TREE)) for n in (10**3, 10**4)),
     Case(10**5, 64, 3, scaling=True, others=(MULTI_INDEX, MULTI_HASH, FLAT)),
     Case(10**6, 64, 3, scaling=True, others=(MULTI_INDEX, MULTI_HASH)),
     Case(10**7, 64, 3, scaling=True),
@@ -141,7 +141,7 @@ def bench_pairs(benchmark, scale, case, way):
     n = scale(case.n, 2000)
     codes = codes_of(n, case.bits, case.kind)
     benchmark.group = str(case)
-    quick = way == "fasthash" and case.n * case.radius <= 10**7
+    quick = way == "fasthash" and case.n * case.radius <= 3 * 10**7
     rounds = {"rounds": scale(5 if quick else 1, 1), "warmup_rounds": scale(int(quick), 0)}
     found = benchmark.pedantic(WAYS[way], (codes, case), **rounds)
     assert_exact(codes, case, found)
