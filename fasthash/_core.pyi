@@ -169,6 +169,7 @@ class PairSearch:
         self,
         codes: NDArray[uint8],
         others: NDArray[uint8] | None,
+        mask: NDArray[uint8] | None,
         radius: int,
         first: int,
         capacity: int,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 namespace fasthash {
@@ -14,17 +15,17 @@ struct CodeRows {
     const uint8_t* others;
     int64_t n_others;
     int n_bytes;
-    bool two_sets;                        // whether pairs are of a code and one of the others
-    std::vector<uint32_t> taking_part{};  // ids, ascending; empty: all
+    bool two_sets;                                       // whether pairs are of a code and one of the others
+    std::optional<std::vector<uint32_t>> taking_part{};  // ids, ascending; none: all
 
     int n_words() const { return (n_bytes + 7) / 8; }
     int64_t n_ids() const { return n_codes + n_others; }
-    int64_t size() const { return taking_part.empty() ? n_ids() : static_cast<int64_t>(taking_part.size()); }
-    int64_t id(int64_t i) const { return taking_part.empty() ? i : taking_part[static_cast<size_t>(i)]; }
+    int64_t size() const { return taking_part ? static_cast<int64_t>(taking_part->size()) : n_ids(); }
+    int64_t id(int64_t i) const { return taking_part ? (*taking_part)[static_cast<size_t>(i)] : i; }
     // How many of those that take part come before an id.
     int64_t before(int64_t of_id) const {
-        if (taking_part.empty()) return of_id;
-        return std::lower_bound(taking_part.begin(), taking_part.end(), static_cast<uint32_t>(of_id)) - taking_part.begin();
+        if (!taking_part) return of_id;
+        return std::lower_bound(taking_part->begin(), taking_part->end(), static_cast<uint32_t>(of_id)) - taking_part->begin();
     }
     const uint8_t* code(int64_t of_id) const { return of_id < n_codes ? codes + of_id * n_bytes : others + (of_id - n_codes) * n_bytes; }
     // The code's words, the rest of the last one zero.
@@ -38,5 +39,14 @@ struct CodeRows {
         std::memcpy(words, bytes, static_cast<size_t>(n_bytes));
     }
 };
+
+// The ids that take part: those of the first set that a mask lets, and the others.
+inline std::vector<uint32_t> eligible(const uint8_t* mask, int64_t n_codes, int64_t n_others) {
+    std::vector<uint32_t> ids;
+    for (int64_t id = 0; id < n_codes + n_others; ++id) {
+        if (id >= n_codes || (mask[id / 8] >> id % 8 & 1)) ids.push_back(static_cast<uint32_t>(id));
+    }
+    return ids;
+}
 
 }  // namespace fasthash

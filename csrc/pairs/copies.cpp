@@ -21,7 +21,7 @@ bool equal(const Buckets& buckets, int n_words, int64_t a, int64_t b) {
 }  // namespace
 
 std::vector<uint32_t> find_originals(const CodeRows& rows, RowBlocks& blocks, int threads, const std::function<bool()>& interrupted) {
-    std::vector<uint32_t> originals(static_cast<size_t>(rows.size()));
+    std::vector<uint32_t> originals(static_cast<size_t>(rows.n_ids()));
     std::iota(originals.begin(), originals.end(), 0);
     std::atomic<bool> any{false};
     blocks.fill(rows, 0, CodeHash(), threads, interrupted);

@@ -48,18 +48,23 @@ PairSearch::PairSearch(CodeRows rows, int64_t radius, int64_t first, const PairO
     : rows_(std::move(rows)), radius_(radius), options_(options), first_(first) {
     if (!rows_.two_sets) separate_copies(interrupted);
     scheme_ = choose_scheme(rows_, radius, options.n_parts, options.kernel, options.scan);
-    if (!scheme_ && !rows_.taking_part.empty()) {
-        distinct_.reserve(static_cast<size_t>(rows_.size() * rows_.n_bytes));
-        for (uint32_t id : rows_.taking_part) distinct_.insert(distinct_.end(), rows_.code(id), rows_.code(id) + rows_.n_bytes);
+    if (!scheme_ && rows_.taking_part) {
+        const int64_t n = rows_.before(rows_.n_codes);
+        beside_.reserve(static_cast<size_t>(n * rows_.n_bytes));
+        for (int64_t i = 0; i < n; ++i) beside_.insert(beside_.end(), rows_.code(rows_.id(i)), rows_.code(rows_.id(i)) + rows_.n_bytes);
     }
     begin_pass();
 }
 
 void PairSearch::separate_copies(const Poll& interrupted) {
     originals_ = find_originals(rows_, blocks_, options_.threads, interrupted);
-    for (size_t id = 0; id < originals_.size(); ++id) {
-        if (originals_[id] == id) rows_.taking_part.push_back(static_cast<uint32_t>(id));
+    if (originals_.empty()) return;
+    std::vector<uint32_t> different;
+    for (int64_t i = 0; i < rows_.size(); ++i) {
+        const uint32_t id = static_cast<uint32_t>(rows_.id(i));
+        if (originals_[id] == id) different.push_back(id);
     }
+    rows_.taking_part = std::move(different);
 }
 
 void PairSearch::begin_pass() {
@@ -141,7 +146,7 @@ void PairSearch::find_runs(Workplace& place) const {
 
 void PairSearch::scan_rows(const Poll& interrupted) {
     const int64_t n_bytes = rows_.n_bytes, begin = scanned_, n = std::min(scan_rows_, rows_.before(end_) - begin);
-    const uint8_t* const codes = distinct_.empty() ? rows_.codes : distinct_.data();
+    const uint8_t* const codes = rows_.taking_part ? beside_.data() : rows_.codes;
     const int64_t behind = rows_.two_sets ? 0 : begin;  // the first code that rows are compared with
     const CodeSet set{(rows_.two_sets ? rows_.others : codes) + behind * n_bytes, rows_.two_sets ? rows_.n_others : rows_.size() - behind,
                       rows_.n_bytes, nullptr};
@@ -154,7 +159,8 @@ void PairSearch::scan_rows(const Poll& interrupted) {
                 const int64_t row = begin + hits.queries[static_cast<size_t>(query)];
                 for (int64_t i = 0; i < n_items; ++i) {
                     const int64_t other = behind + item_rank(items[i]);
-                    if (rows_.two_sets) pairs.push_back(static_cast<uint64_t>(row) << 32 | static_cast<uint64_t>(rows_.n_codes + other));
+                    if (rows_.two_sets)
+                        pairs.push_back(static_cast<uint64_t>(rows_.id(row)) << 32 | static_cast<uint64_t>(rows_.n_codes + other));
                     if (!rows_.two_sets && other > row) {
                         pairs.push_back(static_cast<uint64_t>(rows_.id(row)) << 32 | static_cast<uint64_t>(rows_.id(other)));
                     }

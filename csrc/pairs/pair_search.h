@@ -68,7 +68,7 @@ private:
     const PairOptions options_;
     std::vector<uint32_t> originals_;
     std::optional<Scheme> scheme_;
-    std::vector<uint8_t> distinct_;  // codes that take part, side by side, for the scan of a set with copies
+    std::vector<uint8_t> beside_;  // those of the first set that take part, side by side, for the scan where not all do
 
     int64_t first_;
     std::atomic<int64_t> end_{0};

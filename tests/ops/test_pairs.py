@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -48,14 +49,15 @@ def distances(codes, others):
     return np.bitwise_count(codes[:, None] ^ others[None]).sum(2, dtype=np.int32)
 
 
-def brute_force(codes, radius, others=None, copies="first"):
+def brute_force(codes, radius, others=None, copies="first", eligible=True):
     """Every pair, by all distances."""
     between = distances(codes, codes if others is None else others)
-    within = between <= radius
+    eligible = np.broadcast_to(eligible, len(codes))
+    within = (between <= radius) & eligible[:, None]
     if others is None:
-        within = np.triu(within, 1)
+        within = np.triu(within & eligible, 1)
         if copies == "first":
-            is_copy = np.triu(between == 0, 1).any(0)
+            is_copy = np.triu((between == 0) & within, 1).any(0)
             within &= ~is_copy[:, None] & (~is_copy | (between == 0))
     i, j = np.nonzero(within)
     return i, j, between[i, j]
@@ -117,13 +119,16 @@ def run(search, n_codes):
 def test_every_way_finds_the_same(kernel, n_bytes, radius, more_parts):
     codes = clustered(400, n_bytes)
     n_parts = -1 if more_parts < 0 else radius + more_parts
-    for others in (None, clustered(300, n_bytes)[::-1].copy()):
+    eligible = np.random.default_rng(0).random(400) < 0.7
+    bits = torch.from_numpy(np.packbits(eligible, bitorder="little"))
+    for others, mask in itertools.product((None, clustered(300, n_bytes)[::-1].copy()), (None, bits)):
         for capacity in (10**9, 30, 0):
             find = KERNELS[kernel].function("pair_search")
             rows = None if others is None else torch.from_numpy(others)
-            search = find(torch.from_numpy(codes), rows, radius, 0, capacity, 2, n_parts=n_parts)
+            search = find(torch.from_numpy(codes), rows, mask, radius, 0, capacity, 2, n_parts=n_parts)
             assert search.n_parts == n_parts
-            assert_same(run(search, len(codes)), brute_force(codes, radius, others))
+            expected = brute_force(codes, radius, others, eligible=True if mask is None else eligible)
+            assert_same(run(search, len(codes)), expected)
 
 
 def test_sets_of_many_blocks(rng):
@@ -137,7 +142,9 @@ def test_sets_of_many_blocks(rng):
     assert_same(fh.hamming_pairs(codes, 5, copies="all"), expected)
     first = fh.hamming_pairs(codes, 5)
     for n_parts in (-1, 6, 7, 8):
-        assert_same(run(pair_search(torch.from_numpy(codes), None, 5, 0, 10**9, 2, n_parts=n_parts), 50_000), first)
+        assert_same(
+            run(pair_search(torch.from_numpy(codes), None, None, 5, 0, 10**9, 2, n_parts=n_parts), 50_000), first
+        )
     parts = list(fh.iter_hamming_pairs(codes, 5, part_pairs=10_000, threads=2))
     assert len(parts) > 5
     assert all(len(part.i) <= 10_000 for part in parts)
@@ -203,6 +210,21 @@ def test_parts_are_the_whole_and_can_be_resumed(kernel, others):
     rest = list(fh.iter_hamming_pairs(codes, 9, others=others, first=int(kept.i[-1]) + 1, kernel=kernel))
     assert_same([np.concatenate(columns) for columns in zip(kept, *rest, strict=True)], whole)
     assert list(fh.iter_hamming_pairs(codes, 9, others=others, first=200, kernel=kernel)) == []
+
+
+@pytest.mark.parametrize("kernel", ALL)
+@pytest.mark.parametrize("others", [None, clustered(90, 8)], ids=["one set", "two sets"])
+def test_a_mask_leaves_codes_out(kernel, others):
+    codes = clustered(131, 8)
+    chosen = np.random.default_rng(0).random(131) < 0.6
+    for eligible in (chosen, np.zeros(131, bool), np.ones(131, bool)):
+        expected = brute_force(codes, 9, others, eligible=eligible)
+        for mask in (eligible, np.packbits(eligible, bitorder="little")):
+            assert_same(fh.hamming_pairs(codes, 9, others=others, mask=mask, kernel=kernel), expected)
+    everything = brute_force(codes, 9, copies="all", eligible=chosen)
+    assert_same(fh.hamming_pairs(codes, 9, copies="all", mask=chosen, kernel=kernel), everything)
+    groups = fh.duplicate_groups(codes, 9, mask=chosen, kernel=kernel)
+    assert set(groups.members) == {*everything[0], *everything[1]}
 
 
 def test_tensors_give_tensors_and_odd_arrays_are_taken():
@@ -313,7 +335,7 @@ def test_progress_is_shown(capsys):
 @pytest.mark.parametrize("n_parts", [-1, 41])
 def test_a_search_stops_at_an_interrupt(n_parts):
     codes = torch.from_numpy(uniform(400_000, 16))
-    search = pair_search(codes, None, 40, 0, 10**9, 2, n_parts=n_parts)
+    search = pair_search(codes, None, None, 40, 0, 10**9, 2, n_parts=n_parts)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         end = time.monotonic() + 60
@@ -329,6 +351,7 @@ def test_a_search_stops_at_an_interrupt(n_parts):
         ((uniform(2, 8), 1.5), {}, "radius to be an integer, got float"),
         ((uniform(2, 8), 3), {"others": uniform(2, 4)}, r"others as wide as codes \(8 bytes\), got 4"),
         ((uniform(2, 8), 3), {"others": np.zeros((2, 8))}, "others of dtype uint8"),
+        ((uniform(2, 8), 3), {"mask": np.ones(3, bool)}, r"mask of shape \[2\] for 2 codes, got \[3\]"),
         ((uniform(2, 8), 3), {"copies": "none"}, "copies to be one of 'first', 'all', got 'none'"),
         ((uniform(2, 8), 3), {"max_pairs": -1}, "max_pairs at least 0, got -1"),
         ((uniform(2, 8), 3), {"progress": 1}, "progress to be True or False, got 1"),
@@ -360,6 +383,7 @@ def test_errors_of_parts_and_groups():
     ("change", "message"),
     [
         ({"others": np.zeros((3, 4), np.uint8)}, r"others of shape \[3, 8\], got \[3, 4\]"),
+        ({"mask": np.zeros(2, np.uint8)}, r"mask of shape \[1\], got \[2\]"),
         ({"codes": np.zeros((3, 600), np.uint8)}, "codes of 1 to 512 bytes, got 600"),
         ({"radius": -1}, "radius of at least 0, got -1"),
         ({"first": 4}, "first from 0 to the number of codes, got 4"),
@@ -369,6 +393,13 @@ def test_errors_of_parts_and_groups():
     ],
 )
 def test_the_core_refuses_what_does_not_fit(change, message):
-    arguments = {"codes": np.zeros((3, 8), np.uint8), "others": None, "radius": 3, "first": 0, "capacity": 9}
+    arguments = {
+        "codes": np.zeros((3, 8), np.uint8),
+        "others": None,
+        "mask": None,
+        "radius": 3,
+        "first": 0,
+        "capacity": 9,
+    }
     with pytest.raises(ValueError, match=f"PairSearch: expected {message}"):
-        _core.PairSearch(**{**arguments, "n_parts": 0, "threads": 1, "isa": "", **change})
+        _core.PairSearch(**{**arguments, "capacity": 9, "n_parts": 0, "threads": 1, "isa": "", **change})

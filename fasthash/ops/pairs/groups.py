@@ -40,6 +40,7 @@ def duplicate_groups(
     codes: Array,
     radius: int,
     *,
+    mask: Array | None = None,
     linkage: str = "single",
     representative: str = "first",
     max_pairs: int | None = None,
@@ -56,6 +57,7 @@ def duplicate_groups(
     Args:
         codes: packed codes, uint8 [n, n_bits / 8], on a CPU.
         radius: the largest distance at which two codes count as the same, at least 0.
+        mask: which of `codes` take part, see `hamming_pairs`.
         linkage: "single", the connected components: codes that are linked by others, each at most `radius` from the
             next, are in one group, however far apart they are; or "complete", groups in which every two are at most
             `radius` apart: the two groups whose greatest distance between members is least become one as long as
@@ -77,7 +79,7 @@ def duplicate_groups(
     where = "duplicate_groups"
     check_choice(where, "linkage", linkage, LINKAGES)
     check_choice(where, "representative", representative, REPRESENTATIVES)
-    c, pairs = searched(where, codes, radius, None, max_pairs, progress, threads, kernel)
+    c, pairs = searched(where, codes, radius, None, mask, max_pairs, progress, threads, kernel)
     i, j, distances = (x.numpy() for x in pairs)
     labels = (_components if linkage == "single" else _complete)(len(c), i, j, distances)
     order = np.argsort(labels, kind="stable")

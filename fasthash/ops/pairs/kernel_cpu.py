@@ -48,6 +48,7 @@ class CompiledSearch:
 def pair_search(
     codes: torch.Tensor,
     others: torch.Tensor | None,
+    mask: torch.Tensor | None,
     radius: int,
     first: int,
     capacity: int,
@@ -57,5 +58,5 @@ def pair_search(
 ) -> CompiledSearch:
     """Return a search the cheapest way, or by tables of so many parts, or with -1 by the scan."""
     other_rows = None if others is None else np.ascontiguousarray(others.numpy())
-    rows = np.ascontiguousarray(codes.numpy())
-    return CompiledSearch(_core.PairSearch(rows, other_rows, radius, first, capacity, n_parts, threads, isa))
+    rows, bits = np.ascontiguousarray(codes.numpy()), None if mask is None else np.ascontiguousarray(mask.numpy())
+    return CompiledSearch(_core.PairSearch(rows, other_rows, bits, radius, first, capacity, n_parts, threads, isa))

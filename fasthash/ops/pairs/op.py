@@ -22,7 +22,7 @@ from fasthash.errors import (
     memory_error,
 )
 from fasthash.ops.arrays import Array, all_as_given, to_tensor
-from fasthash.ops.hamming.op import thread_count
+from fasthash.ops.hamming.op import mask_bits, thread_count
 from fasthash.ops.pairs.found import HammingPairs, Pairs, n_pairs_of_copies, with_copies
 from fasthash.ops.registry import Kernel, choose, cpu_kernels
 
@@ -62,6 +62,7 @@ def hamming_pairs(
     radius: int,
     *,
     others: Array | None = None,
+    mask: Array | None = None,
     copies: str = "first",
     max_pairs: int | None = None,
     progress: bool = False,
@@ -77,13 +78,14 @@ def hamming_pairs(
     New codes are compared with those before by `others`, and among themselves by another call; the two find what one
     call does for all, as far as codes do not equal each other.
 
-    Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 12 where some are equal, at most 36 a pair and
-    some MiB a thread. A search releases the GIL and stops at Ctrl-C.
+    Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 4 more where some are equal or left out, at most 36
+    bytes a pair, and some MiB a thread. A search releases the GIL and stops at Ctrl-C.
 
     Args:
         codes: packed codes, uint8 [n, n_bits / 8], on a CPU.
         radius: the largest distance of a pair, at least 0.
         others: packed codes as wide, uint8 [m, n_bits / 8]: pairs are then of a code and one of these, all of them.
+        mask: which of `codes` take part: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
         copies: "first", as above; "all" pairs copies as any code.
         max_pairs: how many pairs there may be; more are an error, which comes before they take memory.
         progress: whether to show a progress bar.
@@ -100,7 +102,7 @@ def hamming_pairs(
     """
     where = "hamming_pairs"
     check_choice(where, "copies", copies, COPIES)
-    c, found = searched(where, codes, radius, others, max_pairs, progress, threads, kernel)
+    c, found = searched(where, codes, radius, others, mask, max_pairs, progress, threads, kernel)
     if copies == "all" and others is None:
         with _memory_told(where):
             _check_number(where, max_pairs, max_pairs is None or n_pairs_of_copies(len(c), found) <= max_pairs)
@@ -113,6 +115,7 @@ def iter_hamming_pairs(
     radius: int,
     *,
     others: Array | None = None,
+    mask: Array | None = None,
     first: int = 0,
     part_pairs: int = 2**22,
     progress: bool = False,
@@ -129,6 +132,7 @@ def iter_hamming_pairs(
         codes: packed codes, uint8 [n, n_bits / 8], on a CPU; not to be changed meanwhile.
         radius: the largest distance of a pair, at least 0.
         others: see `hamming_pairs`.
+        mask: see `hamming_pairs`.
         first: of which code on pairs are sought, 0 to n: those with i >= first.
         part_pairs: how many pairs a part has at most, at least 1; more only if they are all of one code.
         progress: whether to show a progress bar.
@@ -145,7 +149,7 @@ def iter_hamming_pairs(
     where = "iter_hamming_pairs"
     part_pairs = check_integer(where, "part_pairs", part_pairs, 1)
     with _memory_told(where):
-        c, search = _begun(where, codes, radius, others, first, part_pairs, progress, threads, kernel)
+        c, search = _begun(where, codes, radius, others, mask, first, part_pairs, progress, threads, kernel)
 
     def parts() -> Iterator[HammingPairs]:
         with _memory_told(where):
@@ -161,6 +165,7 @@ def searched(
     codes: Array,
     radius: int,
     others: Array | None,
+    mask: Array | None,
     max_pairs: int | None,
     progress: bool,
     threads: int | None,
@@ -169,7 +174,7 @@ def searched(
     """Return the codes and all pairs, in which copies are paired with the first of their equals alone."""
     most = MAX_INTEGER if max_pairs is None else check_integer(where, "max_pairs", max_pairs, 0)
     with _memory_told(where):
-        c, search = _begun(where, codes, radius, others, 0, most, progress, threads, kernel)
+        c, search = _begun(where, codes, radius, others, mask, 0, most, progress, threads, kernel)
         for complete in _steps(search, len(c), progress):
             _check_number(where, max_pairs, search.end == len(c))
             if complete:
@@ -182,6 +187,7 @@ def _begun(
     codes: Array,
     radius: int,
     others: Array | None,
+    mask: Array | None,
     first: int,
     capacity: int,
     progress: bool,
@@ -195,6 +201,7 @@ def _begun(
         check_codes(where, "others", o)
         check_same_width(where, "others", o, "codes", c)
         check_device(where, "others", o, c.device)
+    bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
     if (n := len(c) + (0 if o is None else len(o))) > MAX_CODES:
         raise ValueError(f"{where}: expected at most {MAX_CODES} codes, got {n}")
     radius = min(check_integer(where, "radius", radius, 0), MAX_BITS)
@@ -202,7 +209,7 @@ def _begun(
     check_flag(where, "progress", progress)
     n_threads = thread_count(where, threads)
     begin = choose(KERNELS, c.device, kernel, where).function("pair_search")
-    return c, begin(c, o, radius, first, capacity, n_threads)
+    return c, begin(c, o, bits, radius, first, capacity, n_threads)
 
 
 def _steps(search: PairSearch, n_codes: int, progress: bool) -> Iterator[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.ops.hamming.op import mask_flags
 from fasthash.ops.hamming.reference import hamming_distance
 from fasthash.ops.pairs.found import Pairs
 
@@ -35,13 +36,21 @@ class ExhaustivePairs:
 
 
 def pair_search(
-    codes: torch.Tensor, others: torch.Tensor | None, radius: int, first: int, capacity: int, threads: int
+    codes: torch.Tensor,
+    others: torch.Tensor | None,
+    mask: torch.Tensor | None,
+    radius: int,
+    first: int,
+    capacity: int,
+    threads: int,
 ) -> ExhaustivePairs:
     """Return what all comparisons have found."""
     distances = hamming_distance(codes, codes if others is None else others)
-    within = distances <= radius
+    eligible = torch.ones(len(codes), dtype=torch.bool) if mask is None else mask_flags(mask, len(codes))
+    within = (distances <= radius) & eligible[:, None]
     if others is None:
-        is_copy = (distances == 0).triu(1).any(0)
+        within &= eligible
+        is_copy = ((distances == 0) & within).triu(1).any(0)
         within = within.triu(1) & ~is_copy[:, None] & (~is_copy | (distances == 0))
     i, j = within.nonzero(as_tuple=True)
     return ExhaustivePairs((i, j, distances[i, j]), len(codes), first, capacity)
