@@ -50,7 +50,7 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
 		-k "not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork" \
-		$(foreach room,packing hamming planes multi_index ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
+		$(foreach room,packing hamming planes multi_index pairs ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
 		../../tests/hashers/test_h2q.py ../../tests/evaluate \
 		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
 

@@ -6,18 +6,23 @@ from .index import FlatIndex, MultiIndex, load_index
 from .ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk, merge_hits
 from .ops.householder import householder_apply, householder_product
 from .ops.packing import pack_bits, pack_projections, unpack_bits
+from .ops.pairs import DuplicateGroups, HammingPairs, duplicate_groups, hamming_pairs, iter_hamming_pairs
 from .ops.wasserstein import hswd, sliced_wasserstein, wasserstein_1d
 
 __all__ = [
+    "DuplicateGroups",
     "FlatIndex",
+    "HammingPairs",
     "Hits",
     "MultiIndex",
     "RadiusHits",
     "__version__",
     "data",
+    "duplicate_groups",
     "evaluate",
     "from_hashes",
     "hamming_distance",
+    "hamming_pairs",
     "hamming_radius",
     "hamming_topk",
     "hashers",
@@ -25,6 +30,7 @@ __all__ = [
     "householder_product",
     "hswd",
     "index",
+    "iter_hamming_pairs",
     "layers",
     "load_index",
     "losses",

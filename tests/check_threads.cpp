@@ -19,6 +19,7 @@
 #include "../csrc/multi_index/search.h"
 #include "../csrc/packing/pack_bits.h"
 #include "../csrc/packing/pack_projections.h"
+#include "../csrc/pairs/pair_search.h"
 #include "../csrc/planes/search.h"
 #include "../csrc/ranking/counts.h"
 #include "../csrc/thread_pool.h"
@@ -110,12 +111,25 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     write_offsets(found, kQueries, offsets.data());
     sum += offsets.back();
 
+    for (int n_parts : {4, 5, kScan}) {
+        const int64_t n_codes = n_parts == kScan ? 3000 : 40'000;
+        const PairOptions pair_options{pairs_kernel(isa), options.kernel, threads, n_parts, 500};
+        PairSearch search({data.codes.data(), n_codes, nullptr, 0, kBytes, false}, 3, 0, pair_options, interrupted);
+        while (search.first() < n_codes) {  // where a pass ends is left to chance
+            while (!search.step(interrupted)) {}
+            Values<int64_t> i(static_cast<size_t>(search.n_pairs())), j(i.size());
+            Values<int32_t> apart(i.size());
+            search.take(i.data(), j.data(), apart.data(), interrupted);
+            for (int32_t distance : apart) sum += distance;
+        }
+    }
+
     Values<int64_t> sought(kCodes), positions(kCodes);
     for (int64_t i = 0; i < kCodes; ++i) sought[static_cast<size_t>(i)] = i * 7919 % kCodes;
     Values<uint64_t> slots(size_t{1} << 18, kEmptySlot);
-    const PositionBits all{nullptr, 0};
-    const IdList list{sought.data(), kCodes, all};
-    sum += insert_ids({slots.data(), 18}, list, all, 0, id_map_kernel(isa), interrupted);
+    const PositionBits every{nullptr, 0};
+    const IdList list{sought.data(), kCodes, every};
+    sum += insert_ids({slots.data(), 18}, list, every, 0, id_map_kernel(isa), interrupted);
     find_ids({slots.data(), 18}, list, sought.data(), kCodes, id_map_kernel(isa), threads, interrupted, positions.data());
     sum += positions[100];
 

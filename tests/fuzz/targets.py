@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("ops", "hashes", "index", "evaluate", "losses", "hashers", "data", "plots")
+MODULES = ("ops", "pairs", "hashes", "index", "evaluate", "losses", "hashers", "data", "plots")
 
 
 def load() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -67,10 +68,15 @@ def test_bytes_and_open_files_hold_what_a_file_does(make, fill, tmp_path):
 def test_an_index_goes_through_a_pipe(make):
     index = numbered(make)
     read, write = os.pipe()
-    with open(write, "wb") as sink:
-        index.save(sink)
-    with open(read, "rb") as source:
+
+    def save():
+        with open(write, "wb") as sink:
+            index.save(sink)
+
+    with ThreadPoolExecutor(1) as pool, open(read, "rb") as source:
+        saved = pool.submit(save)  # a pipe holds less than a block of planes
         assert_equal(fh.load_index(source), index)
+        saved.result()
 
 
 def test_codes_from_bytes_lie_where_the_bytes_are_until_more_are_added(make):

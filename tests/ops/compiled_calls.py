@@ -36,6 +36,15 @@ def compiled_calls(threads):
     def build():
         return [_core.MultiIndexTables(codes, 64, 4, True, threads).keys]
 
+    def pairs(n_parts):
+        search = _core.PairSearch(codes, None, None, 9, 0, 100, n_parts, threads, "")
+        found = []
+        while search.first < len(codes):
+            while not search.step():
+                pass
+            found += search.take()
+        return found
+
     ids = rng.permutation(20_000)
     full = np.full(32_768, -1)
     _core.id_map_insert(full, ids, 0, None, None, "")
@@ -60,6 +69,8 @@ def compiled_calls(threads):
         "MultiIndexTables": build,
         "MultiIndexTables.topk": partial(into, tables.topk, queries, codes, 9, None, 0, *hits, None, threads, ""),
         "MultiIndexTables.radius": partial(tables.radius, queries, codes, 9, None, threads, ""),
+        "PairSearch by tables": partial(pairs, 11),
+        "PairSearch by the scan": partial(pairs, -1),
         "distance_counts": partial(
             into, _core.distance_counts, queries, codes, labels[1], labels[0], False, ((200, 65), np.int64),
             ((200, 65), np.int64), threads, "",
