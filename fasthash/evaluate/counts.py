@@ -6,9 +6,18 @@ from collections.abc import Iterator
 
 import torch
 
-from fasthash.errors import check_codes, check_device, check_labels, check_same_width, check_values
+from fasthash.errors import (
+    check_codes,
+    check_device,
+    check_labels,
+    check_same_width,
+    check_values,
+    dtype_name,
+    torch_arithmetic,
+)
 from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.hamming.op import distance_op
+from fasthash.ops.packing.op import pack_bits_op
 from fasthash.ops.ranking import counts_op
 from fasthash.ops.ranking.reference import relevance
 
@@ -16,7 +25,7 @@ _DISTANCES_AT_ONCE = 1 << 24
 
 
 class Retrieval:
-    """Queries and a database, codes and labels, checked.
+    """Queries and a database, codes and labels, checked; codes of -1 and +1 are packed.
 
     Attributes:
         query_codes: uint8 [q, n_bits / 8].
@@ -27,8 +36,7 @@ class Retrieval:
 
     def __init__(self, where: str, query_codes: Array, query_labels: Array, codes: Array, labels: Array) -> None:
         q, c = to_tensor(where, "query_codes", query_codes), to_tensor(where, "codes", codes)
-        check_codes(where, "query_codes", q)
-        check_codes(where, "codes", c)
+        q, c = _packed(where, "query_codes", q), _packed(where, "codes", c)
         check_values(where, "codes", c)
         check_same_width(where, "query_codes", q, "codes", c)
         check_device(where, "query_codes", q, c.device)
@@ -57,6 +65,22 @@ class Retrieval:
             part = slice(first, min(first + step, len(self.query_codes)))
             distances = distance_op(self.query_codes[part], self.codes, 0, where=self._where)
             yield part, distances, relevance(self.query_labels[part], self.labels)
+
+
+def _packed(where: str, name: str, codes: torch.Tensor) -> torch.Tensor:
+    """Return packed codes, uint8 [n, n_bits / 8], of such, or of -1 and +1 of a signed dtype [n, n_bits]; or raise."""
+    signed = codes.dtype.is_signed and not codes.is_complex()
+    if signed and codes.ndim == 2 and codes.device.type != "meta":
+        values = torch_arithmetic(codes.detach())
+        if (wrong := (values.abs() != 1).nonzero()).numel():
+            row, column = wrong[0].tolist()
+            raise TypeError(
+                f"{where}: expected {name} of dtype uint8 (packed codes, see pack_bits and from_hashes) or of -1 and "
+                f"+1, got {dtype_name(codes)} with {codes[row, column].item()} in row {row}, column {column}"
+            )
+        codes = pack_bits_op(values, where=where)
+    check_codes(where, name, codes)
+    return codes
 
 
 def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:

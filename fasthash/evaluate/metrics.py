@@ -50,9 +50,10 @@ def mean_average_precision(
     each of them; 0 where there is none.
 
     Args:
-        query_codes: packed codes, uint8 [q, n_bits / 8], q at least 1.
-        query_labels: classes, integers [q], or several a query, bool or 0/1 integers [q, c].
-        codes: packed codes of the database, uint8 [n, n_bits / 8].
+        query_codes: packed codes, uint8 [q, n_bits / 8], or -1 and +1 of a signed dtype [q, n_bits]; q at least 1.
+        query_labels: classes, integers or bool [q], or several a query, bool or 0/1 of any real dtype [q, c], c at
+            least 2.
+        codes: of the database, as `query_codes`, [n, n_bits / 8] or [n, n_bits].
         labels: as `query_labels`, [n] or [n, c]. An item is relevant to a query if they share a label.
         at: how many of the nearest items count, 1 to n; None for all.
         ties: what stands for a ranking of items at equal distance: "expected", the exact mean over all their orders;
@@ -63,7 +64,7 @@ def mean_average_precision(
         embeddings: for ties "cosine", floating-point [n, m].
 
     Raises:
-        TypeError: if codes are not uint8, or labels not integers or bool.
+        TypeError: if codes are neither uint8 nor of -1 and +1, or labels of another dtype.
         ValueError: if shapes do not fit, another argument is not as described, or every query is skipped.
 
     Source: McSherry, Najork, "Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied
@@ -100,7 +101,7 @@ def precision_at(
         embeddings: see there.
 
     Raises:
-        TypeError: if codes are not uint8, or labels not integers or bool.
+        TypeError: if codes are neither uint8 nor of -1 and +1, or labels of another dtype.
         ValueError: if shapes do not fit, or another argument is not as described.
     """
     where = "precision_at"
@@ -135,7 +136,7 @@ def recall_at(
         embeddings: see there.
 
     Raises:
-        TypeError: if codes are not uint8, or labels not integers or bool.
+        TypeError: if codes are neither uint8 nor of -1 and +1, or labels of another dtype.
         ValueError: if shapes do not fit, another argument is not as described, or every query is skipped.
     """
     where = "recall_at"
@@ -165,7 +166,7 @@ def precision_within(
         unanswered: what a query without any item within the radius counts: "zero", or "skip" for nothing.
 
     Raises:
-        TypeError: if codes are not uint8, or labels not integers or bool.
+        TypeError: if codes are neither uint8 nor of -1 and +1, or labels of another dtype.
         ValueError: if shapes do not fit, another argument is not as described, or every query is skipped.
     """
     where = "precision_within"
@@ -191,7 +192,7 @@ def precision_recall_curve(
         `PrecisionRecallCurve(precision, recall)`, tensors if `query_codes` is one, else NumPy arrays.
 
     Raises:
-        TypeError: if codes are not uint8, or labels not integers or bool.
+        TypeError: if codes are neither uint8 nor of -1 and +1, or labels of another dtype.
         ValueError: if shapes do not fit, or no query has a relevant item.
     """
     where = "precision_recall_curve"

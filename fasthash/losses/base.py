@@ -14,6 +14,7 @@ from fasthash.errors import (
     check_labels,
     check_matrix,
     check_number,
+    torch_arithmetic,
 )
 from fasthash.losses.names import QUANTIZATIONS
 from fasthash.losses.quantization import HSWD, SlicedWasserstein
@@ -70,22 +71,25 @@ class HashingLoss(torch.nn.Module):
 
         Args:
             u: the network's raw outputs, floating-point [n, n_bits], n and n_bits at least 1.
-            labels: classes, integers [n], or several an item, bool or 0/1 integers [n, c].
+            labels: classes, integers or bool [n], or several an item, bool or 0/1 of any real dtype [n, c], c at
+                least 2.
             indices: int64 [n], which items of the training set the batch is, each once; needed where `needs_indices`,
                 else unused.
 
         Raises:
-            TypeError: if `u` is not floating-point, `labels` are not integers or bool, or `indices` not int64.
+            TypeError: if `u` is not floating-point, `labels` are of another dtype, or `indices` not int64.
             ValueError: if shapes do not fit, or a class is not one of the loss's, or needed `indices` are missing, out
-                of range, repeated or of items with other labels (values are unchecked on a GPU, which would have to be
-                waited for).
+                of range, repeated or of items with other labels. Values are unchecked on a GPU, which would have to be
+                waited for, and under torch.compile; labels [n, c] other than 0 and 1 make the loss NaN there.
         """
-        labels = self.check_batch(u, labels, indices)
+        given, labels = labels, self.check_batch(u, labels, indices)
         if self.training:
             self.remember(u, indices)
         loss = self.similarity(u, labels)
         if self.quantization_weight > 0 and (term := self.quantization_term(u, indices)) is not None:
             loss = loss + self.quantization_weight * term
+        if given.ndim == 2 and given.dtype != torch.bool and not on_cpu(given):
+            loss = torch.where((torch_arithmetic(given) == labels).all(), loss, torch.nan)
         return loss
 
     def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:

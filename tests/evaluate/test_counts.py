@@ -10,7 +10,7 @@ from fasthash.evaluate.counts import Retrieval
 
 
 @pytest.mark.parametrize("n_bits", [8, 64, 72, pytest.param(1024, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("n_labels", [0, 1, 5, 64, 65, 200])
+@pytest.mark.parametrize("n_labels", [0, 2, 5, 64, 65, 200])
 def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeypatch):
     """Label 0 classes are single labels; a database of tiles, many of one code, and a rest; queries beyond a task."""
     n, q = 6225, 37

@@ -200,15 +200,19 @@ METRICS = {
         (
             (CODES, LABELS.astype(float), CODES, LABELS),
             TypeError,
-            "expected query_labels of an integer dtype or bool, got float64",
+            "expected query_labels of an integer dtype or bool, got float64; convert them if they are classes",
         ),
         (
             (CODES, LABELS, CODES, LABELS.astype(complex)),
             TypeError,
             "expected labels of an integer dtype or bool, got complex128",
         ),
-        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8.*, got int64"),
-        ((CODES, LABELS, CODES.astype(int), LABELS), TypeError, "expected codes of dtype uint8.*, got int64"),
+        (
+            (CODES.astype(int), LABELS, CODES, LABELS),
+            TypeError,
+            "expected query_codes of dtype uint8 .* or of -1 and .1, got int64 with 0 in row 0, column 0",
+        ),
+        ((CODES, LABELS, CODES.astype(int), LABELS), TypeError, "expected codes of dtype uint8 .*, got int64 .*"),
         (
             (CODES, LABELS, np.zeros((3, 2), np.uint8), LABELS),
             ValueError,

@@ -38,16 +38,28 @@ def ranked(r: Random, arguments: dict[str, str], q: int, n: int) -> dict[str, st
 
 def relevance(query_labels, labels):
     q, n = numbers(query_labels), numbers(labels)
-    assert q.dtype.kind in "iub"
-    assert n.dtype.kind in "iub"
     if q.ndim == 1:
+        assert q.dtype.kind in "iub"
+        assert n.dtype.kind in "iub"
         return q[:, None] == n
+    assert q.shape[1] > 1
     assert set(np.unique(q)) | set(np.unique(n)) <= {0, 1}
     return q.astype(int) @ n.astype(int).T > 0
 
 
+def codes_of(x):
+    """Packed codes, also of -1 and +1."""
+    x = numbers(x)
+    if x.dtype == np.uint8:
+        return x
+    assert x.dtype.kind in "if"
+    assert set(np.unique(x)) <= {-1, 1}
+    return np.packbits(x > 0, axis=1, bitorder="little")
+
+
 def rankings(query_codes, query_labels, codes, labels, ties="expected", query_embeddings=None, embeddings=None):
     """The relevance of each query's items in the order of a rule for ties, and where groups of ties end."""
+    query_codes, codes = map(codes_of, (query_codes, codes))
     found, relevant = distances(query_codes, codes), relevance(query_labels, labels)
     assert relevant.shape == found.shape
     assert (ties == "cosine") == (query_embeddings is not None) == (embeddings is not None)
