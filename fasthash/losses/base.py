@@ -19,6 +19,7 @@ from fasthash.errors import (
 from fasthash.losses.names import QUANTIZATIONS
 from fasthash.losses.quantization import HSWD, SlicedWasserstein
 from fasthash.ops.arrays import check_tensor
+from fasthash.ops.registry import is_traced
 
 MAX_CLASSES = 2**31 - 1
 
@@ -126,8 +127,8 @@ class HashingLoss(torch.nn.Module):
 
 
 def on_cpu(x: torch.Tensor) -> bool:
-    """Return whether the values of `x` can be looked at without waiting for a GPU or breaking a compiled graph."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Return whether the values of `x` can be looked at without waiting for a GPU or breaking a traced graph."""
+    return x.device.type == "cpu" and not is_traced(x)
 
 
 def share_label(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
