@@ -139,7 +139,7 @@ def test_a_traced_network_is_the_network(with_gradient):
 
 @exporting
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of what inductor imports
 def test_a_network_is_compiled_ahead_of_time(tmp_path):
     network = Rotated().eval()
     program = torch.export.export(network, (torch.randn(7, 8),))
