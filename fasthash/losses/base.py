@@ -14,6 +14,7 @@ from fasthash.errors import (
     check_labels,
     check_matrix,
     check_number,
+    dtype_name,
     torch_arithmetic,
 )
 from fasthash.losses.names import QUANTIZATIONS
@@ -75,7 +76,7 @@ class HashingLoss(torch.nn.Module):
             labels: classes, integers or bool [n], or several an item, bool or 0/1 of any real dtype [n, c], c at
                 least 2.
             indices: int64 [n], which items of the training set the batch is, each once; needed where `needs_indices`,
-                else unused.
+                else of no effect. Pairs or triplets of a miner are refused: every pair of the batch counts.
 
         Raises:
             TypeError: if `u` is not floating-point, `labels` are of another dtype, or `indices` not int64.
@@ -107,6 +108,15 @@ class HashingLoss(torch.nn.Module):
         n_bits = self.n_bits or u.shape[1]
         if u.shape[1] != n_bits:
             raise ValueError(f"{where}: expected u of {n_bits} columns, got {u.shape[1]}")
+        if indices is not None:
+            if isinstance(indices, tuple):
+                raise TypeError(f"{where}: expected indices to be a tensor, got a tuple; a miner's pairs are not taken")
+            check_tensor(where, "indices", indices)
+            check_device(where, "indices", indices, u.device)
+            if indices.dtype != torch.int64:
+                raise TypeError(f"{where}: expected indices of dtype int64, got {dtype_name(indices)}")
+            if indices.shape != u.shape[:1]:
+                raise ValueError(f"{where}: expected indices of shape [{len(u)}], got {list(indices.shape)}")
         check_tensor(where, "labels", labels)
         check_device(where, "labels", labels, u.device)
         return check_labels(where, "labels", labels, len(u), n_classes=self.n_classes, look=on_cpu(labels))

@@ -160,6 +160,13 @@ def test_everything_moves_with_the_module(method, labels):
             ValueError,
             r"labels of shape \[6\] or \[6, c\], got \[1",
         ),
+        (
+            lambda make: make()(U, SINGLE, (INDICES, INDICES)),
+            TypeError,
+            "indices to be a tensor, got a tuple; a miner's",
+        ),
+        (lambda make: make()(U, SINGLE, INDICES.float()), TypeError, "indices of dtype int64, got float32"),
+        (lambda make: make()(U, SINGLE, INDICES[:2]), ValueError, r"indices of shape \[6\], got \[2\]"),
         (lambda make: make()(U[0], SINGLE, INDICES), ValueError, r"u of shape \[n, n_bits\], got \[8\]"),
         (lambda make: make()(U.int(), SINGLE, INDICES), TypeError, "u of a floating-point dtype, got int32"),
         (
