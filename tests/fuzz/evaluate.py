@@ -107,7 +107,7 @@ def mean_average_precision(r: Random) -> Call:
         if not comparable(arguments):
             return
         relevant, found = rankings(**arguments)
-        k = found.shape[1] if at is None else int(at)
+        k = found.shape[1] if at is None or int(at) == -1 else int(at)
         answered = relevant.any(1)
         if arguments.get("ties", "expected") != "expected":
             averages = [average_precision(row, k) for row in relevant]
@@ -199,6 +199,28 @@ def precision_recall_curve(r: Random) -> Call:
     else:
         arguments |= {"query_labels": f"np.ones(({q}, 4), int)", "labels": f"tensor(np.ones(({n}, 4), bool))"}
     return Call("fh.evaluate.precision_recall_curve", "precision_recall_curve", arguments, check, arrays=RETRIEVAL)
+
+
+@target("fasthash.evaluate.precision_recall_by_rank")
+def precision_recall_by_rank(r: Random) -> Call:
+    def check(result, at=None, **arguments):
+        for x in result:
+            same_form(x, arguments["query_codes"])
+        n = np.shape(arguments["codes"])[0]
+        k = n if at is None or int(at) == -1 else int(at)
+        assert [len(x) for x in result] == [k, k]
+        if comparable(arguments):
+            for place in {1, k}:
+                found, rows = zip(*found_in_top(place, arguments), strict=True)
+                of = np.array([row.sum() for row in rows])
+                close(numbers(result.precision)[place - 1], np.mean(found) / place, 1e-9)
+                close(numbers(result.recall)[place - 1], (np.array(found)[of > 0] / of[of > 0]).mean(), 1e-9)
+
+    arguments, q, n = retrieval(r)
+    arguments = ranked(r, arguments, q, n) | option(r, {"at": str(r.randint(1, n))}, 0.4)
+    arguments |= {"query_labels": f"np.arange({q}) * 0", "labels": f"np.arange({n}) % 3"}
+    name = "precision_recall_by_rank"
+    return Call(f"fh.evaluate.{name}", name, arguments, check, arrays=RETRIEVAL + EMBEDDINGS)
 
 
 @target("fasthash.evaluate.quantization_angle")
