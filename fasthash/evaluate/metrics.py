@@ -314,7 +314,10 @@ def _directions(retrieval: Retrieval, query_embeddings: Array, embeddings: Array
         check_matrix(where, name, x, "m")
         if len(x) != len(codes):
             raise ValueError(f"{where}: expected {name} with {len(codes)} rows, got {len(x)}")
-        pair.append(torch.nn.functional.normalize(x.detach().to(codes.device, torch.float64), dim=1))
+        x = x.detach().to(codes.device, torch.float64)
+        if not x.isfinite().all():
+            raise ValueError(f"{where}: expected {name} to be finite, got a NaN or an infinity")
+        pair.append(torch.nn.functional.normalize(x, dim=1))
     if pair[0].shape[1] != pair[1].shape[1]:
         raise ValueError(
             f"{where}: expected query_embeddings and embeddings of equal width, got "
