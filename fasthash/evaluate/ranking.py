@@ -216,9 +216,8 @@ class OrderedRanking:
         if m == len(embeddings):
             cosines = (own @ embeddings.T).gather(1, ids)
         else:
-            cosines = torch.bmm(embeddings.index_select(0, ids.flatten()).view(len(rows), m, -1), own[:, :, None])[
-                ..., 0
-            ]
+            near = embeddings.index_select(0, ids.flatten()).view(len(rows), m, -1)
+            cosines = torch.bmm(near, own[:, :, None])[..., 0]
         # Rounded by a cast, so that equal embeddings are equal wherever a matrix product has them.
         order = _order((distances.long() << 42) - (cosines * 2.0**40 + 0.5).long())
         return distances.gather(1, order), ids.gather(1, order)
