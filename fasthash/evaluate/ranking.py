@@ -17,7 +17,7 @@ from fasthash.ops.ranking.reference import relevance
 Floats = NDArray[np.float64]
 
 _QUERIES_AT_ONCE = 64
-_NUMBERS_AT_ONCE = 1 << 22  # of some queries: distances, or elements of embeddings and labels
+_NUMBERS_AT_ONCE = 1 << 20  # of some queries: distances, or elements of embeddings and labels
 _WHOLE = 4  # more than a fourth of the items are sorted faster than searched for
 
 
