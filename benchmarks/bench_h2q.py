@@ -101,7 +101,7 @@ PAPERS = {"optimizer": "adam", "schedule": "constant", "learning_rate": 0.1, "ep
 TRAININGS = {
     "fasthash, the paper's 300 epochs": PAPERS,
     "fasthash, default": {},
-    "fasthash, default, from ITQ": {"warm_start": "itq"},
+    "fasthash, default, from ITQ": {"init": "itq"},
 }
 
 

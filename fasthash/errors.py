@@ -7,7 +7,7 @@ import math
 import operator
 import re
 import reprlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -92,6 +92,17 @@ def check_floating(where: str, name: str, x: torch.Tensor, minimum_bytes: int = 
         raise TypeError(f"{where}: expected {name} of a floating-point dtype of 16 bits or more, got {dtype_name(x)}")
 
 
+def check_label_shape(where: str, name: str, shape: Sequence[int], n: int | str, n_classes: int | None = None) -> None:
+    """Raise unless labels are of shape [n], or [n, c] with c at least 2: a column could be classes or one label."""
+    if len(shape) not in (1, 2) or (isinstance(n, int) and shape[0] != n):
+        raise ValueError(f"{where}: expected {name} of shape [{n}] or [{n}, c], got {list(shape)}")
+    if len(shape) == 2 and shape[1] < 2:
+        hint = f"; pass {name}[:, 0] if they are classes" if shape[1] else ""
+        raise ValueError(f"{where}: expected {name} of shape [{n}], or [{n}, c] with c from 2, got {list(shape)}{hint}")
+    if len(shape) == 2 and n_classes is not None and shape[1] != n_classes:
+        raise ValueError(f"{where}: expected {name} of {n_classes} columns, got {shape[1]}")
+
+
 def check_labels(
     where: str, name: str, labels: torch.Tensor, n: int | str, *, n_classes: int | None = None, look: bool = True
 ) -> torch.Tensor:
@@ -100,30 +111,40 @@ def check_labels(
     Args:
         where: the function that the user called.
         name: of the labels.
-        labels: integers or bool [n], or bool or 0/1 integers [n, c].
+        labels: integers or bool [n], or bool or 0/1 of any real dtype [n, c], c at least 2.
         n: how many items there are, or the letter of a number that is free.
         n_classes: classes are less, and c is this.
         look: whether values may be looked at.
     """
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"{where}: expected {name} of an integer dtype or bool, got {dtype_name(labels)}")
-    if labels.ndim not in (1, 2) or (isinstance(n, int) and len(labels) != n):
-        raise ValueError(f"{where}: expected {name} of shape [{n}] or [{n}, c], got {list(labels.shape)}")
-    if labels.ndim == 2 and n_classes is not None and labels.shape[1] != n_classes:
-        raise ValueError(f"{where}: expected {name} of {n_classes} columns, got {labels.shape[1]}")
-    if labels.ndim == 2 and dtype_name(labels) == "bool":
-        return labels
-    unsigned = dtype_name(labels) in ("uint16", "uint32", "uint64")  # torch has no arithmetic of these
-    classes = labels.long() if labels.ndim == 1 or unsigned else labels
-    if look and classes.numel() and (unsigned or labels.ndim == 2 or n_classes is not None):
+    floating = labels.is_floating_point()
+    if labels.is_complex() or (floating and labels.ndim < 2):
+        hint = "; convert them if they are classes" if floating else ""
+        raise TypeError(f"{where}: expected {name} of an integer dtype or bool, got {dtype_name(labels)}{hint}")
+    check_label_shape(where, name, labels.shape, n, n_classes)
+    if labels.ndim == 2:
+        values = torch_arithmetic(labels)
+        if look and (wrong := ((values != 0) & (values != 1)).nonzero()).numel():
+            row, column = wrong[0].tolist()
+            raise ValueError(
+                f"{where}: expected {name} of 0 and 1, as they are of shape [{n}, c], got "
+                f"{labels[row, column].item()} in row {row}, column {column}"
+            )
+        return values != 0
+    classes = labels.long()
+    if look and classes.numel() and (n_classes is not None or dtype_name(labels) == "uint64"):
         low, high = (int(x) for x in classes.aminmax())
-        if labels.ndim == 2 and not 0 <= low <= high <= 1:
-            raise ValueError(f"{where}: expected {name} of 0 and 1, as they are of shape [{n}, c], got {low} to {high}")
         if dtype_name(labels) == "uint64" and low < 0:
             raise ValueError(f"{where}: expected {name} of at most {MAX_INTEGER}, got {low + 2**64}")
-        if labels.ndim == 1 and n_classes is not None and not 0 <= low <= high < n_classes:
+        if n_classes is not None and not 0 <= low <= high < n_classes:
             raise ValueError(f"{where}: expected {name} from 0 to {n_classes - 1}, got {low} to {high}")
-    return classes if labels.ndim == 1 else classes != 0
+    return classes
+
+
+def torch_arithmetic(x: torch.Tensor) -> torch.Tensor:
+    """Return `x` in a dtype that torch compares in: it does not in those of 8 bits of floats and wide unsigned ones."""
+    if x.is_floating_point():
+        return x.float() if x.dtype.itemsize == 1 else x
+    return x.long() if dtype_name(x) in ("uint16", "uint32", "uint64") else x
 
 
 def check_codes(where: str, name: str, codes: torch.Tensor) -> None:

@@ -24,6 +24,9 @@ class HouseholderRotation(torch.nn.Module):
     Whatever an optimiser does to the vectors, U stays orthogonal, so distances and inner products are kept. Every
     orthogonal matrix of determinant (-1)^l is reached with l = k.
 
+    In what torch.export, torch.jit.trace and torch.onnx.export record of it there are operators of torch alone, so that
+    the program needs no fasthash where it runs. torch.jit.script does not take it.
+
     Attributes:
         v: the parameter [l, k], one vector a reflection; their lengths do not matter.
 

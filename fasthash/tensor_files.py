@@ -32,9 +32,11 @@ def read_metadata(expected: str, path: str | os.PathLike[str]) -> dict[str, str]
 
 
 def read_tensors(
-    expected: str, path: str | os.PathLike[str], form: str, fields: Collection[str]
+    expected: str, path: str | os.PathLike[str], form: str, fields: Collection[str], optional: Collection[str] = ()
 ) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return what `write_tensors` was given: metadata, with a "format" of `form` and these fields, and tensors.
+
+    Fields that are `optional` may be among the metadata.
 
     Files of that format written before there were checksums have none, and are read as they are.
 
@@ -46,7 +48,7 @@ def read_tensors(
     if metadata.get("format") != form:
         raise ValueError(f"{expected} one of format {metadata.get('format')!r}, where {form!r} is read")
     checksum = metadata.pop(_CHECKSUM, None)
-    if metadata.keys() != {"format", *fields}:
+    if metadata.keys() - set(optional) != {"format", *fields}:
         raise ValueError(f"{expected} one that is described by {', '.join(sorted(metadata))}")
     if checksum not in (None, _checksum(metadata, tensors)):
         raise ValueError(f"{expected} one that does not match its checksum")

@@ -301,6 +301,37 @@ def test_values_that_are_none(call, message):
         call()
 
 
+def masked(kind):
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    if kind == "MaskedTensor":
+        return torch.masked.masked_tensor(torch.from_numpy(x), torch.from_numpy(x) < 1)
+    array = np.ma.masked_array(x, mask=x > 1)
+    return list(array) if kind == "MaskedArrays" else array
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors is in prototype stage")
+@pytest.mark.parametrize("kind", ["MaskedArray", "MaskedArrays", "MaskedTensor"])
+@pytest.mark.parametrize(
+    "call",
+    [fh.pack_bits, fh.hswd, LSH(8).fit, fh.householder_product, fh.evaluate.quantization_angle],
+    ids=["pack_bits", "hswd", "LSH.fit", "householder_product", "quantization_angle"],
+)
+def test_masked_values_are_not_taken_for_values(call, kind):
+    with pytest.raises(
+        TypeError, match=f"expected . to be an? (array|tensor) without a mask, got an? {kind}|got {kind}$"
+    ):
+        call(masked(kind))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors is in prototype stage")
+@pytest.mark.parametrize("module", [fh.losses.MagnitudeError(), fh.losses.HSWD(), HouseholderRotation(6)], ids=str)
+def test_modules_refuse_masked_tensors(module):
+    with pytest.raises(
+        TypeError, match=f"^{type(module).__name__}: expected . to be a tensor without a mask, got a MaskedT"
+    ):
+        module(masked("MaskedTensor"))
+
+
 def test_more_than_there_is_memory_for():
     with pytest.raises(MemoryError, match=r"^hamming_topk: expected memory for the result, got none for \d+ bytes$"):
         fh.hamming_topk(QUERIES, QUERIES, 2**45)

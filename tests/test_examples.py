@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,21 @@ def test_an_example_says_the_same_when_it_runs_again(example, tmp_path):
     first, again = (subprocess.check_output([sys.executable, example], cwd=tmp_path, text=True) for _ in range(2))
     assert first
     assert again == first
+
+
+LOOPS = Path(__file__).parents[1] / "examples" / "loops"
+
+
+@pytest.mark.parametrize("port", ["hashnet", "csq", "h2q"])
+def test_a_port_of_a_loop_has_few_lines_of_its_own(port):
+    plain, ported = ((LOOPS / f"{port}{kind}.py").read_text().splitlines() for kind in ("_plain", ""))
+    written = [line for line in difflib.ndiff(plain, ported) if line.startswith("+ ")]
+    assert 0 < len(written) <= 10
+
+
+def test_loops_and_their_ports_have_the_same_results():
+    output = subprocess.check_output([sys.executable, LOOPS / "compare.py"], text=True)
+    assert re.findall(r"^(\w+): loss .* both ways$", output, re.MULTILINE) == ["hashnet", "csq", "h2q"]
 
 
 def test_an_own_network_and_loss_learn(tmp_path):

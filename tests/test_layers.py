@@ -98,14 +98,71 @@ def test_exports():
         torch.testing.assert_close(torch.export.load(file).module()(x), layer(x).tanh())
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # inside the exporter
-def test_exports_to_onnx():
+class Rotated(torch.nn.Module):
+    """Every way to a rotation, in a network."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.layer = torch.nn.Linear(8, 8), rotation(8, 5)
+
+    def forward(self, x):
+        u = self.layer(self.linear(x))
+        return fh.householder_apply(u, self.layer.v, transpose=True) @ self.layer.matrix() + self.layer(x[0])
+
+
+OTHER_ROWS = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))
+exporting = pytest.mark.skipif(not hasattr(torch.compiler, "is_exporting"), reason="torch cannot tell that it exports")
+
+
+@exporting
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_exported_program_needs_no_fasthash(strict):
+    network = Rotated()
+    rows = {"x": {0: torch.export.Dim("rows", min=2)}}
+    program = torch.export.export(network, (torch.randn(4, 8),), dynamic_shapes=rows, strict=strict)
+    assert not [node for node in program.graph.nodes if "fasthash" in str(node.target)]
+    torch.testing.assert_close(program.module()(OTHER_ROWS), network(OTHER_ROWS))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of the checks, which look at shapes
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_a_traced_network_is_the_network(with_gradient):
+    network = Rotated()
+    with torch.set_grad_enabled(with_gradient):
+        traced = torch.jit.trace(network, torch.randn(4, 8))
+    assert "fasthash::" not in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(OTHER_ROWS), network(OTHER_ROWS))
+    gradients = [torch.autograd.grad(f(OTHER_ROWS).cos().sum(), network.layer.v)[0] for f in (traced, network)]
+    torch.testing.assert_close(*gradients)
+
+
+@exporting
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of what inductor imports
+def test_a_network_is_compiled_ahead_of_time(tmp_path):
+    network = Rotated().eval()
+    program = torch.export.export(network, (torch.randn(7, 8),))
+    package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "network.pt2"))
+    torch.testing.assert_close(torch._inductor.aoti_load_package(package)(OTHER_ROWS), network(OTHER_ROWS))
+
+
+@pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
+)  # the exporters'
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("dynamo", [pytest.param(True, marks=exporting), False], ids=["dynamo", "tracing"])
+def test_exports_to_onnx(dynamo):
     pytest.importorskip("onnxscript")
-    reference = pytest.importorskip("onnx.reference")
-    layer, x = rotation(8), torch.randn(4, 8)
-    model = torch.onnx.export(layer.as_linear().eval(), (x,), dynamo=True).model_proto
-    (y,) = reference.ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(y), layer(x).detach())
+    onnx, reference = pytest.importorskip("onnx"), pytest.importorskip("onnx.reference")
+    network, file = Rotated().eval(), io.BytesIO()
+    if dynamo:
+        torch.onnx.export(network, (OTHER_ROWS,), dynamo=True).save(file)
+    else:
+        torch.onnx.export(network, (OTHER_ROWS,), file, dynamo=False)
+    model = onnx.load_from_string(file.getvalue())
+    (y,) = reference.ReferenceEvaluator(model).run(None, {model.graph.input[0].name: OTHER_ROWS.numpy()})
+    torch.testing.assert_close(torch.from_numpy(y), network(OTHER_ROWS).detach(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ ROTATIONS = {
         f"H2Q {loss}": lambda n_bits, seed, loss=loss: H2Q(n_bits, loss=loss, seed=seed)
         for loss in ("l2", "l1", "min_entry", "bit_var")
     },
-    "H2Q l2, from ITQ": lambda n_bits, seed: H2Q(n_bits, warm_start="itq", seed=seed),
+    "H2Q l2, from ITQ": lambda n_bits, seed: H2Q(n_bits, init="itq", seed=seed),
 }
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
-from fasthash.errors import MAX_INTEGER, MissingDependencyError, check_integer
+from fasthash.errors import MAX_INTEGER, MissingDependencyError, check_integer, check_label_shape
 
 
 class ImageFiles:
@@ -137,14 +137,11 @@ def check_items(where: Path | str, name: str, items: np.ndarray) -> None:
 
 def check_labels(where: Path | str, name: str, labels: np.ndarray, n_items: int, n_classes: int | None = None) -> None:
     """Raise unless `labels` are classes [n_items] below `n_classes`, or indicators [n_items, n_classes] of 0 and 1."""
-    if labels.dtype.kind not in "iub" or labels.ndim not in (1, 2) or (labels.dtype.kind == "b" and labels.ndim == 1):
+    check_label_shape(str(where), name, labels.shape, n_items, n_classes)
+    if labels.dtype.kind not in "iub" or (labels.dtype.kind == "b" and labels.ndim == 1):
         raise ValueError(
             f"{where}: expected {name} to be integers [n] or indicators [n, c], got {labels.dtype} {list(labels.shape)}"
         )
-    if len(labels) != n_items:
-        raise ValueError(f"{where}: expected {name} for {n_items} items, got {len(labels)}")
-    if labels.ndim == 2 and n_classes is not None and labels.shape[1] != n_classes:
-        raise ValueError(f"{where}: expected {name} of {n_classes} columns, one a class, got {labels.shape[1]}")
     if labels.size == 0:
         return
     largest = 1 if labels.ndim == 2 else np.inf if n_classes is None else n_classes - 1

@@ -65,8 +65,11 @@ def _lines(path: Path) -> Iterator[tuple[str, str, bytes]]:
             image, *labels = line.split() or [""]
             if not image:
                 continue
-            if not labels or not set(labels) <= {"0", "1"}:
-                raise ValueError(f"{where}: expected a path and labels of 0 and 1, got {line[:100].strip()!r}")
+            if len(labels) < 2 or not set(labels) <= {"0", "1"}:  # one could be a class
+                raise ValueError(
+                    f"{where}: expected a path and labels of 0 and 1, one for each of two or more classes, got "
+                    f"{line[:100].strip()!r}"
+                )
             if root is None:
                 root, prefix = _image_root(where, path.parent, image)
             if not image.startswith(prefix):

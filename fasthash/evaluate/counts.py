@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
-from fasthash.errors import check_codes, check_device, check_labels, check_same_width, check_values
+from fasthash.errors import (
+    check_codes,
+    check_device,
+    check_flag,
+    check_labels,
+    check_same_width,
+    check_values,
+    dtype_name,
+    torch_arithmetic,
+)
 from fasthash.ops.arrays import Array, to_tensor
-from fasthash.ops.hamming.op import distance_op
+from fasthash.ops.packing.op import pack_bits_op
 from fasthash.ops.ranking import counts_op
-from fasthash.ops.ranking.reference import relevance
 
-_DISTANCES_AT_ONCE = 1 << 24
+_ONES = torch.tensor([byte.bit_count() for byte in range(256)])
 
 
 class Retrieval:
-    """Queries and a database, codes and labels, checked.
+    """Queries and a database, codes and labels, checked; codes of -1 and +1 are packed.
 
     Attributes:
         query_codes: uint8 [q, n_bits / 8].
         codes: uint8 [n, n_bits / 8].
         query_labels: int64 [q], or bool [q, c].
         labels: [n], or [n, c].
+        leave_one_out: whether query i is item i, and is left out of what is counted for it.
+        n_ranked: how many items are counted for a query.
+        where: the function that the user called.
     """
 
-    def __init__(self, where: str, query_codes: Array, query_labels: Array, codes: Array, labels: Array) -> None:
+    def __init__(
+        self,
+        where: str,
+        query_codes: Array,
+        query_labels: Array,
+        codes: Array,
+        labels: Array,
+        leave_one_out: bool = False,
+    ) -> None:
         q, c = to_tensor(where, "query_codes", query_codes), to_tensor(where, "codes", codes)
-        check_codes(where, "query_codes", q)
-        check_codes(where, "codes", c)
+        q, c = _packed(where, "query_codes", q), _packed(where, "codes", c)
         check_values(where, "codes", c)
         check_same_width(where, "query_codes", q, "codes", c)
         check_device(where, "query_codes", q, c.device)
@@ -40,23 +56,45 @@ class Retrieval:
             raise ValueError(
                 f"{where}: expected query_labels and labels alike, got {list(ql.shape)} and {list(cl.shape)}"
             )
-        self._where = where
+        if check_flag(where, "leave_one_out", leave_one_out) and not len(q) == len(c) > 1:
+            raise ValueError(
+                f"{where}: expected query_codes and codes of the same items, at least two, with leave_one_out, got "
+                f"{len(q)} and {len(c)}"
+            )
         self.query_codes, self.codes, self.query_labels, self.labels = q, c, ql, cl
+        self.leave_one_out, self.n_ranked, self.where = leave_one_out, len(c) - leave_one_out, where
 
-    def counts(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def counts_of_all(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return int64 [q, n_bits + 1], on the CPU: the items at each distance from each query, and the relevant."""
-        totals, relevants = counts_op(
-            self.query_codes, self.codes, self.query_labels, self.labels, 0, where=self._where
-        )
+        totals, relevants = counts_op(self.query_codes, self.codes, self.query_labels, self.labels, 0, where=self.where)
         return totals.cpu(), relevants.cpu()
 
-    def parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Yield a part of the queries, their distances int32 [part, n], and which items are relevant, bool."""
-        step = max(1, _DISTANCES_AT_ONCE // len(self.codes))
-        for first in range(0, len(self.query_codes), step):
-            part = slice(first, min(first + step, len(self.query_codes)))
-            distances = distance_op(self.query_codes[part], self.codes, 0, where=self._where)
-            yield part, distances, relevance(self.query_labels[part], self.labels)
+    def counts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `counts_of_all` does, of the items that are ranked."""
+        totals, relevants = self.counts_of_all()
+        if self.leave_one_out:
+            rows = torch.arange(len(totals))
+            distances = _ONES[(self.query_codes ^ self.codes).cpu().long()].sum(1)
+            same = self.query_labels == self.labels if self.labels.ndim == 1 else self.query_labels & self.labels
+            totals[rows, distances] -= 1
+            relevants[rows, distances] -= (same if same.ndim == 1 else same.any(1)).cpu().long()
+        return totals, relevants
+
+
+def _packed(where: str, name: str, codes: torch.Tensor) -> torch.Tensor:
+    """Return packed codes, uint8 [n, n_bits / 8], of such, or of -1 and +1 of a signed dtype [n, n_bits]; or raise."""
+    signed = codes.dtype.is_signed and not codes.is_complex()
+    if signed and codes.ndim == 2 and codes.device.type != "meta":
+        values = torch_arithmetic(codes.detach())
+        if (wrong := (values.abs() != 1).nonzero()).numel():
+            row, column = wrong[0].tolist()
+            raise TypeError(
+                f"{where}: expected {name} of dtype uint8 (packed codes, see pack_bits and from_hashes) or of -1 and "
+                f"+1, got {dtype_name(codes)} with {codes[row, column].item()} in row {row}, column {column}"
+            )
+        codes = pack_bits_op(values, where=where)
+    check_codes(where, name, codes)
+    return codes
 
 
 def _labels(where: str, name: str, labels: Array, codes: torch.Tensor) -> torch.Tensor:

@@ -7,20 +7,24 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fasthash.errors import MAX_BITS, check_floating, check_integer, check_matrix, check_values, dtype_name
+from fasthash.errors import MAX_BITS, check_integer, check_matrix, check_values, dtype_name
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.tensor_files import read_tensors, write_tensors
 
 _FORMAT = "fasthash hasher 1"
+_FIELDS = ("class", "parameters", "n_features_in")
 
 
-class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # it has no types
     """Base of the hashers.
 
     A subclass has `n_bits` among its parameters, names its fitted tensors with dtype and shape, and defines `_fit` and
@@ -28,6 +32,8 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
     Attributes:
         n_features_in_: d, set by `fit`.
+        feature_names_in_: of the columns, set by `fit` where `X` is a data frame whose columns have names; frames of
+            other columns, or of these in another order, are then refused.
     """
 
     # The attributes that `fit` sets and `save` writes, "float32 [d, n_bits]" say; any other word is a size of its own.
@@ -35,31 +41,35 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
 
     n_bits: int
     n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
 
     def fit(self, X: Array, y: object = None) -> Hasher:
         """Fit to embeddings.
 
         Args:
-            X: [n, d] of any floating-point dtype, finite, on any device.
+            X: [n, d] of real numbers, finite, on any device; floating-point, integers, or a data frame.
             y: ignored; scikit-learn's pipelines pass it.
 
         Raises:
-            TypeError: if `X` is not floating-point.
+            TypeError: if `X` is not of numbers, or sparse.
             ValueError: if `X` is not a finite matrix with at least one row, or a parameter does not fit it.
         """
         where = f"{type(self).__name__}.fit"
         x = _embeddings(where, X).to(torch.float32)
-        if x.shape[0] == 0 or x.shape[1] == 0:
-            raise ValueError(f"{where}: expected X with at least one row and one column, got {list(x.shape)}")
+        for count, what in zip(x.shape, ("sample", "feature"), strict=True):
+            if count == 0:
+                raise ValueError(
+                    f"{where}: expected X with at least one row and one column, got 0 {what}(s) "
+                    f"(shape={tuple(x.shape)}) while a minimum of 1 is required."
+                )
         if not torch.isfinite(x).all():
             row, column = (~torch.isfinite(x)).nonzero()[0].tolist()
-            raise ValueError(
-                f"{where}: expected X to be finite, got {x[row, column].item()} at row {row}, column {column}"
-            )
+            value = "NaN" if x[row, column].isnan() else x[row, column].item()
+            raise ValueError(f"{where}: expected X to be finite, got {value} at row {row}, column {column}")
         check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS)
         for name, tensor in zip(self.TENSORS, self._fit(where, x), strict=True):
             setattr(self, name, tensor.cpu().contiguous())
-        self.n_features_in_ = x.shape[1]
+        validate_data(self, X, reset=True, skip_check_array=True)  # sets the number and names of the columns
         return self
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -79,32 +89,37 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """Return the projections whose signs are the bits.
 
         Args:
-            X: [n, d] of any floating-point dtype, on any device.
+            X: [n, d] as `fit` takes it, finite.
 
         Returns:
-            float32 [n, n_bits] on the device of `X`, a tensor if `X` is one, else a NumPy array.
+            float32 [n, n_bits] on the device of `X`, a tensor if `X` is one, else a NumPy array, or what `set_output`
+            says.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
-            TypeError: if `X` is not floating-point.
-            ValueError: if `X` is not as wide as the embeddings that were fitted.
+            TypeError: if `X` is not of numbers, or sparse.
+            ValueError: if `X` has not the columns that were fitted, or is not finite.
         """
-        x = self._as_fitted(f"{type(self).__name__}.transform", X)
-        return as_given(self._project(x.to(torch.float32)), X)
+        where = f"{type(self).__name__}.transform"
+        projections = self._project(self._as_fitted(where, X).to(torch.float32))
+        if not torch.isfinite(projections).all():
+            row, _ = (~torch.isfinite(projections)).nonzero()[0].tolist()
+            raise ValueError(f"{where}: expected X to be finite, got NaN or an infinity in row {row}")
+        return as_given(projections, X)
 
     def encode(self, X: Array) -> Array:
         """Return the packed codes of embeddings.
 
         Args:
-            X: [n, d] of any floating-point dtype, on any device.
+            X: [n, d] as `fit` takes it.
 
         Returns:
             uint8 [n, ceil(n_bits / 8)] as `fasthash.pack_bits` has it, a tensor if `X` is one, else a NumPy array.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
-            TypeError: if `X` is not floating-point.
-            ValueError: if `X` is not as wide as the embeddings that were fitted, or a projection is NaN.
+            TypeError: if `X` is not of numbers, or sparse.
+            ValueError: if `X` has not the columns that were fitted, or a projection is NaN.
         """
         where = f"{type(self).__name__}.encode"
         return as_given(self._encode(where, self._as_fitted(where, X)), X)
@@ -113,8 +128,27 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         check_is_fitted(self)
         x = _embeddings(where, X)
         if x.shape[1] != self.n_features_in_:
-            raise ValueError(f"{where}: expected X with {self.n_features_in_} columns, as fitted, got {x.shape[1]}")
+            raise ValueError(
+                f"{where}: expected X with {self.n_features_in_} columns, as fitted, got {x.shape[1]}: X has "
+                f"{x.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
+            )
+        if isinstance(X, torch.Tensor):  # which has no names to compare
+            return x
+        try:
+            validate_data(self, X, reset=False, skip_check_array=True)
+        except ValueError as error:
+            raise ValueError(f"{where}: expected X of the columns that were fitted, got others. {error}") from None
         return x
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_bits
+
+    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+        """Return what scikit-learn asks of an estimator."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and fitted state to a safetensors file with a checksum, whole or not at all."""
@@ -125,6 +159,8 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             "parameters": json.dumps(self.get_params()),
             "n_features_in": str(self.n_features_in_),
         }
+        if hasattr(self, "feature_names_in_"):
+            metadata["feature_names_in"] = json.dumps(self.feature_names_in_.tolist())
         write_tensors(path, metadata, {name: getattr(self, name) for name in self.TENSORS})
 
     @classmethod
@@ -137,7 +173,7 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
                 together.
         """
         expected = f"{cls.__name__}.load: expected a file of {cls.__name__} at {os.fspath(path)}, got"
-        metadata, tensors = read_tensors(expected, path, _FORMAT, ["class", "parameters", "n_features_in"])
+        metadata, tensors = read_tensors(expected, path, _FORMAT, _FIELDS, ["feature_names_in"])
         for declared in (False, True):
             HASHERS.load_all(declared)
             classes = {known.__name__: known for known in _with_subclasses(cls)}
@@ -148,6 +184,8 @@ class Hasher(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         try:
             hasher: Hasher = classes[metadata["class"]](**json.loads(metadata["parameters"]))
             hasher.n_features_in_ = int(metadata["n_features_in"])
+            if "feature_names_in" in metadata:
+                hasher.feature_names_in_ = _names(metadata["feature_names_in"], hasher.n_features_in_)
             if tensors.keys() != hasher.TENSORS.keys():
                 raise ValueError(f"its tensors are {', '.join(sorted(tensors))}")
             for name, tensor in tensors.items():
@@ -182,16 +220,43 @@ def _with_subclasses(cls: type[Hasher]) -> Iterator[type[Hasher]]:
         yield from _with_subclasses(subclass)
 
 
+def _names(written: str, d: int) -> NDArray[np.object_]:
+    """Return the names of d columns of a JSON list, or raise a ValueError that says what is wrong with it."""
+    names = json.loads(written)
+    if not isinstance(names, list) or len(names) != d or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"feature_names_in are not the names of {d} columns")
+    return np.array(names, dtype=object)
+
+
 def _embeddings(where: str, X: Array) -> torch.Tensor:
+    """Return `X` as a floating-point matrix, or raise."""
+    if issparse(X):
+        raise TypeError(f"{where}: expected X to be a dense array, got a sparse one, {type(X).__name__}")
+    if isinstance(X, np.ndarray) and X.dtype == np.object_:
+        X = _numbers(where, X)
     x = to_tensor(where, "X", X)
-    check_floating(where, "X", x, minimum_bytes=1)
+    if x.is_complex():
+        raise ValueError(f"{where}: expected X of real numbers, got {dtype_name(x)}. Complex data not supported")
+    if x.ndim == 1:
+        raise ValueError(f"{where}: expected X of shape [n, d], got [{len(x)}]. Reshape your data: X[None] is one row")
     check_matrix(where, "X", x, "d")
     check_values(where, "X", x)
-    return x.detach()
+    return x.detach() if x.is_floating_point() else x.float()
+
+
+def _numbers(where: str, X: Array) -> NDArray[np.float64]:
+    """Return the numbers of an array of objects, or raise."""
+    try:
+        return np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{where}: expected X to be a numeric array, got {type(X).__name__}: {error}") from None
 
 
 def principal_axes(x: torch.Tensor, n_axes: int) -> torch.Tensor:
     """Return the `n_axes` directions of largest variance of centred `x` [n, d], as columns [d, n_axes]."""
     covariance = (x.T @ x).to(torch.float64)
+    if not covariance.isfinite().all():
+        x = x / x.abs().max()
+        covariance = (x.T @ x).to(torch.float64)
     axes: torch.Tensor = torch.linalg.eigh(covariance).eigenvectors  # ascending
     return axes.flip(1)[:, :n_axes].to(x.dtype)

@@ -42,7 +42,7 @@ class H2Q(AffineHasher):
         learning_rate: above 0; by default 0.005 for Adam and 0.1 for SGD, which the paper uses.
         epochs: passes over the rows; by default as many as make about 8,000 steps. The paper makes 300.
         batch_size: rows a step.
-        warm_start: None, from the embeddings as they are; or "itq", from the rotation of 50 iterations of ITQ.
+        init: None, to start from the embeddings as they are; or "itq", from the rotation of 50 iterations of ITQ.
         restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
             processors or multiprocessors, of which each runs one (a GPU has one or two hundred, and as many restarts
             as that keep no other waiting); the best on the rows that decide is kept.
@@ -75,7 +75,7 @@ class H2Q(AffineHasher):
         learning_rate: float | None = None,
         epochs: int | None = None,
         batch_size: int = 128,
-        warm_start: str | None = None,
+        init: str | None = None,
         restarts: int = 1,
         center: bool = True,
         validation_fraction: float = 0,
@@ -90,7 +90,7 @@ class H2Q(AffineHasher):
         self.learning_rate = learning_rate
         self.epochs = epochs
         self.batch_size = batch_size
-        self.warm_start = warm_start
+        self.init = init
         self.restarts = restarts
         self.center = center
         self.validation_fraction = validation_fraction
@@ -105,7 +105,7 @@ class H2Q(AffineHasher):
         axes = torch.eye(x.shape[1]).to(x) if whole else principal_axes(x - mean, self.n_bits)
         rows = (x - mean) @ axes  # [n, n_bits]
         rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
-        if self.warm_start == "itq":
+        if self.init == "itq":
             rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, int(self.seed))
             axes, rows = axes @ rotation, rows @ rotation
         try:
@@ -119,8 +119,8 @@ class H2Q(AffineHasher):
         check_choice(where, "loss", self.loss, LOSSES)
         check_choice(where, "optimizer", self.optimizer, _LEARNING_RATES)
         check_choice(where, "schedule", self.schedule, ("cosine", "constant"))
-        if self.warm_start is not None:
-            check_choice(where, "warm_start", self.warm_start, ("itq",))
+        if self.init is not None:
+            check_choice(where, "init", self.init, ("itq",))
         if self.learning_rate is not None:
             check_number(where, "learning_rate", self.learning_rate, above=0)
         check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)

@@ -14,10 +14,13 @@ from fasthash.errors import (
     check_labels,
     check_matrix,
     check_number,
+    dtype_name,
+    torch_arithmetic,
 )
 from fasthash.losses.names import QUANTIZATIONS
 from fasthash.losses.quantization import HSWD, SlicedWasserstein
 from fasthash.ops.arrays import check_tensor
+from fasthash.ops.registry import is_traced
 
 MAX_CLASSES = 2**31 - 1
 
@@ -70,22 +73,25 @@ class HashingLoss(torch.nn.Module):
 
         Args:
             u: the network's raw outputs, floating-point [n, n_bits], n and n_bits at least 1.
-            labels: classes, integers [n], or several an item, bool or 0/1 integers [n, c].
+            labels: classes, integers or bool [n], or several an item, bool or 0/1 of any real dtype [n, c], c at
+                least 2.
             indices: int64 [n], which items of the training set the batch is, each once; needed where `needs_indices`,
-                else unused.
+                else of no effect. Pairs or triplets of a miner are refused: every pair of the batch counts.
 
         Raises:
-            TypeError: if `u` is not floating-point, `labels` are not integers or bool, or `indices` not int64.
+            TypeError: if `u` is not floating-point, `labels` are of another dtype, or `indices` not int64.
             ValueError: if shapes do not fit, or a class is not one of the loss's, or needed `indices` are missing, out
-                of range, repeated or of items with other labels (values are unchecked on a GPU, which would have to be
-                waited for).
+                of range, repeated or of items with other labels. Values are unchecked on a GPU, which would have to be
+                waited for, and under torch.compile; labels [n, c] other than 0 and 1 make the loss NaN there.
         """
-        labels = self.check_batch(u, labels, indices)
+        given, labels = labels, self.check_batch(u, labels, indices)
         if self.training:
             self.remember(u, indices)
         loss = self.similarity(u, labels)
         if self.quantization_weight > 0 and (term := self.quantization_term(u, indices)) is not None:
             loss = loss + self.quantization_weight * term
+        if given.ndim == 2 and given.dtype != torch.bool and not on_cpu(given):
+            loss = torch.where((torch_arithmetic(given) == labels).all(), loss, torch.nan)
         return loss
 
     def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:
@@ -102,6 +108,15 @@ class HashingLoss(torch.nn.Module):
         n_bits = self.n_bits or u.shape[1]
         if u.shape[1] != n_bits:
             raise ValueError(f"{where}: expected u of {n_bits} columns, got {u.shape[1]}")
+        if indices is not None:
+            if isinstance(indices, tuple):
+                raise TypeError(f"{where}: expected indices to be a tensor, got a tuple; a miner's pairs are not taken")
+            check_tensor(where, "indices", indices)
+            check_device(where, "indices", indices, u.device)
+            if indices.dtype != torch.int64:
+                raise TypeError(f"{where}: expected indices of dtype int64, got {dtype_name(indices)}")
+            if indices.shape != u.shape[:1]:
+                raise ValueError(f"{where}: expected indices of shape [{len(u)}], got {list(indices.shape)}")
         check_tensor(where, "labels", labels)
         check_device(where, "labels", labels, u.device)
         return check_labels(where, "labels", labels, len(u), n_classes=self.n_classes, look=on_cpu(labels))
@@ -122,8 +137,8 @@ class HashingLoss(torch.nn.Module):
 
 
 def on_cpu(x: torch.Tensor) -> bool:
-    """Return whether the values of `x` can be looked at without waiting for a GPU or breaking a compiled graph."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Return whether the values of `x` can be looked at without waiting for a GPU or breaking a traced graph."""
+    return x.device.type == "cpu" and not is_traced(x)
 
 
 def share_label(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:

@@ -102,13 +102,14 @@ class DSDH(TrainingSetLoss):
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Fit the classifier to the codes, then the codes to the classifier and the outputs."""
-        codes, labels = self.codes, self.labels
+        wide = torch.promote_types(self.codes.dtype, torch.float32)  # no system is solved in half precision
+        codes, outputs, labels = self.codes.to(wide), self.outputs.to(wide), self.labels
         ridge = self.nu / self.mu * torch.eye(codes.shape[1], dtype=codes.dtype, device=codes.device)
         if labels.ndim == 1:
             together = sums_by_group(codes, labels, self.classifier.shape[1]).T  # B^T Y
         else:
             together = codes.T @ labels.to(codes.dtype)
-        self.classifier.copy_(torch.linalg.solve(codes.T @ codes + ridge, together))
-        w = self.classifier
+        w = torch.linalg.solve(codes.T @ codes + ridge, together)
+        self.classifier.copy_(w)
         scores = w.T[labels] if labels.ndim == 1 else labels.to(w.dtype) @ w.T  # Y W^T
-        self.codes.copy_(descend_bits(codes, scores + self.eta / self.mu * self.outputs, w @ w.T, self.n_sweeps))
+        self.codes.copy_(descend_bits(codes, scores + self.eta / self.mu * outputs, w @ w.T, self.n_sweeps))

@@ -1,6 +1,7 @@
 """How far real outputs are from bits: the Wasserstein distances, and the penalties they replace.
 
-Every module takes the raw outputs u [n, m] of a network, floating-point, and returns a scalar to be minimised.
+Every module takes the raw outputs u [n, m] of a network, floating-point, n and m at least 1, and returns a scalar to be
+minimised.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from torch.nn import functional
 from fasthash.errors import (
     check_choice,
     check_flag,
-    check_floating,
     check_generator,
     check_integer,
-    check_matrix,
     check_number,
     check_values,
 )
@@ -197,11 +196,8 @@ def random_bits(where: str, u: torch.Tensor, generator: torch.Generator | None =
 
 
 def _outputs(where: str, u: torch.Tensor) -> torch.Tensor:
-    """Return `u`, or raise unless it is a floating-point matrix."""
-    u = check_tensor(where, "u", u)
-    check_floating(where, "u", u)
-    check_matrix(where, "u", u, "m")
-    return u
+    """Return `u`, or raise unless it is a floating-point matrix of something."""
+    return check_sample(where, "u", check_tensor(where, "u", u))
 
 
 def _reduce(errors: torch.Tensor, reduction: str) -> torch.Tensor:

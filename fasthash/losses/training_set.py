@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from fasthash.errors import MAX_BITS, check_device, check_integer, check_labels, check_values, dtype_name
+from fasthash.errors import MAX_BITS, check_integer, check_labels, check_values
 from fasthash.losses.base import MAX_CLASSES, HashingLoss, on_cpu
 from fasthash.ops.arrays import check_tensor
 
@@ -67,12 +67,6 @@ class TrainingSetLoss(HashingLoss):
             )
         if indices is None:
             raise ValueError(f"{where}: expected indices, the positions of the batch's items in the training set")
-        check_tensor(where, "indices", indices)
-        check_device(where, "indices", indices, u.device)
-        if indices.dtype != torch.int64:
-            raise TypeError(f"{where}: expected indices of dtype int64, got {dtype_name(indices)}")
-        if indices.shape != u.shape[:1]:
-            raise ValueError(f"{where}: expected indices of shape [{len(u)}], got {list(indices.shape)}")
         if not on_cpu(indices) or len(indices) == 0:
             return labels
         low, high = int(indices.min()), int(indices.max())

@@ -48,6 +48,8 @@ def check_tensor(where: str, name: str, x: torch.Tensor) -> torch.Tensor:
     """Return `x` if it is a dense tensor, a pending change of sign made; a TypeError names it if it is not."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{where}: expected {name} to be a tensor, got {type(x).__name__}")
+    if type(x) is not torch.Tensor and isinstance(x, torch.masked.MaskedTensor):
+        raise TypeError(f"{where}: expected {name} to be a tensor without a mask, got a MaskedTensor")
     if x.layout is not torch.strided or x.is_nested or x.is_quantized:
         kind = "nested" if x.is_nested else "quantized" if x.is_quantized else str(x.layout).removeprefix("torch.")
         raise TypeError(f"{where}: expected {name} to be a dense tensor, got a {kind} one")
@@ -56,6 +58,8 @@ def check_tensor(where: str, name: str, x: torch.Tensor) -> torch.Tensor:
 
 def _converted(where: str, name: str, x: Any) -> torch.Tensor | np.ndarray[Any, Any]:
     """Return a tensor or an array of what is neither."""
+    if isinstance(x, (list, tuple)) and any(isinstance(part, np.ma.MaskedArray) for part in x):
+        raise TypeError(f"{where}: expected {name} to be an array without a mask, got MaskedArrays")
     try:
         array = torch.utils.dlpack.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x)
     except (AttributeError, BufferError, OverflowError, RuntimeError, TypeError, ValueError) as error:

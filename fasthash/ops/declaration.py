@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fasthash.errors import memory_error
-from fasthash.ops.registry import Kernel, default_kernel, function_for
+from fasthash.ops.registry import Kernel, default_kernel, function_for, is_transformed
 
 LIBRARY: Any = torch.library.Library("fasthash", "FRAGMENT")  # type: ignore[no-untyped-call]
 
@@ -67,10 +67,16 @@ class Op:
         """
         where = where or self.name
         function, traced = function_for(self.kernels, self.name, inputs[self.leading], kernel, where)
-        wanted = self.gradient is not None and torch.is_grad_enabled() and self._is_differentiated(inputs)
+        transformed = traced and is_transformed()
+        wanted = transformed or (
+            self.gradient is not None and torch.is_grad_enabled() and self._is_differentiated(inputs)
+        )
         if self.is_told:
             inputs = (*inputs, wanted)
         try:
+            if transformed:
+                outputs = _Transformed.apply(*inputs, self, {"kernel": None, "where": where})  # type: ignore[no-untyped-call]
+                return outputs[0] if self.gradient is not None or self.n_outputs == 1 else outputs
             if wanted and not traced:
                 return _Eager.apply(*inputs, self, function, {"kernel": kernel, "where": where})  # type: ignore[no-untyped-call]
             outputs = function(*inputs)
@@ -114,6 +120,7 @@ def declare(
         if (default := default_kernel(kernels, torch.device(device))) is not None:
             LIBRARY.impl(name, _refusing(op, kernels[default]), device.upper())
     torch.library.register_fake(f"fasthash::{name}", fake, lib=LIBRARY)
+    torch.library.register_vmap(f"fasthash::{name}", _one_by_one(name), lib=LIBRARY)
 
     if gradient is None:
         torch.library.register_autograd(f"fasthash::{name}", _refuse_derivative(name), lib=LIBRARY)
@@ -141,6 +148,26 @@ def _refusing(op: Op, kernel: Kernel) -> Callable[..., Any]:
             raise ValueError(f"{op.name}: {refused}") from None
 
     return run
+
+
+def _one_by_one(name: str) -> Callable[..., Any]:
+    """Return what `torch.vmap` calls: the op for each of a batch."""
+
+    def run(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> Any:
+        op, given = getattr(torch.ops.fasthash, name), list(zip(inputs, in_dims, strict=True))
+        results = [op(*(x if at is None else x.select(at, i) for x, at in given)) for i in range(info.batch_size)]
+        if isinstance(results[0], torch.Tensor):
+            return torch.stack(results), 0
+        stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+        return stacked, (0,) * len(stacked)
+
+    return run
+
+
+def _refuse_forward_mode(ctx: Any, *_: Any) -> Any:
+    raise RuntimeError(
+        f"{ctx.options['where']}: expected derivatives in reverse mode, got forward mode; the kernels do not know it"
+    )
 
 
 def _refuse_derivative(name: str) -> Callable[..., Any]:
@@ -183,12 +210,48 @@ class _Eager(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return *_derivatives(ctx, upstream), None, None, None
 
+    jvp = staticmethod(_refuse_forward_mode)
+
+
+class _Transformed(torch.autograd.Function):
+    """The registered op under torch.func, whose transformations take no gradient of an op that is registered."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*arguments: Any) -> tuple[torch.Tensor, ...]:
+        op = arguments[-2]
+        outputs = getattr(torch.ops.fasthash, op.name)(*arguments[:-2])
+        return outputs if op.n_outputs > 1 else (outputs,)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        ctx.op, ctx.options = inputs[-2:]
+        if ctx.op.gradient is not None:
+            ctx.mark_non_differentiable(*output[1:])
+            ctx.op.gradient.save(ctx, inputs[:-2], output)
+        else:
+            ctx.mark_non_differentiable(*(x for x in output if not x.is_floating_point()))
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
+        if ctx.op.gradient is None:
+            _refuse_derivative(ctx.options["where"])()
+        return *_derivatives(ctx, upstream), None, None
+
+    jvp = staticmethod(_refuse_forward_mode)
+
 
 class _OnlyOnce(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, where: str, gradient: torch.Tensor, *inputs: torch.Tensor | None) -> torch.Tensor:
-        ctx.where = where
-        return gradient.view_as(gradient)
+    def forward(where: str, gradient: torch.Tensor, *inputs: torch.Tensor | None) -> torch.Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        ctx.where = inputs[0]
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:

@@ -19,6 +19,9 @@ _OLDEST = {"triton": "3.6"}  # as pyproject.toml says; CUDA builds of torch brin
 _DEFAULTS = {"cpu": ("cpu",), "cuda": ("triton", "torch")}  # of which the first that a room has answers
 _DEVICES = {"cpu": "a CPU", "cuda": "a CUDA device"}
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
+is_jit_traced: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
+is_transformed: Callable[[], bool] = torch._C._are_functorch_transforms_active  # by torch.func
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", bool)  # torch 2.6 cannot tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +105,13 @@ def default_level(kernels: Mapping[str, Kernel], device: torch.device) -> str | 
 
 
 def is_traced(x: torch.Tensor) -> bool:
-    """Return whether torch traces a call on `x`, or `x` is a subclass of tensors, so that its values cannot be read."""
-    return type(x) not in _PLAIN_TENSORS or torch.compiler.is_compiling()
+    """Return whether the values of `x` cannot be read: torch traces or transforms the call, or it is of a subclass."""
+    return type(x) not in _PLAIN_TENSORS or torch.compiler.is_compiling() or is_jit_traced() or is_transformed()
+
+
+def leaves_the_process() -> bool:
+    """Return whether torch records the calls for a program that may run without this package: an export or a trace."""
+    return is_jit_traced() or _is_exporting()
 
 
 def choose(kernels: Mapping[str, Kernel], device: torch.device, kernel: str | None, where: str) -> Kernel:

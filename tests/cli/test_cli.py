@@ -519,7 +519,7 @@ def test_a_hasher_s_settings_are_options(arrays, method, options, parameters):
 def test_the_help_of_a_setting_is_its_documentation():
     output = " ".join(ran("fit", "h2q", "--help").split())
     assert "--batch-size INTEGER rows a step. [default: 128]" in output
-    assert '--warm-start TEXT None, from the embeddings as they are; or "itq"' in output
+    assert '--init TEXT None, to start from the embeddings as they are; or "itq"' in output
 
 
 @pytest.mark.parametrize("method", ["itq", "h2q"])

@@ -131,7 +131,7 @@ def test_cifar(rng, tmp_path, name, folder, archive, place):
             "cifar-10-batches-py",
             "data_batch_1",
             python2_pickle({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}),
-            "expected labels for 2 items, got 1",
+            "expected labels of shape \\[2\\] or \\[2, c\\], got \\[1\\]",
         ),
         (
             "cifar-10-batches-py",

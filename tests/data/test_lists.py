@@ -60,8 +60,9 @@ def test_lists_of_images_with_one_label(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "error", "message"),
     [
-        (["a.png 0 2"], ValueError, "test.txt, line 1: expected a path and labels of 0 and 1, got 'a.png 0 2'"),
-        (["a.png"], ValueError, "test.txt, line 1: expected a path and labels of 0 and 1, got 'a.png'"),
+        (["a.png 0 2"], ValueError, "test.txt, line 1: expected a path and labels of 0 and 1, .*, got 'a.png 0 2'"),
+        (["a.png 1"], ValueError, "line 1: expected .* one for each of two or more classes, got 'a.png 1'"),
+        (["a.png"], ValueError, "test.txt, line 1: expected a path and labels of 0 and 1, .*, got 'a.png'"),
         (["a.png 0 1", "b.png 0 1 0"], ValueError, "line 2: expected 2 labels as in .*train.txt, got 3"),
         (["a.png 1 0"], ValueError, "test.txt, line 1: expected the labels that .*a.png had before, got others"),
         (["", ""], ValueError, "test.txt: expected lines of a path and labels, got none"),

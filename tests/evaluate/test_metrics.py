@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_curve, precision_within, recall_at
+from fasthash.evaluate import (
+    mean_average_precision,
+    precision_at,
+    precision_recall_by_rank,
+    precision_recall_curve,
+    precision_within,
+    recall_at,
+)
 from tests.evaluate.conftest import small_retrieval
 
 
@@ -86,6 +93,97 @@ def test_a_cut_through_many_ties(n_relevant):
     )
     query = np.zeros((1, 1), np.uint8), np.ones(1, int)
     assert mean_average_precision(*query, codes, labels, at=540) == pytest.approx(expected, rel=1e-12)
+
+
+def embeddings_of(retrieval):
+    """Directions with ties: of few, some of them the same."""
+    rng = np.random.default_rng(len(retrieval[2]))
+    return [rng.integers(-1, 2, (len(x), 2)) + np.array([0.0, 3.0]) for x in (retrieval[0], retrieval[2])]
+
+
+def settings_of(ties, retrieval):
+    if ties != "cosine":
+        return {"ties": ties}
+    return dict(zip(("query_embeddings", "embeddings"), embeddings_of(retrieval), strict=True)) | {"ties": ties}
+
+
+def published(retrieval, ties, at, within=None, *, leave_one_out=False):
+    """The loop of the field's repositories over queries: what is relevant of the items that count, and of all."""
+    query_codes, query_labels, codes, labels = retrieval
+    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in embeddings_of(retrieval))
+    for i, (code, label) in enumerate(zip(query_codes, query_labels, strict=True)):
+        distances = np.array([bin(int(code[0] ^ other[0])).count("1") for other in codes])
+        relevant = labels == label
+        second = {"optimistic": ~relevant, "pessimistic": relevant, "cosine": np.round(-v @ u[i], 12)}
+        order = np.lexsort((second.get(ties, 0 * distances), distances))
+        order = order[order != i] if leave_one_out else order
+        end = len(order) if within is None else int((distances[order] <= within).sum())
+        yield relevant[order][: min(at, end)], relevant[order]
+
+
+@given(small_retrieval(), st.sampled_from(["optimistic", "pessimistic", "index", "cosine"]), st.integers(0, 3))
+def test_every_rule_against_the_loop(retrieval, ties, within):
+    n, settings = len(retrieval[2]), settings_of(ties, retrieval)
+    for at in (1, n):
+        rows = [row for row, _ in published(retrieval, ties, at, within)]
+        averages = np.array([float(average_precision(row.astype(int).tolist())) for row in rows])
+        found = np.array([row.any() for row in rows])
+        ours = partial(mean_average_precision, *retrieval, at=at, within=within, **settings)
+        assert ours() == pytest.approx(averages.mean(), abs=1e-12)
+        if found.any():
+            assert ours(unanswered="skip_unfound") == pytest.approx(averages[found].mean(), abs=1e-12)
+        else:
+            with pytest.raises(ValueError, match="expected at least one query with a relevant item among those that"):
+                ours(unanswered="skip_unfound")
+    assert mean_average_precision(*retrieval, at=-1, **settings) == mean_average_precision(*retrieval, **settings)
+
+
+@given(small_retrieval(), st.sampled_from(["optimistic", "pessimistic", "index", "cosine"]))
+def test_queries_that_are_the_database_are_left_out_of_their_own_rankings(retrieval, ties):
+    codes, labels = retrieval[2:]
+    own = (codes, labels, codes, labels)
+    if len(codes) < 2:
+        with pytest.raises(ValueError, match="of the same items, at least two, with leave_one_out, got 1 and 1"):
+            mean_average_precision(*own, leave_one_out=True)
+        return
+    settings = settings_of(ties, own) | {"leave_one_out": True}
+    for k in range(1, len(codes)):
+        rows = [row for row, _ in published(own, ties, k, leave_one_out=True)]
+        averages = [float(average_precision(row.astype(int).tolist())) for row in rows]
+        assert mean_average_precision(*own, at=k, **settings) == pytest.approx(np.mean(averages), abs=1e-12)
+        assert precision_at(k, *own, **settings) == pytest.approx(np.mean([row.mean() for row in rows]), abs=1e-12)
+    with pytest.raises(ValueError, match=f"precision_at: expected k from 1 to {len(codes) - 1}, got {len(codes)}"):
+        precision_at(len(codes), *own, **settings)
+
+
+@given(small_retrieval(), st.sampled_from(["expected", "optimistic", "pessimistic", "index", "cosine"]))
+def test_curves_by_rank_are_every_precision_and_recall(retrieval, ties):
+    settings = settings_of(ties, retrieval)
+    if not (retrieval[1][:, None] == retrieval[3]).any():
+        with pytest.raises(ValueError, match="expected at least one query with a relevant item, got none"):
+            precision_recall_by_rank(*retrieval, **settings)
+        return
+    precision, recall = precision_recall_by_rank(*retrieval, **settings)
+    for k in range(1, len(retrieval[2]) + 1):
+        assert precision[k - 1] == pytest.approx(precision_at(k, *retrieval, **settings), abs=1e-12)
+        expected = recall_at(k, *retrieval, unanswered="skip", **settings)
+        assert recall[k - 1] == pytest.approx(expected, abs=1e-12)
+    cut = precision_recall_by_rank(*retrieval, at=1, **settings)
+    assert [len(x) for x in cut] == [1, 1]
+    np.testing.assert_allclose(cut.recall, recall[:1])
+
+
+def test_what_the_order_of_ties_decides_is_not_averaged_over():
+    with pytest.raises(
+        ValueError, match="^mean_average_precision: expected ties other than 'expected' with unanswered"
+    ):
+        mean_average_precision(CODES, LABELS, CODES, LABELS, at=2, unanswered="skip_unfound")
+    assert mean_average_precision(CODES, LABELS, CODES, LABELS, within=0, unanswered="skip_unfound") == 1
+    for within in (-1, 9):
+        with pytest.raises(ValueError, match=f"^mean_average_precision: expected within from 0 to 8, got {within}$"):
+            mean_average_precision(CODES, LABELS, CODES, LABELS, within=within)
+    with pytest.raises(ValueError, match="expected query_codes and codes of the same items, at least two, with leave"):
+        precision_within(2, CODES[:2], LABELS[:2], CODES, LABELS, leave_one_out=True)
 
 
 @given(small_retrieval(), st.integers(0, 8))
@@ -200,15 +298,19 @@ METRICS = {
         (
             (CODES, LABELS.astype(float), CODES, LABELS),
             TypeError,
-            "expected query_labels of an integer dtype or bool, got float64",
+            "expected query_labels of an integer dtype or bool, got float64; convert them if they are classes",
         ),
         (
             (CODES, LABELS, CODES, LABELS.astype(complex)),
             TypeError,
             "expected labels of an integer dtype or bool, got complex128",
         ),
-        ((CODES.astype(int), LABELS, CODES, LABELS), TypeError, "expected query_codes of dtype uint8.*, got int64"),
-        ((CODES, LABELS, CODES.astype(int), LABELS), TypeError, "expected codes of dtype uint8.*, got int64"),
+        (
+            (CODES.astype(int), LABELS, CODES, LABELS),
+            TypeError,
+            "expected query_codes of dtype uint8 .* or of -1 and .1, got int64 with 0 in row 0, column 0",
+        ),
+        ((CODES, LABELS, CODES.astype(int), LABELS), TypeError, "expected codes of dtype uint8 .*, got int64 .*"),
         (
             (CODES, LABELS, np.zeros((3, 2), np.uint8), LABELS),
             ValueError,
@@ -266,6 +368,10 @@ def test_what_is_not_of_numbers_is_named(name, wrong):
             "expected query_embeddings with 3 rows, got 2",
         ),
         (
+            {"ties": "cosine", "embeddings": np.full((3, 2), np.nan), "query_embeddings": np.ones((3, 2))},
+            "expected embeddings to be finite, got a NaN or an infinity",
+        ),
+        (
             {"ties": "cosine", "embeddings": np.ones((3, 2)), "query_embeddings": np.ones((3, 1))},
             "expected query_embeddings and embeddings of equal width, got 1 and 2",
         ),
@@ -287,7 +393,8 @@ def test_embeddings_that_are_not_of_numbers_are_named(name, wrong):
 
 @pytest.mark.parametrize("name", ["mean_average_precision", "recall_at", "precision_within"])
 def test_bad_unanswered(name):
-    with pytest.raises(ValueError, match=f"^{name}: expected unanswered to be one of 'zero', 'skip', got 'drop'$"):
+    choices = "'zero', 'skip'" + ", 'skip_unfound'" * (name == "mean_average_precision")
+    with pytest.raises(ValueError, match=f"^{name}: expected unanswered to be one of {choices}, got 'drop'$"):
         METRICS[name](CODES, LABELS, CODES, LABELS, unanswered="drop")
 
 

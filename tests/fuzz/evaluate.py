@@ -38,16 +38,28 @@ def ranked(r: Random, arguments: dict[str, str], q: int, n: int) -> dict[str, st
 
 def relevance(query_labels, labels):
     q, n = numbers(query_labels), numbers(labels)
-    assert q.dtype.kind in "iub"
-    assert n.dtype.kind in "iub"
     if q.ndim == 1:
+        assert q.dtype.kind in "iub"
+        assert n.dtype.kind in "iub"
         return q[:, None] == n
+    assert q.shape[1] > 1
     assert set(np.unique(q)) | set(np.unique(n)) <= {0, 1}
     return q.astype(int) @ n.astype(int).T > 0
 
 
+def codes_of(x):
+    """Packed codes, also of -1 and +1."""
+    x = numbers(x)
+    if x.dtype == np.uint8:
+        return x
+    assert x.dtype.kind in "if"
+    assert set(np.unique(x)) <= {-1, 1}
+    return np.packbits(x > 0, axis=1, bitorder="little")
+
+
 def rankings(query_codes, query_labels, codes, labels, ties="expected", query_embeddings=None, embeddings=None):
     """The relevance of each query's items in the order of a rule for ties, and where groups of ties end."""
+    query_codes, codes = map(codes_of, (query_codes, codes))
     found, relevant = distances(query_codes, codes), relevance(query_labels, labels)
     assert relevant.shape == found.shape
     assert (ties == "cosine") == (query_embeddings is not None) == (embeddings is not None)
@@ -95,7 +107,7 @@ def mean_average_precision(r: Random) -> Call:
         if not comparable(arguments):
             return
         relevant, found = rankings(**arguments)
-        k = found.shape[1] if at is None else int(at)
+        k = found.shape[1] if at is None or int(at) == -1 else int(at)
         answered = relevant.any(1)
         if arguments.get("ties", "expected") != "expected":
             averages = [average_precision(row, k) for row in relevant]
@@ -187,6 +199,28 @@ def precision_recall_curve(r: Random) -> Call:
     else:
         arguments |= {"query_labels": f"np.ones(({q}, 4), int)", "labels": f"tensor(np.ones(({n}, 4), bool))"}
     return Call("fh.evaluate.precision_recall_curve", "precision_recall_curve", arguments, check, arrays=RETRIEVAL)
+
+
+@target("fasthash.evaluate.precision_recall_by_rank")
+def precision_recall_by_rank(r: Random) -> Call:
+    def check(result, at=None, **arguments):
+        for x in result:
+            same_form(x, arguments["query_codes"])
+        n = np.shape(arguments["codes"])[0]
+        k = n if at is None or int(at) == -1 else int(at)
+        assert [len(x) for x in result] == [k, k]
+        if comparable(arguments):
+            for place in {1, k}:
+                found, rows = zip(*found_in_top(place, arguments), strict=True)
+                of = np.array([row.sum() for row in rows])
+                close(numbers(result.precision)[place - 1], np.mean(found) / place, 1e-9)
+                close(numbers(result.recall)[place - 1], (np.array(found)[of > 0] / of[of > 0]).mean(), 1e-9)
+
+    arguments, q, n = retrieval(r)
+    arguments = ranked(r, arguments, q, n) | option(r, {"at": str(r.randint(1, n))}, 0.4)
+    arguments |= {"query_labels": f"np.arange({q}) * 0", "labels": f"np.arange({n}) % 3"}
+    name = "precision_recall_by_rank"
+    return Call(f"fh.evaluate.{name}", name, arguments, check, arrays=RETRIEVAL + EMBEDDINGS)
 
 
 @target("fasthash.evaluate.quantization_angle")

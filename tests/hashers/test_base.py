@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fasthash as fh
 from fasthash.hashers import H2Q, ITQ, LSH, AffineHasher, Hasher, SpectralHashing
+from fasthash.hashers.base import principal_axes
 from tests.conftest import damaged
 from tests.hashers.conftest import HASHERS, SEEDED
 
@@ -217,10 +218,15 @@ def test_a_loaded_hasher_does_not_change_with_its_file(digits, tmp_path):
     [
         (0, np.ones((3, 4)), ValueError, "expected n_bits.* from 1 to .*, got 0"),
         (8.0, np.ones((3, 4)), TypeError, "expected n_bits.* to be an integer, got float"),
-        (2, np.ones((3, 4), dtype=int), TypeError, "expected X of a floating-point dtype, got int64"),
-        (2, np.ones(4), ValueError, r"expected X of shape \[n, d\], got \[4\]; pass X\[None\] for a single row"),
-        (2, np.ones((0, 4)), ValueError, r"expected X with at least one row and one column, got \[0, 4\]"),
-        (2, np.array([[0.0, 1.0], [np.nan, 0.0]]), ValueError, "expected X to be finite, got nan at row 1, column 0"),
+        (2, np.ones((3, 4), dtype=complex), ValueError, "expected X of real numbers, got complex128"),
+        (
+            2,
+            np.ones(4),
+            ValueError,
+            r"expected X of shape \[n, d\], got \[4\]. Reshape your data: X\[None\] is one row",
+        ),
+        (2, np.ones((0, 4)), ValueError, r"expected X with at least one row and one column, got 0 sample\(s\)"),
+        (2, np.array([[0.0, 1.0], [np.nan, 0.0]]), ValueError, "expected X to be finite, got NaN at row 1, column 0"),
         (2, np.array([[0.0, np.inf]]), ValueError, "expected X to be finite, got inf at row 0, column 1"),
     ],
 )
@@ -237,9 +243,17 @@ def test_bad_input_to_fit(hasher, n_bits, x, error, message):
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (np.ones((3, 5)), ValueError, "expected X with 4 columns, as fitted, got 5"),
-        (np.ones((3, 4), int), TypeError, "expected X of a floating-point dtype, got int64"),
-        (np.ones(4), ValueError, r"expected X of shape \[n, d\], got \[4\]; pass X\[None\] for a single row"),
+        (np.ones((3, 5)), ValueError, "expected X with 4 columns, as fitted, got 5: .*"),
+        (
+            np.ones((3, 4), complex),
+            ValueError,
+            "expected X of real numbers, got complex128. Complex .*",
+        ),
+        (
+            np.ones(4),
+            ValueError,
+            r"expected X of shape \[n, d\], got \[4\]. Reshape your data: X\[None\] is one row",
+        ),
         ([["a"]], TypeError, "expected X to be a numeric array, got .*"),
     ],
 )
@@ -253,3 +267,9 @@ def test_bad_input_after_fit(hasher, method, x, error, message, rng):
 def test_nan_has_no_code(hasher, digits):
     with pytest.raises(ValueError, match="without NaN, got one at row 1, column 0"):
         hasher(8).fit(digits[0]).encode(np.stack([np.zeros(64), np.full(64, np.nan)]))
+
+
+def test_axes_of_numbers_whose_squares_are_beyond_float32():
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    large, small = (principal_axes(scale * x, 4) for scale in (2.0**70, 1))
+    torch.testing.assert_close((large * small).sum(0).abs(), torch.ones(4))

@@ -135,11 +135,11 @@ def test_it_comes_closer_than_itq():
     x = scaled(clustered(4000, 32))
     x = scaled(x - x.mean(0))
     itq = objective(scaled(ITQ(32).fit(x).transform(x)), "l2")
-    for warm_start in (None, "itq"):
-        hasher = H2Q(32, center=False, warm_start=warm_start).fit(x)
+    for init in (None, "itq"):
+        hasher = H2Q(32, center=False, init=init).fit(x)
         assert objective(scaled(hasher.transform(x)), "l2") < itq - 0.005
     np.testing.assert_array_equal(hasher.mean_, np.zeros(32))
-    warm, cold = (H2Q(32, warm_start=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", None))
+    warm, cold = (H2Q(32, init=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", None))
     assert warm.objective_ < 0.9 * cold.objective_
 
 
@@ -187,7 +187,7 @@ def test_an_interrupt_stops_training():
         ({"loss": "l3"}, ValueError, "expected loss to be one of 'l2', 'l1', 'min_entry', 'bit_var', got 'l3'"),
         ({"optimizer": "lbfgs"}, ValueError, "expected optimizer to be one of 'adam', 'sgd', got 'lbfgs'"),
         ({"schedule": "linear"}, ValueError, "expected schedule to be one of"),
-        ({"warm_start": "pca"}, ValueError, "expected warm_start to be one of 'itq', got 'pca'"),
+        ({"init": "pca"}, ValueError, "expected init to be one of 'itq', got 'pca'"),
         ({"learning_rate": 0}, ValueError, "expected learning_rate above 0 and finite, got 0"),
         ({"learning_rate": "fast"}, TypeError, "expected learning_rate to be a number, got str"),
         ({"epochs": 0}, ValueError, "expected epochs at least 1, got 0"),

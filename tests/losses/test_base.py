@@ -109,6 +109,26 @@ def test_the_order_of_items_is_nothing(method, labels):
     torch.testing.assert_close(loss(U[order], labels[order], INDICES[order]), expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("quantization", ["original", "hswd", "swd"])
+def test_half_precision_outside_autocast(method, dtype, quantization):
+    """Of outputs alone, and of the loss too; the numbers are those of single precision but for its rounding."""
+    torch.manual_seed(0)
+    loss = method.make(SINGLE, quantization=quantization).eval()
+    u = U.to(dtype).requires_grad_()
+    torch.manual_seed(1)
+    value = loss(u, SINGLE, INDICES)
+    torch.manual_seed(1)
+    expected = loss(u.detach().float(), SINGLE, INDICES)
+    torch.testing.assert_close(value.float(), expected, atol=0.02, rtol=0.02)
+    (gradient,) = torch.autograd.grad(value, u)
+    assert gradient.dtype == dtype
+    assert gradient.isfinite().all()
+    halved = loss.to(dtype).train()
+    assert halved(u, SINGLE, INDICES).isfinite()
+    halved.end_epoch()
+
+
 def test_extreme_outputs_stay_finite(method):
     loss = method.make(SINGLE)
     for u in (torch.zeros(N, BITS), torch.full((N, BITS), 50.0), torch.randn(N, BITS) * 1e4, torch.ones(N, BITS)):
@@ -160,6 +180,13 @@ def test_everything_moves_with_the_module(method, labels):
             ValueError,
             r"labels of shape \[6\] or \[6, c\], got \[1",
         ),
+        (
+            lambda make: make()(U, SINGLE, (INDICES, INDICES)),
+            TypeError,
+            "indices to be a tensor, got a tuple; a miner's",
+        ),
+        (lambda make: make()(U, SINGLE, INDICES.float()), TypeError, "indices of dtype int64, got float32"),
+        (lambda make: make()(U, SINGLE, INDICES[:2]), ValueError, r"indices of shape \[6\], got \[2\]"),
         (lambda make: make()(U[0], SINGLE, INDICES), ValueError, r"u of shape \[n, n_bits\], got \[8\]"),
         (lambda make: make()(U.int(), SINGLE, INDICES), TypeError, "u of a floating-point dtype, got int32"),
         (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
@@ -159,3 +160,13 @@ def test_random_bits_are_as_hswd_draws_them():
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=f"^{message}"):
         call()
+
+
+@pytest.mark.parametrize(
+    "name", ["HSWD", "SlicedWasserstein", "OptimalTransport", "MagnitudeError", "LogCosh", "BitBalance"]
+)
+@pytest.mark.parametrize("shape", [[0, 4], [4, 0]], ids=str)
+def test_a_mean_over_nothing_is_refused(name, shape):
+    message = re.escape(f"{name}: expected u with at least one row and one column, got {shape}")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        getattr(losses, name)()(torch.empty(shape))

@@ -106,6 +106,34 @@ def test_a_second_derivative_is_refused_in_every_input_and_way_to_call_the_op(op
                     torch.autograd.grad(gradient.sum(), other, retain_graph=True)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own, of forward mode
+@pytest.mark.parametrize("op", CASES, ids=lambda op: op.name)
+def test_torch_func_has_the_gradient_and_refuses_what_the_kernels_do_not_know(op):
+    inputs = [x.detach() if isinstance(x, torch.Tensor) else x for x in CASES[op]]
+    place = next(i for i, x in enumerate(CASES[op]) if isinstance(x, torch.Tensor) and x.requires_grad)
+
+    def of(x):
+        return op(*inputs[:place], x, *inputs[place + 1 :]).square().sum()
+
+    leaf = inputs[place].clone().requires_grad_()
+    (expected,) = torch.autograd.grad(of(leaf), leaf)
+    for taken in (torch.func.grad(of), torch.func.jacrev(of)):
+        torch.testing.assert_close(taken(inputs[place]), expected)
+    both = torch.stack([inputs[place], inputs[place] + 1])
+    torch.testing.assert_close(torch.vmap(of)(both), torch.stack([of(x) for x in both]))
+    torch.testing.assert_close(torch.vmap(torch.func.grad(of))(both)[0], expected)
+    with pytest.raises(RuntimeError, match=f"{op.name}: expected one derivative to be taken, got a second"):
+        torch.func.jacrev(torch.func.grad(of))(inputs[place])
+    with pytest.raises(RuntimeError, match=f"{op.name}: expected derivatives in reverse mode, got forward mode"):
+        torch.func.jvp(of, (inputs[place],), (inputs[place],))
+
+
+def test_torch_func_refuses_the_gradient_of_an_op_without_one():
+    with pytest.raises(RuntimeError, match="toy_rounded: expected no derivative to be taken, got one; the op has none"):
+        torch.func.grad(lambda x: rounded_op(x).sum())(torch.ones(3))
+    torch.testing.assert_close(torch.vmap(rounded_op)(torch.tensor([[0.2], [0.7]])), torch.tensor([[0.0], [1.0]]))
+
+
 def test_a_gradient_may_be_differentiated_in_the_weight_of_a_loss():
     x, weight = normal(5, 2), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     op, inputs = wasserstein.two_point_op, (None, 0.5, -1.0, 1.0, 2.0)

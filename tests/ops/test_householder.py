@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fasthash as fh
-from fasthash.ops.householder import KERNELS
+from fasthash.ops.householder import KERNELS, reference
+from fasthash.ops.householder.decomposed import decomposed_apply
 from fasthash.ops.householder.op import kept_rows
 from tests.conftest import on_kernel_device, opcheck, runnable, runnable_names
 
@@ -417,3 +418,15 @@ def test_bad_input(arguments, error, message):
 def test_a_bad_kernel_is_named_by_the_public_function():
     with pytest.raises(ValueError, match="householder_product: expected kernel to be one of .* got 'fast'"):
         fh.householder_product(torch.ones(1, 2), kernel="fast")
+
+
+@pytest.mark.parametrize(("l", "k"), [(1, 1), (1, 3), (3, 8), (8, 8), (20, 33)])
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("n", [None, 0, 5])
+def test_the_decomposition_is_the_op(l, k, transpose, n):
+    v = torch.randn(l, k, dtype=torch.float64, requires_grad=True)
+    x = None if n is None else torch.randn(n, k, dtype=torch.float64, requires_grad=True)
+    expected, found = reference.householder_apply(x, v, transpose)[0], decomposed_apply(x, v, transpose)
+    torch.testing.assert_close(found, expected)
+    leaves = [v] if x is None else [x, v]
+    assert torch.autograd.gradcheck(lambda *_: decomposed_apply(x, v, transpose), leaves)

@@ -9,7 +9,8 @@ import torch
 from fasthash.errors import check_device, check_flag, check_floating, dtype_name
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.declaration import Gradient, declare
-from fasthash.ops.registry import Kernel, cpu_kernels, is_traced
+from fasthash.ops.householder.decomposed import decomposed_apply
+from fasthash.ops.registry import Kernel, cpu_kernels, is_traced, leaves_the_process
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.householder.reference", ("cpu", "cuda")),
@@ -122,7 +123,11 @@ def rotated(
     rows, vectors = None if x is None else _wide(x), _wide(v)
     if v.device.type == "cpu" and not is_traced(v):  # a GPU would have to be waited for
         _check_rows(where, vectors)
-    y: torch.Tensor = apply_op(rows, vectors, transpose, kernel=kernel, where=where)
+    y: torch.Tensor
+    if kernel is None and leaves_the_process():
+        y = decomposed_apply(rows, vectors, transpose)
+    else:
+        y = apply_op(rows, vectors, transpose, kernel=kernel, where=where)
     return y.to(v.dtype if x is None else x.dtype)
 
 

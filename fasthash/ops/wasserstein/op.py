@@ -22,7 +22,7 @@ from fasthash.errors import (
 )
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.declaration import Gradient, declare
-from fasthash.ops.registry import Kernel, choose, cpu_kernels, is_traced
+from fasthash.ops.registry import Kernel, choose, cpu_kernels, is_jit_traced, is_traced
 from fasthash.ops.wasserstein import distributed
 
 KERNELS = {
@@ -110,6 +110,10 @@ def distance_to_bits(
         raise TypeError(f"{where}: expected group to be a ProcessGroup, got {type(group).__name__}")
     check_flag(where, "root", root)
     check_generator(where, "generator", generator, u.device)
+    if is_jit_traced():
+        raise RuntimeError(
+            f"{where}: expected no torch.jit.trace, which would keep the number of rows; torch.export does not"
+        )
     choose(KERNELS, u.device, kernel, where)  # before numbers are drawn
     n, m = u.shape
 
