@@ -48,7 +48,8 @@ int64_t insert(Array<int64_t> table, const Array<int64_t>& ids, int64_t first, c
     }
     const IdMapKernel kernel = id_map_kernel(select_isa(isa));
     int64_t repeated = -1;
-    run_interruptible([&](const std::function<bool()>& interrupted) { repeated = insert_ids(slots, list, kept_bits, first, kernel, interrupted); });
+    run_interruptible(
+        [&](const std::function<bool()>& interrupted) { repeated = insert_ids(slots, list, kept_bits, first, kernel, interrupted); });
     return repeated;
 }
 

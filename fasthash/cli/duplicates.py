@@ -15,7 +15,7 @@ from zlib import crc32
 import click
 
 from fasthash.cli.arguments import ArrayFile, replaceable
-from fasthash.cli.inputs import packed
+from fasthash.cli.inputs import read_codes
 from fasthash.cli.pictures import HASHES, draw_groups, hash_pictures
 from fasthash.errors import MAX_BITS, MissingDependencyError
 from fasthash.files import replacing
@@ -83,8 +83,8 @@ def duplicates(
 ) -> None:
     """Find which of HASHES are the same up to RADIUS bits: an array of codes, or a folder of pictures.
 
-    HASHES are packed codes [n, n_bits / 8], numbers of 64 bits [n], or what else `fasthash.from_hashes` takes as an
-    array; or a folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
+    HASHES are packed codes [n, n_bits / 8], numbers of 64 bits [n], or hexadecimal hashes as `index` takes them; or a
+    folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
     left out. Nothing is changed or deleted.
 
     Groups are lines of JSON with a representative and all members, by position or path; to the standard output where
@@ -125,10 +125,10 @@ def _codes_of(path: str) -> NDArray[Any]:
     from fasthash.data.arrays import read_array
     from fasthash.hashes import from_hashes
 
-    x = packed(read_array(path))
-    if x.dtype == "uint8" and x.ndim == 2:
-        return x
-    codes: NDArray[Any] = from_hashes(x)
+    numbers = read_array(path)
+    if numbers.ndim == 2 or numbers.dtype.kind not in "ui":
+        return read_codes(path)[0]
+    codes: NDArray[Any] = from_hashes(numbers)
     return codes
 
 

@@ -84,9 +84,9 @@ def test_codes_from_bytes_lie_where_the_bytes_are_until_more_are_added(make):
     data = bytearray(index.to_bytes())
     loaded = fh.index.from_bytes(data)
     begin = np.frombuffer(data, np.uint8).ctypes.data
-    assert begin < loaded.codes.data_ptr() < begin + len(data)
+    assert begin < loaded._contents.codes.memory.data_ptr() < begin + len(data)
     loaded.add(random_codes(1))
-    assert not begin <= loaded.codes.data_ptr() < begin + len(data)
+    assert not begin <= loaded._contents.codes.memory.data_ptr() < begin + len(data)
     assert data == index.to_bytes()
 
 
@@ -115,7 +115,7 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
         (
             unmakeable,
             TypeError,
-            "Unmakeable.save: expected a class that can be made from its SETTINGS, n_bits, got Unm",
+            "Unmakeable.save: expected a class that can be made from its SETTINGS, n_bits, layout, got Unm",
         ),
         (mutable, TypeError, "Named.save: expected settings that JSON can hold, got {'n_bits': 32, 'name': {1: 2}"),
         (long, ValueError, "Named.save: expected a header of at most 65536 bytes, got 70"),
@@ -170,9 +170,9 @@ def test_a_mapped_index_copies_its_codes_when_more_are_added_or_an_eighth_is_rem
         (lambda loaded: loaded.add(random_codes(1)), True),
     ):
         loaded = fh.load_index(tmp_path / "index")
-        there = loaded._contents.codes.rows.data_ptr()
+        there = loaded._contents.codes.memory.data_ptr()
         change(loaded)
-        assert (loaded._contents.codes.rows.data_ptr() != there) == copies
+        assert (loaded._contents.codes.memory.data_ptr() != there) == copies
 
 
 def test_damaged_bytes_are_refused(make):

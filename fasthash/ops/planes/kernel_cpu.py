@@ -40,7 +40,7 @@ def planes_topk(
     distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
     positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
     out = distances.numpy(), positions.numpy()
-    _core.planes_topk(queries.contiguous().numpy(), planes.numpy(), n, k, _bits(mask), *out, threads, isa)
+    _core.planes_topk(np.ascontiguousarray(queries.numpy()), planes.numpy(), n, k, _bits(mask), *out, threads, isa)
     return distances, positions
 
 
@@ -55,10 +55,10 @@ def planes_radius(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return int64 [q + 1], int32 [hits] and int64 [hits]."""
     offsets, distances, positions = _core.planes_radius(
-        queries.contiguous().numpy(), planes.numpy(), n, radius, _bits(mask), threads, isa
+        np.ascontiguousarray(queries.numpy()), planes.numpy(), n, radius, _bits(mask), threads, isa
     )
     return torch.from_numpy(offsets), torch.from_numpy(distances), torch.from_numpy(positions)
 
 
 def _bits(mask: torch.Tensor | None) -> NDArray[np.uint8] | None:
-    return None if mask is None else mask.contiguous().numpy()
+    return None if mask is None else np.ascontiguousarray(mask.numpy())
