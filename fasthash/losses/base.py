@@ -117,7 +117,7 @@ class HashingLoss(torch.nn.Module):
                 raise TypeError(f"{where}: expected indices of dtype int64, got {dtype_name(indices)}")
             if indices.shape != u.shape[:1]:
                 raise ValueError(f"{where}: expected indices of shape [{len(u)}], got {list(indices.shape)}")
-        check_tensor(where, "labels", labels)
+        labels = check_tensor(where, "labels", labels)
         check_device(where, "labels", labels, u.device)
         return check_labels(where, "labels", labels, len(u), n_classes=self.n_classes, look=on_cpu(labels))
 

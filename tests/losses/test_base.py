@@ -101,6 +101,12 @@ def test_labels_of_several_kinds(method, labels, others):
     torch.testing.assert_close(made(method, others)(U, others, INDICES), expected, rtol=1e-12, atol=0)
 
 
+def test_labels_may_have_a_pending_sign(method):
+    pending = torch._neg_view(-SINGLE)
+    expected = made(method, SINGLE)(U, SINGLE, INDICES)
+    torch.testing.assert_close(made(method, SINGLE)(U, pending, INDICES), expected, rtol=1e-12, atol=0)
+
+
 @LABELS
 def test_the_order_of_items_is_nothing(method, labels):
     order = torch.tensor([3, 0, 5, 1, 4, 2])
