@@ -25,7 +25,7 @@ except ImportError as error:
 _PARTS = ("database", "query")
 
 
-class RetrievalMetric(Metric):  # type: ignore[misc]  # torchmetrics is not always there
+class RetrievalMetric(Metric):
     """Base of the metrics: gathers codes and labels, over ranks too, whose items follow each other.
 
     Args:

@@ -30,12 +30,14 @@ from fasthash.index import storage
 from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
-from fasthash.index.rows import Rows
+from fasthash.index.rows import Rows, values_at
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
 from fasthash.ops.hamming.hits import check_hits
 from fasthash.ops.hamming.op import thread_count
+from fasthash.ops.pairs import HammingPairs
+from fasthash.ops.pairs.op import pairs_of
 
 _CPU = torch.device("cpu")
 _FEW = 1 / 8  # of an index
@@ -379,6 +381,46 @@ class Index(ABC):
         search = self._checked(where, queries, mask, among, threads)
         offsets, distances, positions = self._within(search, radius)
         return RadiusHits(*all_as_given((offsets, distances, search.contents.ids_at(positions)), queries))
+
+    def hamming_pairs(
+        self,
+        radius: int,
+        *,
+        mask: Array | None = None,
+        copies: str = "first",
+        max_pairs: int | None = None,
+        progress: bool = False,
+        threads: int | None = None,
+    ) -> HammingPairs:
+        """Find every pair of codes at most `radius` bits apart, exactly and once, as `fasthash.hamming_pairs` does.
+
+        On the CPU; codes that lie otherwise, as bit planes or on a GPU, are copied for it.
+
+        Args:
+            radius: the largest distance of a pair, at least 0.
+            mask: which codes take part, in order of insertion, as in `search`.
+            copies: "first" pairs a code that equals earlier ones with the first of them alone; "all" with any.
+            max_pairs: how many pairs there may be; more are an error.
+            progress: whether to show a progress bar.
+            threads: as in `fasthash.hamming_topk`.
+
+        Returns:
+            `HammingPairs(i, j, distances)`, NumPy arrays: the ids of a code and of one that was inserted later, sorted
+            by their places in the order of insertion.
+
+        Raises:
+            TypeError: if an argument has the wrong dtype.
+            ValueError: if shapes or the radius do not fit, or there are more pairs than `max_pairs`.
+        """
+        where = f"{type(self).__name__}.hamming_pairs"
+        contents = self._contents
+        bits = contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
+        eligible = None if bits is None else bits.cpu()
+        codes = contents.codes.rows.cpu()
+        found = pairs_of(where, codes, radius, None, eligible, copies, max_pairs, progress, threads)
+        ids = contents.ids
+        first, second = (x if ids is None else values_at(ids.rows, x) for x in found[:2])
+        return HammingPairs(first.numpy(), second.numpy(), found[2].numpy())
 
     def _checked(
         self, where: str, queries: Array, mask: Array | None, among: Array | None, threads: int | None

@@ -266,6 +266,20 @@ def radius_search(r: Random, kind: str) -> Call:
     return index.call("radius_search", arguments, check, arrays=("queries", "mask", "among"))
 
 
+def hamming_pairs(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, radius, mask=None, copies="first"):
+        index.same(now)
+        expected = fh.hamming_pairs(index.codes, radius, mask=mask, copies=copies)
+        equal(result.i, index.ids[expected.i])
+        equal(result.j, index.ids[expected.j])
+        equal(result.distances, expected.distances)
+
+    chosen = option(r, {"mask": mask_of(r, len(index.ids))}) | option(r, {"copies": r.choice(("'first'", "'all'"))})
+    return index.call("hamming_pairs", {"radius": str(r.randint(0, index.n_bits))} | chosen, check, arrays=("mask",))
+
+
 def save(r: Random, kind: str) -> Call:
     index = Filled(r, kind)
 
@@ -291,7 +305,7 @@ def to_bytes(r: Random, kind: str) -> Call:
 
 for _kind in KINDS:
     for _method in (
-        *(add, remove, reset, search, radius_search, save),
+        *(add, remove, reset, search, radius_search, hamming_pairs, save),
         *(get, contains, upsert, merge, batches, to_bytes),
     ):
         _weight = 0.1 if _method is save else 1.0

@@ -609,3 +609,26 @@ def test_calls_after_a_removal_take_the_memory_that_is_stated(make):
         finally:
             tracemalloc.stop()
         assert peak < n_bytes + slack, (name, peak)
+
+
+def test_pairs_have_the_ids_of_the_codes(make):
+    index = make(32)
+    codes = random_codes(60)
+    index.add(codes, np.random.default_rng(0).permutation(1000)[:60])
+    index.remove(index.ids[[3, 20, 59]])
+    left, ids = np.asarray(index.codes), np.asarray(index.ids)
+    mask = np.random.default_rng(1).random(57) < 0.7
+    for options in ({}, {"mask": mask}, {"copies": "all"}, {"mask": mask, "copies": "all", "threads": 2}):
+        found, expected = index.hamming_pairs(3, **options), fh.hamming_pairs(left, 3, **options)
+        assert len(expected.i) > 10
+        np.testing.assert_array_equal(found.i, ids[expected.i])
+        np.testing.assert_array_equal(found.j, ids[expected.j])
+        np.testing.assert_array_equal(found.distances, expected.distances)
+    numbered = make(32)
+    numbered.add(codes)
+    for x, expected in zip(numbered.hamming_pairs(2), fh.hamming_pairs(codes, 2), strict=True):
+        np.testing.assert_array_equal(x, expected)
+    with pytest.raises(ValueError, match="Index.hamming_pairs: expected at most 2 pairs"):
+        index.hamming_pairs(3, max_pairs=2)
+    with pytest.raises(ValueError, match=r"Index.hamming_pairs: expected mask of shape \[57\] for 57 codes"):
+        index.hamming_pairs(3, mask=mask[1:])

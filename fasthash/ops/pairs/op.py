@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from fasthash.errors import (
     check_flag,
     check_integer,
     check_same_width,
-    memory_error,
+    naming_memory,
 )
 from fasthash.ops.arrays import Array, all_as_given, to_tensor
 from fasthash.ops.hamming.op import mask_bits, thread_count
@@ -100,14 +99,30 @@ def hamming_pairs(
         TypeError: if an argument has the wrong dtype.
         ValueError: if shapes, widths, devices or the radius do not fit, or there are more pairs than `max_pairs`.
     """
-    where = "hamming_pairs"
+    found = pairs_of("hamming_pairs", codes, radius, others, mask, copies, max_pairs, progress, threads, kernel)
+    return HammingPairs(*all_as_given(found, codes))
+
+
+def pairs_of(
+    where: str,
+    codes: Array,
+    radius: int,
+    others: Array | None,
+    mask: Array | None,
+    copies: str,
+    max_pairs: int | None,
+    progress: bool,
+    threads: int | None,
+    kernel: str | None = None,
+) -> Pairs:
+    """Return what `hamming_pairs` does, as tensors; errors begin with `where`."""
     check_choice(where, "copies", copies, COPIES)
     c, found = searched(where, codes, radius, others, mask, max_pairs, progress, threads, kernel)
     if copies == "all" and others is None:
-        with _memory_told(where):
+        with naming_memory(where):
             _check_number(where, max_pairs, max_pairs is None or n_pairs_of_copies(len(c), found) <= max_pairs)
             found = with_copies(len(c), found)
-    return HammingPairs(*all_as_given(found, codes))
+    return found
 
 
 def iter_hamming_pairs(
@@ -148,11 +163,11 @@ def iter_hamming_pairs(
     """
     where = "iter_hamming_pairs"
     part_pairs = check_integer(where, "part_pairs", part_pairs, 1)
-    with _memory_told(where):
+    with naming_memory(where):
         c, search = _begun(where, codes, radius, others, mask, first, part_pairs, progress, threads, kernel)
 
     def parts() -> Iterator[HammingPairs]:
-        with _memory_told(where):
+        with naming_memory(where):
             for complete in _steps(search, len(c), progress):
                 if complete and len((found := search.take())[0]) > 0:
                     yield HammingPairs(*all_as_given(found, codes))
@@ -173,7 +188,7 @@ def searched(
 ) -> tuple[torch.Tensor, Pairs]:
     """Return the codes and all pairs, in which copies are paired with the first of their equals alone."""
     most = MAX_INTEGER if max_pairs is None else check_integer(where, "max_pairs", max_pairs, 0)
-    with _memory_told(where):
+    with naming_memory(where):
         c, search = _begun(where, codes, radius, others, mask, 0, most, progress, threads, kernel)
         for complete in _steps(search, len(c), progress):
             _check_number(where, max_pairs, search.end == len(c))
@@ -225,13 +240,3 @@ def _steps(search: PairSearch, n_codes: int, progress: bool) -> Iterator[bool]:
 def _check_number(where: str, max_pairs: int | None, fits: bool) -> None:
     if not fits:
         raise ValueError(f"{where}: expected at most {max_pairs} pairs, as max_pairs says, found more")
-
-
-@contextlib.contextmanager
-def _memory_told(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if (lacking := memory_error(where, error)) is None:
-            raise
-        raise lacking from None
