@@ -637,7 +637,7 @@ def _found(positions: torch.Tensor) -> torch.Tensor:
 def _stored(contents: Contents) -> tuple[int | None, dict[str, np.ndarray[Any, Any]]]:
     """Return the id that the next code gets, and the arrays that a file or a pickle of an index has."""
     contents = contents.compacted()
-    arrays = {contents.codes.SECTION: contents.codes.memory.cpu().numpy()}
+    arrays = {contents.codes.SECTION: contents.codes.for_file().cpu().numpy()}
     if contents.ids is not None:
         arrays["ids"] = contents.ids.rows.numpy()
     return contents.next_id, arrays

@@ -53,7 +53,11 @@ class CodeRows:
 
     @property
     def memory(self) -> torch.Tensor:
-        """What a file has of them."""
+        """Where they lie, uint8 [n, w]."""
+        return self.rows
+
+    def for_file(self) -> torch.Tensor:
+        """Return what a file has of them; a view."""
         return self.rows
 
     @property
@@ -127,8 +131,17 @@ class CodePlanes:
 
     @property
     def memory(self) -> torch.Tensor:
-        """What a file has of them."""
+        """Where they lie, whole blocks; places behind the last code may hold anything, and change."""
         return self._planes[: -(-self._n // BLOCK_CODES)]
+
+    def for_file(self) -> torch.Tensor:
+        """Return what a file has of them; a copy, 0 behind the last code."""
+        planes = self.memory.numpy().copy()
+        if n_in_last := self._n % BLOCK_CODES:
+            whole, rest = divmod(n_in_last, 8)
+            planes[-1, :, whole] &= (1 << rest) - 1
+            planes[-1, :, whole + 1 :] = 0
+        return torch.from_numpy(planes)
 
     @property
     def rows(self) -> torch.Tensor:

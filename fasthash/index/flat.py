@@ -8,6 +8,7 @@ from fasthash.errors import check_choice
 from fasthash.index.base import Index
 from fasthash.index.codes import CodePlanes, CodeRows, Codes
 from fasthash.index.search import Search
+from fasthash.ops import planes
 from fasthash.ops.hamming.op import KERNELS
 from fasthash.ops.registry import default_level
 
@@ -51,7 +52,7 @@ class FlatIndex(Index):
         return _LAYOUTS[self.layout]
 
     def __repr__(self) -> str:
-        kernel = default_level(KERNELS, self.device)
+        kernel = default_level(planes.KERNELS if self.layout == "planes" else KERNELS, self.device)
         return (
             f"FlatIndex(n_bits={self.n_bits}, layout={self.layout!r}, device={str(self.device)!r}): {len(self)} codes, "
             f"kernel {kernel!r}"

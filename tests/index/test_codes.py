@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +36,7 @@ def test_what_was_added_is_there(kind, sizes):
         assert torch.equal(codes.between(n // 3, n), all_codes[n // 3 :])
         at = torch.from_numpy(np.random.default_rng(0).permutation(n)[:50])
         assert torch.equal(codes.at(at), all_codes[at])
-        again = kind.of_file(codes.memory.clone(), n, 5)
+        again = kind.of_file(codes.for_file(), n, 5)
         assert torch.equal(again.rows, all_codes)
 
 
@@ -93,3 +96,29 @@ def test_a_file_of_planes_with_wrong_counts_is_told(tmp_path):
 def test_planes_are_on_the_cpu():
     with pytest.raises(ValueError, match="FlatIndex: expected layout to be one of 'rows', 'planes', got 'columns'"):
         fh.FlatIndex(32, layout="columns")
+
+
+def test_a_file_has_nothing_of_what_is_added_while_it_is_written():
+    """As the last block of planes has, in which there are places left."""
+    index = fh.FlatIndex(8, layout="planes")
+    index.add(random_codes(3, 1))
+    other = copy.copy(index)
+    before = other.to_bytes()
+
+    class Growing(io.BytesIO):
+        def write(self, data):
+            index.add(random_codes(1, 1, seed=1))
+            return super().write(data)
+
+    file = Growing()
+    index.save(file)
+    assert file.getvalue() == before == other.to_bytes()
+    assert len(fh.index.from_bytes(file.getvalue(), verify=True)) == 3
+    assert len(index) > 3
+
+
+@pytest.mark.parametrize("n", [1, 8, 9, BLOCK_CODES - 1, BLOCK_CODES, BLOCK_CODES + 8])
+def test_places_behind_the_last_code_are_empty_in_a_file(n):
+    codes = CodePlanes.empty(5, CPU).extended(random_codes(n))
+    codes.extended(random_codes(20, seed=1))
+    assert torch.equal(codes.for_file(), CodePlanes.empty(5, CPU).extended(random_codes(n)).memory)
