@@ -124,7 +124,7 @@ def plot(title: str, rows: list[dict[str, object]]) -> Figure:
 
 def scaling_plot(title: str, entries: Iterable[dict]) -> Figure:
     """Queries a second against the number of codes, a line a row."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.add_subplot(title=f"{title}: queries a second, one thread", xlabel="codes", ylabel="queries a second")
     lines = defaultdict(list)
     for entry in entries:
@@ -136,7 +136,7 @@ def scaling_plot(title: str, entries: Iterable[dict]) -> Figure:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")  # many lines, which a legend among them covers
     return figure
 
 

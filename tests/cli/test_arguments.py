@@ -232,6 +232,7 @@ def test_an_interrupt_ends_a_command_without_a_traceback(folder, command):
 
 
 WAITED_FOR = """
+import signal
 import sys
 from pathlib import Path
 from fasthash.cli import main
@@ -244,6 +245,7 @@ def telling(function):
         return function(*arguments, **options)
     return told
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background ignores
 H2Q._train = telling(H2Q._train)
 Training._epoch = telling(Training._epoch)
 main(sys.argv[1:])
