@@ -44,9 +44,9 @@ def stored_codes(bits, n):
     return codes, queries, planes
 
 
-def measure(benchmark, group, row, function):
+def measure(benchmark, group, row, codes, function, **work):
     benchmark.group = group
-    benchmark.extra_info.update(row=row)
+    benchmark.extra_info.update(row=row, bytes=codes.nbytes, **work)
     return benchmark.pedantic(function, rounds=9, warmup_rounds=1)
 
 
@@ -60,7 +60,8 @@ def bench_topk(benchmark, scale, bits, q, kernel, layout):
         "planes": lambda: on_planes(queries[:q], planes, n, K, None, 1),
         "rows": lambda: on_rows(queries[:q], codes, K, None, 1),
     }
-    found = measure(benchmark, f"{bits} bits n={n:.0e} q={q} k={K}", f"{layout} {kernel}", searches[layout])
+    group, row = f"{bits} bits n={n:.0e} q={q} k={K}", f"fasthash {layout} {kernel}"
+    found = measure(benchmark, group, row, codes, searches[layout], comparisons=q * n)
     for ours, theirs in zip(found, on_rows(queries[:q], codes, K, None, 1), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -69,7 +70,14 @@ def bench_topk(benchmark, scale, bits, q, kernel, layout):
 def bench_floor_read(benchmark, scale, bits):
     n = scale(10**7, 40_000)
     codes = stored_codes(bits, n)[0].numpy()
-    measure(benchmark, f"{bits} bits n={n:.0e} q=1 k={K}", "floor read of rows", lambda: read(codes, 1))
+    measure(
+        benchmark,
+        f"{bits} bits n={n:.0e} q=1 k={K}",
+        "floor: read of rows",
+        codes,
+        lambda: read(codes, 1),
+        comparisons=n,
+    )
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS, "reference"))
@@ -82,7 +90,7 @@ def bench_write_and_read(benchmark, scale, bits, way, kernel):
         "write": lambda: write_planes(planes, codes, 0, 1, kernel=kernel),
         "read": lambda: read_planes(planes, bits, slice(0, n), 1, kernel=kernel),
     }
-    measure(benchmark, f"{way} {bits} bits n={n:.0e}", kernel, ways[way])
+    measure(benchmark, f"{way} {bits} bits n={n:.0e}", f"fasthash {kernel}", codes, ways[way])
     assert torch.equal(read_planes(planes, bits, slice(0, n)), codes)
 
 
@@ -96,5 +104,5 @@ def bench_append_one_by_one(benchmark, scale, bits):
         for i in range(n):
             write_planes(planes, codes[i : i + 1], i, 1)
 
-    measure(benchmark, f"append {bits} bits n={n:.0e}, one by one", "cpu", append)
+    measure(benchmark, f"append {bits} bits n={n:.0e}, one by one", "fasthash cpu", codes, append)
     assert torch.equal(read_planes(planes, bits, slice(0, n)), codes)
