@@ -86,3 +86,14 @@ def test_copies_for_another_index_do_not_share_what_is_added():
     assert torch.equal(mine.live_codes[-3:], codes(3, seed=1))
     assert torch.equal(theirs.live_codes[-3:], codes(3, seed=2))
     assert other.codes.rows.data_ptr() == contents.codes.rows.data_ptr()
+
+
+def test_a_mask_of_many_codes_passes_over_the_removed_ones():
+    """Of several blocks."""
+    n = 50_000
+    contents = empty().added("add", codes(n), None).removed(torch.tensor([0, 16_383, 16_384, 40_001]))
+    eligible = np.random.default_rng(0).random(n - 4) < 0.5
+    expected = np.zeros(n, dtype=bool)
+    expected[contents.live_ids.numpy()] = eligible
+    bits = contents.mask("search", torch.from_numpy(eligible))
+    np.testing.assert_array_equal(np.unpackbits(bits.numpy(), bitorder="little")[:n], expected)

@@ -63,6 +63,10 @@ def test_a_change_that_breaks_off_leaves_what_is_kept():
     """Id 9 is replaced twice, the second time in vain: it is where the first time put it."""
     ids = tensor([9, 3, 9, 9])
     positions = extended(Positions(), ids[:2], 0)
+    first = extended(positions, torch.tensor([9, 3, 5, 1]), 2)  # which needs a table
+    ids_of_first = tensor([9, 3, 5, 1, 9])
+    extended(first, ids_of_first, 4, bits(0b11111110), bits(255))
+    assert first.find(ids_of_first[:4], bits(255), tensor([9, 1]), "get").tolist() == [0, 3]
     positions = extended(positions, ids[:3], 2, bits(0b11111110), bits(255))
     replaced = extended(positions, ids, 3, bits(0b11111010), bits(0b11111110))
     assert replaced.find(ids, bits(0b11111010), tensor([9, 3]), "get").tolist() == [3, 1]

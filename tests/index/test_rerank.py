@@ -216,3 +216,17 @@ def test_reranking_finds_more_of_the_true_neighbours(digits):
 def test_bad_reranking(index, arguments, error, message):
     with pytest.raises(error, match=f"{type(index).__name__}.search: {message}"):
         index.search(random_codes(3), **{"k": 5} | arguments)
+
+
+def test_vectors_are_those_of_the_codes_that_are_left(make):
+    """Where so few are removed that the others stay where they are."""
+    rng = np.random.default_rng(0)
+    vectors, queries = (rng.standard_normal((n, 5)).astype(np.float32) for n in (80, 4))
+    index = make(32)
+    index.add(random_codes(80))
+    index.remove([2, 40, 41])
+    assert index._contents.live is not None
+    left = np.delete(vectors, [2, 40, 41], axis=0)
+    found = index.search(random_codes(4), 77, rerank=left, rerank_queries=queries)
+    order = np.argsort(-(queries @ left.T), axis=1, kind="stable")
+    np.testing.assert_array_equal(found.ids, np.asarray(index.ids)[order])
