@@ -17,6 +17,7 @@ import torch
 
 from fasthash.ops.hamming import KERNELS
 
+from .codes import draw_codes
 from .conftest import runnable
 from .floors import popcount_only, read
 
@@ -55,8 +56,8 @@ CASES = [
     *(Case(bits, 10**7, 256, 10) for bits in (64, 128, 256, 512)),
     *(Case(bits, 10**7, 1, k) for bits in (64, 128, 256) for k in (10, 1000)),
     *(Case(bits, 10**7, 1, 10, threads=2) for bits in (64, 128, 256)),
-    *(Case(bits, 10**6, 500, 10, threads=2) for bits in (64, 128, 256)),
-    Case(64, 10**6, 500, 10, threads=2, busy=True),
+    *(Case(bits, 10**6, 512, 10, threads=threads) for bits in (64, 128, 256, 512) for threads in (1, 2)),
+    Case(64, 10**6, 512, 10, threads=2, busy=True),
     *(Case(bits, 10**6, 100, 10) for bits in (8, 16, 24, 32, 40, 48, 72, 80, 96, 120)),
     *(Case(bits, 10**6, 1, 10) for bits in (8, 24, 48, 72, 120)),
 ]
@@ -156,18 +157,7 @@ def busy_process():
 
 @lru_cache(maxsize=1)
 def codes_and_queries(case, n):
-    rng = np.random.default_rng(0)
-
-    def draw(count):
-        if case.data == "uniform":
-            return rng.integers(0, 256, (count, case.bits // 8), dtype=np.uint8)
-        codes = centres[rng.integers(0, len(centres), count)]
-        for part in np.array_split(codes, max(1, count // 100_000)):
-            part ^= np.packbits(rng.random((len(part), case.bits), dtype=np.float32) < 0.1, axis=1)
-        return codes
-
-    centres = rng.integers(0, 256, (10_000, case.bits // 8), dtype=np.uint8)
-    return draw(n), draw(case.q)
+    return draw_codes(case.bits, case.data, n, case.q)
 
 
 @lru_cache(maxsize=1)

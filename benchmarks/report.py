@@ -90,6 +90,8 @@ def plot(title: str, rows: list[dict[str, object]]) -> Figure:
     compares = all(row["gcomparisons_per_s"] for row in rows)
     value, fastest = ("gcomparisons_per_s", max) if compares else ("min_ms", min)
     families = {
+        "fasthash planes": "#0b3d66",
+        "fasthash rows": "#7fb0dc",
         "fasthash": "#1f6fb4",
         "faiss": "#d98a2b",
         "torch": "#b4551f",
@@ -98,7 +100,11 @@ def plot(title: str, rows: list[dict[str, object]]) -> Figure:
         "a sort": "#7a7a7a",
         "floor": "#c9c9c9",
     }
-    families = {name: c for name, c in families.items() if any(str(row["row"]).startswith(name) for row in rows)}
+    family_of = {
+        row: next((name for name in families if row.startswith(name)), None)
+        for row in (str(row["row"]) for row in rows)
+    }
+    families = {name: colour for name, colour in families.items() if name in family_of.values()}
     groups = list(dict.fromkeys(str(row["group"]) for row in rows))
     figure = Figure(figsize=(10, 0.36 * len(groups) + 1.5), layout="constrained")
     axes = figure.add_subplot(
@@ -108,7 +114,7 @@ def plot(title: str, rows: list[dict[str, object]]) -> Figure:
     height = 0.8 / len(families)
     for i, (family, colour) in enumerate(families.items()):
         found = {
-            y: [float(row[value]) for row in rows if row["group"] == group and str(row["row"]).startswith(family)]
+            y: [float(row[value]) for row in rows if row["group"] == group and family_of[str(row["row"])] == family]
             for y, group in enumerate(groups)
         }
         best = {y: fastest(values) for y, values in found.items() if values}

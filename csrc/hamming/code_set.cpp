@@ -10,8 +10,8 @@ namespace fasthash {
 
 namespace {
 
-constexpr int64_t kCacheLine = 8;     // in words
-constexpr int64_t kRowsRun = 8 * 64;  // so many eligible codes in a row are worth a tile of their own
+constexpr int64_t kCacheLine = 8;            // in words
+constexpr int64_t kScatteredAhead = 8 * 64;  // codes that are gathered are prefetched so far ahead
 constexpr uint64_t kAllEligible = ~uint64_t{0};
 
 int64_t tile_codes(int n_words, int64_t bytes, int64_t group) {
@@ -32,10 +32,13 @@ int64_t count(uint64_t bits) { return static_cast<int64_t>(popcount(bits)); }
 Mask::Mask(const uint8_t* bits, int64_t n_codes) : bits_(bits), n_codes_(n_codes) {
     const int64_t n_blocks = ceil_div(n_codes, kBlock);
     eligible_before_.assign(static_cast<size_t>(n_blocks) + 1, 0);
-    for (int64_t block = 0; block < n_blocks; ++block) {
-        int64_t eligible = 0;
-        for (int64_t i = 0; i < kBlock / 64 && block * kBlock + i * 64 < n_codes; ++i) eligible += count(word(block * kBlock / 64 + i));
-        eligible_before_[static_cast<size_t>(block) + 1] = eligible_before_[static_cast<size_t>(block)] + eligible;
+    int64_t eligible = 0;
+    for (int64_t block = 0, first = 0; block < n_blocks; ++block, first += kBlock) {
+        const int64_t n_words = std::min(kBlock, n_codes - first) / 64;  // the last one may go on past the codes
+        eligible += count_ones(bits + first / 8, 8 * n_words);
+        for (int64_t i = 0; i < n_words; ++i) n_full_ += std::memcmp(bits + first / 8 + 8 * i, &kAllEligible, 8) == 0;
+        if (first + 64 * n_words < std::min(first + kBlock, n_codes)) eligible += count(word(first / 64 + n_words));
+        eligible_before_[static_cast<size_t>(block) + 1] = eligible;
     }
 }
 
@@ -68,14 +71,16 @@ void code_to_words(const uint8_t* code, int n_bytes, uint64_t* words, int64_t st
 
 TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t rows_bytes, int64_t planes_bytes, int64_t group)
     : set_(set),
+      gathered_(set.ranks()),
       rows_bytes_(set.n_bytes % 8 == 0 ? rows_bytes : 0),
       tile_codes_(tile_codes(set.n_words(), planes_bytes, group)),
-      stride_(tile_codes_ + kCacheLine),  // a power of two would make the planes compete for the same cache sets
+      rows_run_(group > kTileGroup ? tile_codes_ : 8 * 64),  // a tile of bit planes costs something a query, whatever it holds
+      stride_(tile_codes_ + kCacheLine),                     // a power of two would make the planes compete for the same cache sets
       last_word_mask_(set.n_bytes % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << 8 * (set.n_bytes % 8)) - 1),
       n_overreadable_(overreadable(set)),
       at_(begin),
       end_(end),
-      rank_(set.mask ? set.mask->eligible_before_block(begin / Mask::kBlock) : begin),
+      rank_(gathered_ ? gathered_->eligible_before_block(begin / Mask::kBlock) : begin),
       memory_(static_cast<size_t>(stride_ * set.n_words() + kCacheLine)),
       planes_(memory_.data() + (-(reinterpret_cast<uintptr_t>(memory_.data()) / 8) & (kCacheLine - 1))) {
     skip(0);
@@ -84,21 +89,21 @@ TileReader::TileReader(const CodeSet& set, int64_t begin, int64_t end, int64_t r
 // Goes on by whole words of the mask.
 void TileReader::skip(int64_t count) {
     at_ += count;
-    if (set_.mask && at_ < end_) pending_ = set_.mask->word(at_ / 64);
+    if (gathered_ && at_ < end_) pending_ = gathered_->word(at_ / 64);
 }
 
 // How many codes follow that are all eligible, up to `most`, in whole words of the mask.
 int64_t TileReader::eligible_run(int64_t most) const {
     const int64_t last = std::min(at_ + most, end_) - 64;
     int64_t at = at_;
-    while (at <= last && set_.mask->word(at / 64) == kAllEligible) at += 64;
+    while (at <= last && gathered_->word(at / 64) == kAllEligible) at += 64;
     return at - at_;
 }
 
 int64_t TileReader::rows_fitting() const { return std::max(kTileGroup, rows_bytes_ / set_.n_bytes); }
 
 bool TileReader::next(CodeTile& tile, int64_t most) {
-    if (set_.mask) return gathered(tile, most);
+    if (gathered_) return gathered(tile, most);
     if (rows_bytes_ > 0 && end_ - at_ >= kTileGroup) {
         return emit_rows(tile, std::min({rows_fitting(), most, end_ - at_}) / kTileGroup * kTileGroup);
     }
@@ -113,8 +118,16 @@ void TileReader::prefetch(int64_t count, int64_t part, int64_t parts) const {
         __builtin_prefetch(codes + line * kLineBytes, 0, 2);
 }
 
+// Codes far from each other come to the cache only as they are asked for.
+void TileReader::prefetch_scattered(int64_t first) const {
+    if (first >= end_) return;
+    for (uint64_t left = gathered_->word(first / 64); left != 0; left &= left - 1) {
+        __builtin_prefetch(set_.codes + (first + __builtin_ctzll(left)) * set_.n_bytes);
+    }
+}
+
 bool TileReader::emit_rows(CodeTile& tile, int64_t count) {
-    tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * set_.n_bytes), set_.n_words(), 1, count, rank_};
+    tile = {reinterpret_cast<const uint64_t*>(set_.codes + at_ * set_.n_bytes), set_.n_words(), 1, count, rank_, mask_beside()};
     rank_ += count;
     skip(count);
     return true;
@@ -166,8 +179,11 @@ void TileReader::copy(int64_t count, int64_t column) {
 
 bool TileReader::copied(CodeTile& tile, int64_t most) {
     const int64_t count = std::min({tile_codes_, most, end_ - at_});
+    const uint8_t* const mask = mask_beside();
     copy(count, 0);
-    return emit_planes(tile, count);
+    if (!emit_planes(tile, count)) return false;
+    tile.mask = mask;
+    return true;
 }
 
 bool TileReader::gathered(CodeTile& tile, int64_t most) {
@@ -176,13 +192,14 @@ bool TileReader::gathered(CodeTile& tile, int64_t most) {
     while (at_ < end_) {
         if (pending_ == kAllEligible) {
             const int64_t rows = rows_bytes_ > 0 ? eligible_run(std::min(rows_fitting(), most)) : 0;
-            if (rows >= kRowsRun) return count > 0 ? emit_planes(tile, count) : emit_rows(tile, rows);
+            if (rows >= std::min(rows_run_, most)) return count > 0 ? emit_planes(tile, count) : emit_rows(tile, rows);
             if (const int64_t run = eligible_run(places - count); run > 0) {
                 copy(run, count);
                 count += run;
                 continue;
             }
         }
+        if (pending_ != 0) prefetch_scattered(at_ + kScatteredAhead);
         for (; pending_ != 0 && count < places; pending_ &= pending_ - 1) place(at_ + __builtin_ctzll(pending_), count++);
         if (pending_ != 0) break;
         skip(64);

@@ -18,8 +18,9 @@ struct CodeTile {
     const uint64_t* words;
     int64_t code_stride;
     int64_t word_stride;
-    int64_t count;  // a multiple of kTileGroup codes may be read, those past `count` being padding
-    int64_t base;   // the rank of code 0
+    int64_t count;                  // a multiple of kTileGroup codes may be read, those past `count` being padding
+    int64_t base;                   // the rank of code 0
+    const uint8_t* mask = nullptr;  // a bit for each code, whether it may be taken; null where all may
 };
 
 constexpr int64_t kTileGroup = 32;

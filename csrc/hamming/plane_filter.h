@@ -173,16 +173,19 @@ struct ToldRegisters {
 
 // Takes the codes of a register that are below the limit.
 FASTHASH_INLINE void take_codes(const CodeTile& tile, int64_t first, int n_words, const uint64_t* query, CandidateList& list) {
+    const int64_t before = list.size;
     for (int64_t code = first; code < first + kPlaneWords && code < tile.count; code += Lanes::kLanes) {
         const Lanes::Counts counts = distances_of_register(tile, code, n_words, query);
         list.size += Lanes::take(counts, Lanes::limit(list.limit), tile.base + code, tile.count - code, list.items + list.size);
     }
+    if (tile.mask) drop_masked(tile, before, list);
     if (__builtin_expect(list.capacity - list.size < kTileGroup, 0)) list.full(list);
 }
 
 FASTHASH_INLINE CodeTile part_of(const CodeTile& tile, int64_t first, int64_t most) {
     const int64_t left = tile.count - first;
-    return {tile.words + first * tile.code_stride, tile.code_stride, tile.word_stride, left < most ? left : most, tile.base + first};
+    return {tile.words + first * tile.code_stride,      tile.code_stride, tile.word_stride, left < most ? left : most, tile.base + first,
+            tile.mask ? tile.mask + first / 8 : nullptr};
 }
 
 // Where the codes of a group are below the limit that the counters start from.

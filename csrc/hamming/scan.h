@@ -106,6 +106,17 @@ struct Rows {
     }
 };
 
+// Drops, of the items from `first` on, those of codes that the tile's mask leaves out.
+inline void drop_masked(const CodeTile& tile, int64_t first, CandidateList& list) {
+    int64_t kept = first;
+    for (int64_t i = first; i < list.size; ++i) {
+        const int64_t code = item_rank(list.items[i]) - tile.base;
+        list.items[kept] = list.items[i];
+        kept += tile.mask[code / 8] >> code % 8 & 1;
+    }
+    list.size = kept;
+}
+
 template <class Layout>
 void scan_layout(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
     const Layout layout(n_words, query);
@@ -115,11 +126,13 @@ void scan_layout(const CodeTile& tile, int n_words, const uint64_t* query, Candi
         layout.distances(tile, j, counts);
         const Lanes::Counts nearest = Lanes::minimum(Lanes::minimum(counts[0], counts[1]), Lanes::minimum(counts[2], counts[3]));
         if (__builtin_expect(Lanes::any_below(nearest, limit), 0)) {
+            const int64_t before = list.size;
             for (int v = 0; v < kVectors; ++v) {
                 const int64_t first = j + v * Lanes::kLanes;
                 // Writes the items of the lanes below the limit, of at most `count - first` lanes, and returns how many.
                 list.size += Lanes::take(counts[v], limit, tile.base + first, tile.count - first, list.items + list.size);
             }
+            if (tile.mask) drop_masked(tile, before, list);
             if (list.capacity - list.size < kTileGroup) list.full(list);
             limit = Lanes::limit(list.limit);
         }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../bindings/search_arguments.h"
+#include "../hamming/scan_cost.h"
 #include "cost.h"
 #include "search.h"
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include "../hamming/code_set.h"
 #include "kernel.h"
 #include "tables.h"
 
@@ -15,9 +14,6 @@ struct ProbeCost {
 
     ProbeCost(const Tables& tables, const MultiIndexKernel& kernel);
 };
-
-// The time that a scan of the set takes for all the queries.
-double scan_cost(const CodeSet& set, int64_t n_queries, int threads, const HammingKernel& kernel);
 
 // The time that building takes.
 double build_cost(int64_t n_codes, int64_t n_tables, int threads);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "../hamming/scan_cost.h"
 #include "../rounding.h"
 #include "../thread_pool.h"
-#include "cost.h"
 
 namespace fasthash {
 

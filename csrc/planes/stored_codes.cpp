@@ -15,16 +15,6 @@ namespace {
 constexpr int64_t kMaskBytes = kBlockCodes / 8;  // of a block
 constexpr int64_t kGathered = 1024;              // codes of a task
 
-int64_t count_ones(const uint8_t* bytes, int64_t n) {
-    int64_t ones = 0;
-    for (int64_t i = 0; i < n; i += 8) {
-        uint64_t word = 0;
-        std::memcpy(&word, bytes + i, static_cast<size_t>(std::min<int64_t>(8, n - i)));
-        ones += static_cast<int64_t>(popcount(word));
-    }
-    return ones;
-}
-
 // Calls visit(block, place, count, code) for the share of each block in n_codes codes from `first` on.
 template <class Visit>
 void each_block(int64_t first, int64_t n_codes, int threads, const std::function<bool()>& interrupted, const Visit& visit) {

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -141,14 +142,19 @@ def test_many_queries_at_a_time(kernel, width):
     queries[0], queries[1], queries[2], queries[3] = 0, 255, 15, torch.arange(width) % 2 * 255
     codes[7:600:7], codes[11:600:11] = 0, 255
     expected = oracle(queries, codes)
-    mask = torch.from_numpy(np.packbits(np.arange(len(codes)) % 3 != 0, bitorder="little"))
     for k, threads in ((1, 1), (10, 2), (700, 1)):
         assert_hits(kernel.function("hamming_topk")(queries, codes, k, None, threads), oracle_topk(expected, k))
-    masked = reference.hamming_topk(queries, codes, 10, mask)
-    assert_hits(kernel.function("hamming_topk")(queries, codes, 10, mask, 1), masked)
-    for radius in (0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width):
-        offsets, distances, ids = kernel.function("hamming_radius")(queries, codes, radius, None, 1)
+    masks = {}
+    for every in (3, 40):  # so many pass that they are gathered, or dropped from what is found
+        eligible = np.arange(len(codes)) % every != 0
+        masks[every] = torch.from_numpy(np.packbits(eligible, bitorder="little"))
+        masked = reference.hamming_topk(queries, codes, 10, masks[every])
+        assert_hits(kernel.function("hamming_topk")(queries, codes, 10, masks[every], 1), masked)
+    for radius, every in product((0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width), (None, 3, 40)):
+        offsets, distances, ids = kernel.function("hamming_radius")(queries, codes, radius, masks.get(every), 1)
         within = expected <= radius
+        if every is not None:
+            within[:, ::every] = False
         assert offsets.tolist() == [0, *np.cumsum(within.sum(1))]
         rows = np.repeat(np.arange(len(queries)), within.sum(1))
         np.testing.assert_array_equal(distances, expected[rows, ids])
