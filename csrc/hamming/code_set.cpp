@@ -27,6 +27,14 @@ int64_t overreadable(const CodeSet& set) {
 
 int64_t count(uint64_t bits) { return static_cast<int64_t>(popcount(bits)); }
 
+// Whether a whole block of a mask is ones, as most are where few codes were removed.
+bool all_eligible(const uint8_t* block) {
+    uint64_t words[Mask::kBlock / 64], all = kAllEligible;
+    std::memcpy(words, block, sizeof words);
+    for (uint64_t word : words) all &= word;
+    return all == kAllEligible;
+}
+
 }  // namespace
 
 Mask::Mask(const uint8_t* bits, int64_t n_codes) : bits_(bits), n_codes_(n_codes) {
@@ -34,10 +42,15 @@ Mask::Mask(const uint8_t* bits, int64_t n_codes) : bits_(bits), n_codes_(n_codes
     eligible_before_.assign(static_cast<size_t>(n_blocks) + 1, 0);
     int64_t eligible = 0;
     for (int64_t block = 0, first = 0; block < n_blocks; ++block, first += kBlock) {
-        const int64_t n_words = std::min(kBlock, n_codes - first) / 64;  // the last one may go on past the codes
-        eligible += count_ones(bits + first / 8, 8 * n_words);
-        for (int64_t i = 0; i < n_words; ++i) n_full_ += std::memcmp(bits + first / 8 + 8 * i, &kAllEligible, 8) == 0;
-        if (first + 64 * n_words < std::min(first + kBlock, n_codes)) eligible += count(word(first / 64 + n_words));
+        if (first + kBlock <= n_codes && all_eligible(bits + first / 8)) {
+            eligible += kBlock;
+            n_full_ += kBlock / 64;
+        } else {
+            const int64_t n_words = std::min(kBlock, n_codes - first) / 64;  // the last one may go on past the codes
+            eligible += count_ones(bits + first / 8, 8 * n_words);
+            for (int64_t i = 0; i < n_words; ++i) n_full_ += std::memcmp(bits + first / 8 + 8 * i, &kAllEligible, 8) == 0;
+            if (first + 64 * n_words < std::min(first + kBlock, n_codes)) eligible += count(word(first / 64 + n_words));
+        }
         eligible_before_[static_cast<size_t>(block) + 1] = eligible;
     }
 }
