@@ -12,9 +12,14 @@ from fasthash.hashers.itq import procrustes_rotation
 from fasthash.ops.h2q import LOSSES, MAX_BITS_ON_GPU, Plan, trainer
 from fasthash.ops.householder.op import rotated
 
-_STEPS = 8000  # of training by default
 _LEARNING_RATES = {"adam": 0.005, "sgd": 0.1}
-_ITQ_ITERATIONS = 50
+_STARTS = ("identity", "itq")
+_ITQ_ITERATIONS = 10
+_WIDE = (
+    128  # bits from which the cube of the width is most of a step: fewer steps of larger batches from a better start
+)
+_STEPS = 8000  # by default, and of wider codes at most
+_WIDE_STEPS, _WIDE_EPOCHS, _WIDE_BATCH = 100, 40, 4  # at least so many steps; rows of a batch a bit
 _CALLS = 50  # of the trainer, after each of which the progress bar moves
 
 
@@ -40,9 +45,11 @@ class H2Q(AffineHasher):
         schedule: "cosine", from the learning rate down to 0, with vectors of length 1; or "constant", with vectors
             whose growing length slows down their rotation, as in the paper.
         learning_rate: above 0; by default 0.005 for Adam and 0.1 for SGD, which the paper uses.
-        epochs: passes over the rows; by default as many as make about 8,000 steps. The paper makes 300.
-        batch_size: rows a step.
-        init: None, to start from the embeddings as they are; or "itq", from the rotation of 50 iterations of ITQ.
+        epochs: passes over the rows; by default as many as make about 8,000 steps, and beyond 128 bits 40, but 100 to 8,000
+            steps, which takes about as long as 50 iterations of ITQ. The paper makes 300.
+        batch_size: rows a step; by default 128, and beyond 128 bits 4 n_bits.
+        init: "identity", to start from the embeddings as they are; or "itq", from the rotation of 10 iterations of ITQ. By default
+            the first, and beyond 128 bits the second.
         restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
             processors or multiprocessors, of which each runs one (a GPU has one or two hundred, and as many restarts
             as that keep no other waiting); the best on the rows that decide is kept.
@@ -74,7 +81,7 @@ class H2Q(AffineHasher):
         schedule: str = "cosine",
         learning_rate: float | None = None,
         epochs: int | None = None,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         init: str | None = None,
         restarts: int = 1,
         center: bool = True,
@@ -105,7 +112,7 @@ class H2Q(AffineHasher):
         axes = torch.eye(x.shape[1]).to(x) if whole else principal_axes(x - mean, self.n_bits)
         rows = (x - mean) @ axes  # [n, n_bits]
         rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
-        if self.init == "itq":
+        if (self.init or _STARTS[self.n_bits > _WIDE]) == "itq":
             rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, int(self.seed))
             axes, rows = axes @ rotation, rows @ rotation
         try:
@@ -120,22 +127,23 @@ class H2Q(AffineHasher):
         check_choice(where, "optimizer", self.optimizer, _LEARNING_RATES)
         check_choice(where, "schedule", self.schedule, ("cosine", "constant"))
         if self.init is not None:
-            check_choice(where, "init", self.init, ("itq",))
+            check_choice(where, "init", self.init, _STARTS)
         if self.learning_rate is not None:
             check_number(where, "learning_rate", self.learning_rate, above=0)
         check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)
-        for name, minimum in (("batch_size", 1), ("restarts", 1), ("seed", 0)):
+        for name, minimum in (("restarts", 1), ("seed", 0)):
             check_integer(where, name, getattr(self, name), minimum)
         for name in ("center", "progress"):
             check_flag(where, name, getattr(self, name))
-        for name in ("epochs", "patience"):
+        for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) is not None:
                 check_integer(where, name, getattr(self, name), 1)
 
     def _train(self, where: str, rows: torch.Tensor) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
         rows = rows if rows.shape[1] <= MAX_BITS_ON_GPU else rows.cpu()
-        seed, batch_size, restarts = int(self.seed), int(self.batch_size), int(self.restarts)
+        seed, restarts, wide = int(self.seed), int(self.restarts), rows.shape[1] > _WIDE
+        batch_size = int(self.batch_size or (_WIDE_BATCH * rows.shape[1] if wide else 128))
         rng = np.random.default_rng(seed)
         order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
         n_held_out = int(self.validation_fraction * len(rows))
@@ -144,7 +152,8 @@ class H2Q(AffineHasher):
         start = rng.standard_normal((restarts, rows.shape[1], rows.shape[1]), dtype=np.float32)
         start[0] = np.eye(rows.shape[1])  # the product of its reflections is -I
         batches = -(-len(training) // batch_size)
-        epochs = int(self.epochs or 0) or max(1, round(_STEPS / batches))
+        steps = min(max(_WIDE_EPOCHS * batches, _WIDE_STEPS), _STEPS) if wide else _STEPS
+        epochs = int(self.epochs or 0) or max(1, round(steps / batches))
         plan = Plan(
             loss=self.loss,
             optimizer=self.optimizer,

@@ -135,12 +135,27 @@ def test_it_comes_closer_than_itq():
     x = scaled(clustered(4000, 32))
     x = scaled(x - x.mean(0))
     itq = objective(scaled(ITQ(32).fit(x).transform(x)), "l2")
-    for init in (None, "itq"):
+    for init in ("identity", "itq"):
         hasher = H2Q(32, center=False, init=init).fit(x)
         assert objective(scaled(hasher.transform(x)), "l2") < itq - 0.005
     np.testing.assert_array_equal(hasher.mean_, np.zeros(32))
-    warm, cold = (H2Q(32, init=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", None))
+    warm, cold = (H2Q(32, init=start, epochs=1, learning_rate=1e-6).fit(x) for start in ("itq", "identity"))
     assert warm.objective_ < 0.9 * cold.objective_
+
+
+def test_wide_codes_start_from_itq_and_take_fewer_steps():
+    """Of more than 128 bits, where the training of narrow codes would take many times as long as ITQ's."""
+    x = scaled(clustered(1500, 144))
+    x = scaled(x - x.mean(0))
+    itq = objective(scaled(ITQ(144).fit(x).transform(x)), "l2")
+    hasher = H2Q(144, center=False).fit(x)
+    assert len(hasher.history_["objective"]) == 40
+    assert objective(scaled(hasher.transform(x)), "l2") < itq - 0.005
+    assert len(H2Q(144).fit(x[:200]).history_["objective"]) == 100  # steps, as all rows are one batch
+    stated = H2Q(144, init="itq", batch_size=576, epochs=40, center=False).fit(x)
+    assert torch.equal(stated.projection_, hasher.projection_)
+    narrow, from_itq = (H2Q(128, epochs=1, init=init).fit(x).objective_ for init in (None, "itq"))
+    assert narrow > from_itq
 
 
 def test_the_best_of_several_trainings_is_kept(monkeypatch):
@@ -187,7 +202,7 @@ def test_an_interrupt_stops_training():
         ({"loss": "l3"}, ValueError, "expected loss to be one of 'l2', 'l1', 'min_entry', 'bit_var', got 'l3'"),
         ({"optimizer": "lbfgs"}, ValueError, "expected optimizer to be one of 'adam', 'sgd', got 'lbfgs'"),
         ({"schedule": "linear"}, ValueError, "expected schedule to be one of"),
-        ({"init": "pca"}, ValueError, "expected init to be one of 'itq', got 'pca'"),
+        ({"init": "pca"}, ValueError, "expected init to be one of 'identity', 'itq', got 'pca'"),
         ({"learning_rate": 0}, ValueError, "expected learning_rate above 0 and finite, got 0"),
         ({"learning_rate": "fast"}, TypeError, "expected learning_rate to be a number, got str"),
         ({"epochs": 0}, ValueError, "expected epochs at least 1, got 0"),
