@@ -45,11 +45,11 @@ class H2Q(AffineHasher):
         schedule: "cosine", from the learning rate down to 0, with vectors of length 1; or "constant", with vectors
             whose growing length slows down their rotation, as in the paper.
         learning_rate: above 0; by default 0.005 for Adam and 0.1 for SGD, which the paper uses.
-        epochs: passes over the rows; by default as many as make about 8,000 steps, and beyond 128 bits 40, but 100 to 8,000
-            steps, which takes about as long as 50 iterations of ITQ. The paper makes 300.
+        epochs: passes over the rows; by default as many as make about 8,000 steps, and beyond 128 bits 40, but 100 to
+            8,000 steps, which takes about as long as 50 iterations of ITQ. The paper makes 300.
         batch_size: rows a step; by default 128, and beyond 128 bits 4 n_bits.
-        init: "identity", to start from the embeddings as they are; or "itq", from the rotation of 10 iterations of ITQ. By default
-            the first, and beyond 128 bits the second.
+        init: "identity", to start from the embeddings as they are; or "itq", from the rotation of 10 iterations of ITQ.
+            By default the first, and beyond 128 bits the second.
         restarts: how many trainings, the first from there, the others from random rotations, in parallel on the
             processors or multiprocessors, of which each runs one (a GPU has one or two hundred, and as many restarts
             as that keep no other waiting); the best on the rows that decide is kept.
