@@ -195,6 +195,7 @@ class PairSearch:
         others: NDArray[uint8] | None,
         mask: NDArray[uint8] | None,
         radius: int,
+        since: int,
         first: int,
         capacity: int,
         n_parts: int,

@@ -417,7 +417,7 @@ class Index(ABC):
         bits = contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
         eligible = None if bits is None else bits.cpu()
         codes = contents.codes.rows.cpu()
-        found = pairs_of(where, codes, radius, None, eligible, copies, max_pairs, progress, threads)
+        found = pairs_of(where, codes, radius, None, eligible, 0, copies, max_pairs, progress, threads)
         ids = contents.ids
         first, second = (x if ids is None else values_at(ids.rows, x) for x in found[:2])
         return HammingPairs(first.numpy(), second.numpy(), found[2].numpy())

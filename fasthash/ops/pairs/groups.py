@@ -79,7 +79,7 @@ def duplicate_groups(
     where = "duplicate_groups"
     check_choice(where, "linkage", linkage, LINKAGES)
     check_choice(where, "representative", representative, REPRESENTATIVES)
-    c, pairs = searched(where, codes, radius, None, mask, max_pairs, progress, threads, kernel)
+    c, pairs = searched(where, codes, radius, None, mask, 0, max_pairs, progress, threads, kernel)
     i, j, distances = (x.numpy() for x in pairs)
     labels = (_components if linkage == "single" else _complete)(len(c), i, j, distances)
     order = np.argsort(labels, kind="stable")
