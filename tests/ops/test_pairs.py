@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -372,6 +374,37 @@ def test_groups_of_nothing_and_of_equal_codes():
             same = np.zeros((5, 8), np.uint8)
             assert [x.tolist() for x in fh.duplicate_groups(same, 0, **options)] == [[0, 5], [0, 1, 2, 3, 4], [0]]
     assert all(isinstance(x, torch.Tensor) for x in fh.duplicate_groups(torch.zeros(3, 8, dtype=torch.uint8), 0))
+
+
+PEAK = """
+import resource
+import numpy as np
+import fasthash as fh
+codes = np.random.default_rng(0).integers(0, 256, (3_000_000, 8), dtype=np.uint8)
+codes[::3] = 7
+fh.hamming_pairs(codes[:1000], 3, threads=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+n = {find}
+print(n, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("find", "most"),
+    [
+        ("len(fh.hamming_pairs(codes, 3, threads=2).i)", 20 * 3_000_000 + 36 * 1_000_000),
+        ("sum(len(part.i) for part in fh.iter_hamming_pairs(codes, 3, part_pairs=10**5, threads=2))", 20 * 3_000_000),
+        ("len(fh.duplicate_groups(codes, 3, threads=2).members)", 50 * 3_000_000),
+    ],
+)
+def test_peak_memory(find, most):
+    """Beside the codes, of which a third are equal; and some MiB a thread."""
+    output = subprocess.run(
+        [sys.executable, "-c", PEAK.format(find=find)], capture_output=True, text=True, check=True, timeout=300
+    )
+    n, peak = map(int, output.stdout.split())
+    assert n >= 999_999
+    assert peak < most + 2**26
 
 
 def test_progress_is_shown(capsys):
