@@ -117,8 +117,9 @@ void find_nearest(const typename Scan::Set& set, const QuerySet& queries, int64_
     const std::vector<uint64_t> limits = sampled_limits<Scan>(set, queries, k_found, options);
     std::vector<int64_t> misled = LimitedSearch<Scan>(set, queries, k, limits, options, distances, ids).run();
     const uint64_t farthest = farthest_limit(set, options);
-    misled.erase(std::remove_if(misled.begin(), misled.end(), [&](int64_t query) { return limits[static_cast<size_t>(query)] == farthest; }),
-                 misled.end());
+    misled.erase(
+        std::remove_if(misled.begin(), misled.end(), [&](int64_t query) { return limits[static_cast<size_t>(query)] == farthest; }),
+        misled.end());
     if (misled.empty()) return;
 
     // The sample was no fair one for these queries; without its limit they are complete.

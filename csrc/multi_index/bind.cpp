@@ -52,7 +52,8 @@ void check_tables(const char* function, const Tables& tables, const CodeSet& set
 }
 
 void topk(const Tables& tables, const Codes& queries, const Codes& codes, int64_t k, const OptionalMask& mask, int64_t max_candidates,
-          Array<int32_t> distances, Array<int64_t> ids, OptionalArray<bool> complete, int threads, const std::string& isa, int64_t max_distance) {
+          Array<int32_t> distances, Array<int64_t> ids, OptionalArray<bool> complete, int threads, const std::string& isa,
+          int64_t max_distance) {
     constexpr const char* name = "MultiIndexTables.topk";
     const Isa level = select_isa(isa);
     SearchArguments search(name, queries, codes, mask, threads, level);

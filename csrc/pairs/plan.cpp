@@ -16,7 +16,7 @@ constexpr double kRowCost = 7, kRowPartCost = 2, kRowWordCost = 2.5;  // of list
 constexpr double kRowCompared = 3;                                    // of a row that is compared with any
 constexpr double kScanShare = 0.5;                                    // of its kernel's cost of a comparison, on bit planes
 
-constexpr double kDealCost = 3;                                       // of a bit, for a part and 64 pairs of the sample
+constexpr double kDealCost = 3;  // of a bit, for a part and 64 pairs of the sample
 
 constexpr double kMostTables = 4096;
 constexpr int kMostAgreeing = 6;
