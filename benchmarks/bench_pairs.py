@@ -16,13 +16,15 @@ import pytest
 
 import fasthash as fh
 
+UNIFORM, CLUSTERED, CONSTANT, TWICE = "uniform", "clustered, 1e5 equal", "half of the bits constant", "each bit twice"
+
 
 @dataclass(frozen=True)
 class Case:
     n: int
     bits: int
     radius: int
-    kind: str = "uniform"
+    kind: str = UNIFORM
     threads: int = 1
     scaling: bool = False
     others: tuple[str, ...] = ()  # that take part
@@ -43,7 +45,8 @@ CASES = [
     *(Case(10**5, 64, radius, scaling=True, others=(MULTI_INDEX,)) for radius in (6, 8)),
     *(Case(n, 64, radius, scaling=True) for radius in (6, 8) for n in (10**6, 10**7)),
     Case(10**5, 256, 31, others=(FLAT,)),
-    *(Case(10**6, 64, radius, "clustered, 1e5 equal") for radius in (3, 8)),
+    *(Case(10**6, 64, radius, CLUSTERED) for radius in (3, 8)),
+    *(Case(10**6, 64, 3, kind) for kind in (CONSTANT, TWICE)),
 ]
 
 
@@ -51,7 +54,11 @@ CASES = [
 def codes_of(n, bits, kind):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (n, bits // 8), dtype=np.uint8)
-    if kind != "uniform":
+    if kind == CONSTANT:
+        codes[:, bits // 16 :] = 0
+    elif kind == TWICE:
+        codes = np.packbits(np.unpackbits(codes[:, : bits // 16], axis=1).repeat(2, axis=1), axis=1)
+    elif kind == CLUSTERED:
         codes = codes[rng.integers(0, n // 10, n)]
         for part in np.array_split(codes, max(1, n // 100_000)):
             part ^= np.packbits(rng.random((len(part), bits), dtype=np.float32) < 0.05, axis=1)
@@ -125,7 +132,7 @@ def assert_exact(codes, case, found):
     distances = np.bitwise_count(codes.view(np.uint64) ^ codes.view(np.uint64)[:1]).sum(1)
     behind = np.flatnonzero(distances[1:] <= case.radius) + 1
     if isinstance(found, fh.HammingPairs):
-        if case.kind == "uniform":
+        if case.kind == UNIFORM:
             np.testing.assert_array_equal(found.j[found.i == 0], behind)
         else:
             assert set(found.j[found.i == 0]) <= set(behind)

@@ -71,6 +71,7 @@ def hamming_topk(
     ids: NDArray[int64],
     threads: int,
     isa: str,
+    max_distance: int = ...,
 ) -> None: ...
 def hamming_radius(
     queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
@@ -89,6 +90,7 @@ def planes_topk(
     ids: NDArray[int64],
     threads: int,
     isa: str,
+    max_distance: int = ...,
 ) -> None: ...
 def planes_radius(
     queries: NDArray[uint8],
@@ -142,6 +144,7 @@ class MultiIndexTables:
         complete: NDArray[bool_] | None,
         threads: int,
         isa: str,
+        max_distance: int = ...,
     ) -> None: ...
     def radius(
         self,
@@ -195,6 +198,7 @@ class PairSearch:
         others: NDArray[uint8] | None,
         mask: NDArray[uint8] | None,
         radius: int,
+        since: int,
         first: int,
         capacity: int,
         n_parts: int,

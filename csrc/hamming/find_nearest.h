@@ -115,12 +115,16 @@ void find_nearest(const typename Scan::Set& set, const QuerySet& queries, int64_
     const int64_t k_found = std::min(k, set.n_eligible());
     if (k_found == 0) return fill_without_hits(queries.n_queries * k, distances, ids);
     const std::vector<uint64_t> limits = sampled_limits<Scan>(set, queries, k_found, options);
-    const std::vector<int64_t> misled = LimitedSearch<Scan>(set, queries, k, limits, options, distances, ids).run();
+    std::vector<int64_t> misled = LimitedSearch<Scan>(set, queries, k, limits, options, distances, ids).run();
+    const uint64_t farthest = farthest_limit(set, options);
+    misled.erase(
+        std::remove_if(misled.begin(), misled.end(), [&](int64_t query) { return limits[static_cast<size_t>(query)] == farthest; }),
+        misled.end());
     if (misled.empty()) return;
 
-    // The sample was no fair one for these queries; without a limit they are complete.
+    // The sample was no fair one for these queries; without its limit they are complete.
     const QuerySubset subset(queries, set.n_bytes, misled);
-    const std::vector<uint64_t> unlimited(misled.size(), no_limit(set));
+    const std::vector<uint64_t> unlimited(misled.size(), farthest);
     subset.search_topk(k, distances, ids, [&](int32_t* found_distances, int64_t* found_ids) {
         LimitedSearch<Scan>(set, subset.set(), k, unlimited, options, found_distances, found_ids).run();
     });

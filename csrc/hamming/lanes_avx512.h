@@ -51,7 +51,8 @@ struct Lanes {
     }
     static Counts minimum(Counts a, Counts b) { return _mm512_min_epu32(a, b); }
     static Counts limit(uint64_t value) { return _mm512_set1_epi64(static_cast<long long>(value)); }
-    static bool any_below(Counts a, Counts limit) { return _mm512_cmplt_epu64_mask(a, limit) != 0; }
+    static bool any_below(Counts a, Counts limit) { return below(a, limit) != 0; }
+    static uint32_t below(Counts a, Counts limit) { return _mm512_cmplt_epu64_mask(a, limit); }
     static int64_t take(Counts counts, Counts limit, int64_t rank, int64_t left, uint64_t* items) {
         const uint32_t inside = left >= kLanes ? 0xff : (1u << (left > 0 ? left : 0)) - 1;
         const __mmask8 below = _mm512_mask_cmplt_epu64_mask(static_cast<__mmask8>(inside), counts, limit);

@@ -29,6 +29,7 @@ struct Lanes {
     static Counts minimum(Counts a, Counts b) { return a < b ? a : b; }
     static Counts limit(uint64_t value) { return value; }
     static bool any_below(Counts a, Counts limit) { return a < limit; }
+    static uint32_t below(Counts a, Counts limit) { return a < limit; }
     static void store32(Counts a, int32_t* out) { *out = static_cast<int32_t>(a); }
     static int64_t take(Counts a, Counts limit, int64_t rank, int64_t left, uint64_t* item) {
         *item = make_item(a, static_cast<uint64_t>(rank));

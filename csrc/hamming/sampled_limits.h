@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -12,10 +13,10 @@
 
 namespace fasthash {
 
-// A distance that no code reaches.
+// A distance that no code reaches that may be found.
 template <class Set>
-uint64_t no_limit(const Set& set) {
-    return static_cast<uint64_t>(set.n_bits()) + 1;
+uint64_t farthest_limit(const Set& set, const SearchOptions& options) {
+    return static_cast<uint64_t>(std::min(set.n_bits(), options.max_distance)) + 1;
 }
 
 // The size of the sample that makes a search cheapest.
@@ -49,11 +50,11 @@ private:
     }
 };
 
-// Per query, a limit that almost surely at least k eligible codes are below, from a sample of the codes that is searched first. Without it
+// Per query, a limit that almost surely at least k eligible codes are below, or that none beyond may be found, from a sample of the codes that is searched first. Without it
 // a search for many hits among few codes spends most of its time on candidates that nearer ones displace later.
 template <class Scan>
 std::vector<uint64_t> sampled_limits(const typename Scan::Set& set, const QuerySet& queries, int64_t k, const SearchOptions& options) {
-    std::vector<uint64_t> limits(static_cast<size_t>(queries.n_queries), no_limit(set));
+    std::vector<uint64_t> limits(static_cast<size_t>(queries.n_queries), farthest_limit(set, options));
     const Sample sample(k, set.n_codes, set.n_words(), queries.n_queries, Scan::kUnit);
     if (sample.n_codes == 0) return limits;
     const int64_t n_blocks = set.n_codes / Scan::kUnit, n_sampled = sample.n_codes / Scan::kUnit;
@@ -62,7 +63,7 @@ std::vector<uint64_t> sampled_limits(const typename Scan::Set& set, const QueryS
     parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const SearchShare share(plan, task);
         Scan scan(set, queries, share, options);
-        CandidateLists lists(share.n_queries(), sample.k, capacity, [&](int64_t) { return no_limit(set); });
+        CandidateLists lists(share.n_queries(), sample.k, capacity, [&](int64_t) { return farthest_limit(set, options); });
         for (int64_t i = 0; i < n_sampled; ++i) {
             const int64_t first = n_blocks * i / n_sampled * Scan::kUnit;
             scan.scan(first, first + Scan::kUnit, job, [&](int64_t q) -> CandidateList& { return lists[q]; });

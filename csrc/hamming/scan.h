@@ -4,7 +4,7 @@
 //   load, broadcast, repeat (the query's words, over and over), partial_popcount(a ^ b), zero, add,
 //   kMaxPartials (additions before the sum must be finished), finish, zero_counts, add_counts,
 //   pairwise (sums of neighbouring lanes of one register, then of another), minimum, limit(uint64_t),
-//   any_below(counts, limit), store32(int32_t*), take (see there)
+//   any_below(counts, limit), below (a bit for each lane that is), store32(int32_t*), take (see there)
 // Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
 #pragma once
 

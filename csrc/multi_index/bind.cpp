@@ -53,11 +53,13 @@ void check_tables(const char* function, const Tables& tables, const CodeSet& set
 }
 
 void topk(const Tables& tables, const Codes& queries, const Codes& codes, int64_t k, const OptionalMask& mask, int64_t max_candidates,
-          Array<int32_t> distances, Array<int64_t> ids, OptionalArray<bool> complete, int threads, const std::string& isa) {
+          Array<int32_t> distances, Array<int64_t> ids, OptionalArray<bool> complete, int threads, const std::string& isa,
+          int64_t max_distance) {
     constexpr const char* name = "MultiIndexTables.topk";
     const Isa level = select_isa(isa);
     SearchArguments search(name, queries, codes, mask, threads, level);
     check_tables(name, tables, search.set);
+    search.options.max_distance = max_distance;
     const int64_t n_queries = search.queries.n_queries;
     int32_t* const out_distances = output(name, "distances", distances, {n_queries, k});
     int64_t* const out_ids = output(name, "ids", ids, {n_queries, k});
@@ -96,7 +98,7 @@ void register_multi_index(py::module_& m) {
     py::class_<Tables>(m, "MultiIndexTables")
         .def(py::init(&build), exact("codes"), py::arg("n_bits"), py::arg("n_tables"), py::arg("fast"), py::arg("threads"))
         .def("topk", &topk, exact("queries"), exact("codes"), py::arg("k"), exact("mask"), py::arg("max_candidates"), exact("distances"),
-             exact("ids"), exact("complete"), py::arg("threads"), py::arg("isa"))
+             exact("ids"), exact("complete"), py::arg("threads"), py::arg("isa"), py::arg("max_distance") = kMaxBits)
         .def("radius", &radius, exact("queries"), exact("codes"), py::arg("radius"), exact("mask"), py::arg("threads"), py::arg("isa"))
         .def("probes", &probes, py::arg("radius"))
         .def_property_readonly("n_codes", &Tables::n_codes)

@@ -13,7 +13,9 @@ class FoundCodes {
 public:
     static constexpr int64_t kAll = INT64_MAX;  // as k
 
-    FoundCodes(int64_t k, uint64_t limit) : k_(k), limit_(limit), bounded_(k == kAll), counts_(static_cast<size_t>(limit) + 1) {}
+    // `bounded` as below; for kAll they are.
+    FoundCodes(int64_t k, uint64_t limit, bool bounded)
+        : k_(k), limit_(limit), bounded_(bounded), counts_(static_cast<size_t>(limit) + 1) {}
 
     uint64_t limit() const { return limit_; }  // farther codes are not wanted
     bool bounded() const { return bounded_; }  // whether all wanted codes are known to be within the limit

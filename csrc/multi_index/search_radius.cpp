@@ -9,7 +9,7 @@ namespace fasthash {
 
 HitGroups search_radius(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t radius,
                         const MultiSearchOptions& options) {
-    const FoundCodes nothing(FoundCodes::kAll, static_cast<uint64_t>(std::min(radius, set.n_bits())));
+    const FoundCodes nothing(FoundCodes::kAll, static_cast<uint64_t>(std::min(radius, set.n_bits())), true);
     if (!worth_probing(tables, set, queries.n_queries, options, nothing)) return search_radius(set, queries, radius, options.scan);
     HitLists unlisted = UnlistedCodes(tables, set).within(queries, radius, options.scan);
     HitGroups groups;

@@ -22,7 +22,9 @@ void write_sorted(const std::vector<uint64_t>& items, int64_t k, int32_t* distan
 
 void search_topk(const Tables& tables, const CodeSet& set, const QuerySet& queries, int64_t k, const MultiSearchOptions& options,
                  int32_t* distances, int64_t* ids, bool* complete) {
-    const FoundCodes nothing(std::min(k, set.n_eligible()), static_cast<uint64_t>(set.n_bits()));
+    const int64_t max_distance = options.scan.max_distance;
+    const FoundCodes nothing(std::min(k, set.n_eligible()), static_cast<uint64_t>(std::min(max_distance, set.n_bits())),
+                             max_distance < set.n_bits());
     if (set.n_eligible() == 0 || k == 0 || !worth_probing(tables, set, queries.n_queries, options, nothing)) {
         return search_topk(set, queries, k, options.scan, distances, ids);
     }

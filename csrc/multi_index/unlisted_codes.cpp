@@ -26,6 +26,7 @@ HitLists UnlistedCodes::nearest(const QuerySet& queries, int64_t k, const Search
     std::vector<int64_t> ids(distances.size());
     search_topk(set_, queries, k, options, distances.data(), ids.data());
     for (size_t i = 0; i < ids.size(); ++i) {
+        if (ids[i] < 0) continue;
         hits[i / static_cast<size_t>(k)].push_back(make_item(static_cast<uint64_t>(distances[i]), static_cast<uint64_t>(first_ + ids[i])));
     }
     return hits;

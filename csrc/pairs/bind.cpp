@@ -23,8 +23,8 @@ constexpr int64_t kMaxCodes = (int64_t{1} << 32) - 2;
 // A search and the arrays that it reads.
 class BoundPairSearch {
 public:
-    BoundPairSearch(Codes codes, OptionalArray<uint8_t> others, const OptionalArray<uint8_t>& mask, int64_t radius, int64_t first,
-                    int64_t capacity, int n_parts, int threads, const std::string& isa)
+    BoundPairSearch(Codes codes, OptionalArray<uint8_t> others, const OptionalArray<uint8_t>& mask, int64_t radius, int64_t since,
+                    int64_t first, int64_t capacity, int n_parts, int threads, const std::string& isa)
         : codes_(std::move(codes)), others_(std::move(others)) {
         const int64_t n_codes = codes_.shape(0), n_bytes = codes_.shape(1), n_others = others_ ? others_->shape(0) : 0;
         check_shape("PairSearch", "codes", codes_, {n_codes, n_bytes});
@@ -33,6 +33,7 @@ public:
         expect(n_bytes >= 1 && 8 * n_bytes <= kMaxBits, "codes of 1 to 512 bytes", n_bytes);
         expect(n_codes + n_others <= kMaxCodes, "fewer than 2^32 - 1 codes", n_codes + n_others);
         expect(radius >= 0, "radius of at least 0", radius);
+        expect(since >= 0 && since <= (others_ ? 0 : n_codes), "since from 0 to the number of codes of one set", since);
         expect(first >= 0 && first <= n_codes, "first from 0 to the number of codes", first);
         expect(capacity >= 0, "capacity of at least 0", capacity);
         const bool fits = n_parts > radius && n_parts <= 8 * n_bytes;
@@ -41,6 +42,7 @@ public:
         const PairOptions options{pairs_kernel(level), hamming_kernel(level), thread_count(threads), n_parts, capacity};
         run_interruptible([&](const std::function<bool()>& interrupted) {
             CodeRows rows{codes_.data(), n_codes, data_or_null(others_), n_others, static_cast<int>(n_bytes), others_.has_value()};
+            rows.since = since;
             if (mask) rows.taking_part = eligible(mask->data(), n_codes, n_others);
             search_ = std::make_unique<PairSearch>(std::move(rows), radius, first, options, interrupted);
         });
@@ -78,10 +80,10 @@ private:
 
 void register_pairs(py::module_& m) {
     py::class_<BoundPairSearch>(m, "PairSearch")
-        .def(py::init<Codes, OptionalArray<uint8_t>, const OptionalArray<uint8_t>&, int64_t, int64_t, int64_t, int, int,
+        .def(py::init<Codes, OptionalArray<uint8_t>, const OptionalArray<uint8_t>&, int64_t, int64_t, int64_t, int64_t, int, int,
                       const std::string&>(),
-             exact("codes"), exact("others"), exact("mask"), py::arg("radius"), py::arg("first"), py::arg("capacity"), py::arg("n_parts"),
-             py::arg("threads"), py::arg("isa"))
+             exact("codes"), exact("others"), exact("mask"), py::arg("radius"), py::arg("since"), py::arg("first"), py::arg("capacity"),
+             py::arg("n_parts"), py::arg("threads"), py::arg("isa"))
         .def("step", &BoundPairSearch::step)
         .def("take", &BoundPairSearch::take)
         .def_property_readonly("first", [](const BoundPairSearch& bound) { return bound.search().first(); })

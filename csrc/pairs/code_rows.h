@@ -17,6 +17,7 @@ struct CodeRows {
     int n_bytes;
     bool two_sets;                                       // whether pairs are of a code and one of the others
     std::optional<std::vector<uint32_t>> taking_part{};  // ids, ascending; none: all
+    int64_t since = 0;                                   // of a pair within one set, the later id is at least this
 
     int n_words() const { return (n_bytes + 7) / 8; }
     int64_t n_ids() const { return n_codes + n_others; }

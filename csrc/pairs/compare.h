@@ -1,7 +1,6 @@
-// The comparison of rows, written once over a struct `Lanes` that each level's file defines before it includes this one:
-//   kLanes       64-bit lanes in a register
-//   Words        a register
-//   load, broadcast, add, differing (the bits in which two differ, counted by lane), at_most (a bit for each lane that is)
+// The comparison of rows, written once over the struct `Lanes` of csrc/hamming that each level's file includes before this one, of which it uses
+//   kLanes, Words, Partial, Counts, load, broadcast, partial_popcount, zero, add, kMaxPartials, finish, zero_counts, add_counts,
+//   limit, below: see csrc/hamming/scan.h.
 // Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
 #pragma once
 
@@ -12,11 +11,32 @@ namespace {
 
 static_assert(Lanes::kLanes <= kRowSlack);
 
+// The distances of one register of rows from a row, whose words are `stride` apart as theirs are.
+template <int kWords>
+Lanes::Counts differing(const uint64_t* rows, const uint64_t* row, const Lanes::Words* words, int n_words, int64_t stride) {
+    if constexpr (kWords > 0) {
+        static_assert(kWords <= Lanes::kMaxPartials);
+        Lanes::Partial partial = Lanes::partial_popcount(Lanes::load(rows), words[0]);
+        for (int w = 1; w < kWords; ++w) partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(rows + w * stride), words[w]));
+        return Lanes::finish(partial);
+    }
+    Lanes::Counts counts = Lanes::zero_counts();
+    for (int w = 0; w < n_words;) {
+        const int stop = n_words - w > Lanes::kMaxPartials ? w + Lanes::kMaxPartials : n_words;
+        Lanes::Partial partial = Lanes::zero();
+        for (; w < stop; ++w) {
+            const Lanes::Words word = Lanes::broadcast(row[w * stride]);
+            partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(rows + w * stride), word));
+        }
+        counts = Lanes::add_counts(counts, Lanes::finish(partial));
+    }
+    return counts;
+}
+
 // kWords = 0 is a width known only at run time.
 template <int kWords>
 void compare_rows(const RowRuns& runs, int64_t first, int64_t last, FoundPairs& found) {
-    const int n_words = kWords > 0 ? kWords : runs.n_words;
-    const Lanes::Words limit = Lanes::broadcast(runs.radius);
+    const Lanes::Counts limit = Lanes::limit(runs.radius + 1);
     for (int64_t row = first; row < last; ++row) {
         const int64_t end = runs.ends[row];
         if (runs.begins[row] >= end) continue;
@@ -24,13 +44,7 @@ void compare_rows(const RowRuns& runs, int64_t first, int64_t last, FoundPairs& 
         Lanes::Words words[kWords > 0 ? kWords : 1];
         for (int w = 0; w < kWords; ++w) words[w] = Lanes::broadcast(own[w * runs.stride]);
         for (int64_t at = runs.begins[row]; at < end; at += Lanes::kLanes) {
-            const uint64_t* const others = runs.words + at;
-            Lanes::Words distances = Lanes::differing(Lanes::load(others), kWords > 0 ? words[0] : Lanes::broadcast(own[0]));
-            for (int w = 1; w < n_words; ++w) {
-                const Lanes::Words word = kWords > 0 ? words[w] : Lanes::broadcast(own[w * runs.stride]);
-                distances = Lanes::add(distances, Lanes::differing(Lanes::load(others + w * runs.stride), word));
-            }
-            uint32_t near = Lanes::at_most(distances, limit);
+            uint32_t near = Lanes::below(differing<kWords>(runs.words + at, own, words, runs.n_words, runs.stride), limit);
             if (near == 0) continue;
             if (end - at < Lanes::kLanes) near &= (1u << (end - at)) - 1;
             for (; near != 0; near &= near - 1) {

@@ -1,4 +1,4 @@
-#include "lanes_avx512.h"
+#include "../hamming/lanes_avx512.h"
 
 #include "compare.h"
 

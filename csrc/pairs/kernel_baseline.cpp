@@ -1,4 +1,4 @@
-#include "lanes_scalar.h"
+#include "../hamming/lanes_scalar.h"
 
 #include "compare.h"
 

@@ -74,7 +74,7 @@ void PairSearch::begin_pass() {
     tables_done_ = 0;
     scanned_ = rows_.before(first_);
     scan_rows_ = kLeastScanRows;
-    for (size_t id = static_cast<size_t>(first_); id < originals_.size(); ++id) {
+    for (size_t id = static_cast<size_t>(std::max(first_, rows_.since)); id < originals_.size(); ++id) {
         if (originals_[id] == id || originals_[id] < first_) continue;
         const uint64_t pair = uint64_t{originals_[id]} << 32 | id;
         keep(&pair, 1);
@@ -128,17 +128,18 @@ void PairSearch::join(int64_t block, const KeyHash& hash, Workplace& place, Job&
     Sink::empty(found);
 }
 
-// With which others of its bucket each row is compared: those behind it, or where there are two sets those of the second.
+// With which others of its bucket each row is compared: those behind it from `since` on, or where there are two sets those of the second.
 void PairSearch::find_runs(Workplace& place) const {
     const Buckets& buckets = place.buckets;
     const uint32_t end_of_ids = static_cast<uint32_t>(std::min<int64_t>(end_.load(std::memory_order_relaxed), UINT32_MAX));
     place.begins.assign(static_cast<size_t>(buckets.n_rows()), 0);
     place.ends.assign(static_cast<size_t>(buckets.n_rows()), 0);
+    const int64_t first_other = rows_.two_sets ? rows_.n_codes : rows_.since;
     buckets.each([&](int64_t begin, int64_t end) {
         int64_t others = begin;
-        while (rows_.two_sets && others < end && buckets.id(others) < rows_.n_codes) ++others;
+        while (others < end && buckets.id(others) < first_other) ++others;
         for (int64_t row = begin; row < end && buckets.id(row) < end_of_ids; ++row) {
-            place.begins[static_cast<size_t>(row)] = static_cast<uint32_t>(rows_.two_sets ? others : row + 1);
+            place.begins[static_cast<size_t>(row)] = static_cast<uint32_t>(std::max(others, row + 1));
             place.ends[static_cast<size_t>(row)] = static_cast<uint32_t>(end);
         }
     });
@@ -147,7 +148,7 @@ void PairSearch::find_runs(Workplace& place) const {
 void PairSearch::scan_rows(const Poll& interrupted) {
     const int64_t n_bytes = rows_.n_bytes, begin = scanned_, n = std::min(scan_rows_, rows_.before(end_) - begin);
     const uint8_t* const codes = rows_.taking_part ? beside_.data() : rows_.codes;
-    const int64_t behind = rows_.two_sets ? 0 : begin;  // the first code that rows are compared with
+    const int64_t behind = rows_.two_sets ? 0 : std::max(begin, rows_.before(rows_.since));  // the first code that rows are compared with
     const CodeSet set{(rows_.two_sets ? rows_.others : codes) + behind * n_bytes, rows_.two_sets ? rows_.n_others : rows_.size() - behind,
                       rows_.n_bytes, nullptr};
     HitGroups groups = search_radius(set, {codes + begin * n_bytes, n}, radius_, {options_.scan, options_.threads, interrupted});

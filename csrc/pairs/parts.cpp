@@ -2,23 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace fasthash {
 
-namespace {
-
-constexpr int kMostBits = 57;  // which a word read from a byte on has for certain
-constexpr int kKeyBits = 64;
-
-}  // namespace
-
-Scheme::Scheme(int n_bytes, int n_parts, int agreeing) : n_agreeing(agreeing) {
-    const int n_bits = 8 * n_bytes, last_word = std::max((n_bytes + 7) / 8 * 8 - 8, 0);
-    for (int p = 0; p < n_parts; ++p) {
-        const int start = static_cast<int>(int64_t{n_bits} * p / n_parts), end = static_cast<int>(int64_t{n_bits} * (p + 1) / n_parts);
-        const int width = std::min({end - start, kMostBits, kKeyBits / n_agreeing});
-        const int byte = std::min(start / 8, last_word);
-        parts.push_back({byte, start - 8 * byte, width, (uint64_t{1} << width) - 1});
+void Part::add(const WordBits& bits) {
+    const auto before = [](const WordBits& a, const WordBits& b) { return a.word < b.word; };
+    const auto at = std::lower_bound(words.begin(), words.end(), bits, before);
+    if (at == words.end() || at->word != bits.word) {
+        words.insert(at, bits);
+    } else {
+        at->bits |= bits.bits;
     }
 }
 
@@ -28,10 +22,15 @@ double Scheme::n_tables() const {
     return std::round(tables);
 }
 
-double Scheme::share_of_random() const {
-    double bits = 0;
-    for (const Part& part : parts) bits += part.width;
-    return n_tables() * std::exp2(-bits * n_agreeing / n_parts());
+Scheme runs_of_bits(int n_bytes, int n_parts, int n_agreeing) {
+    Scheme scheme{std::vector<Part>(static_cast<size_t>(n_parts)), n_agreeing};
+    const int64_t n_bits = 8 * n_bytes;
+    for (int p = 0; p < n_parts; ++p) {
+        for (int64_t bit = n_bits * p / n_parts; bit < n_bits * (p + 1) / n_parts; ++bit) {
+            scheme.parts[static_cast<size_t>(p)].add(bit_of_code(bit));
+        }
+    }
+    return scheme;
 }
 
 TableKey::TableKey(const Scheme& scheme) {
@@ -51,7 +50,11 @@ bool TableKey::next(int n_parts) {
 }
 
 KeyHash::KeyHash(const Scheme& scheme, const TableKey& key) {
-    for (int p : key.chosen) parts_.push_back(scheme.parts[static_cast<size_t>(p)]);
+    Part joined;
+    for (int p : key.chosen) {
+        for (const WordBits& bits : scheme.parts[static_cast<size_t>(p)].words) joined.add(bits);
+    }
+    words_ = std::move(joined.words);
 }
 
 }  // namespace fasthash

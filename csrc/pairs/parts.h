@@ -1,22 +1,29 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 namespace fasthash {
 
-// A run of bits of a code: load64(bytes + byte) >> shift & mask.
-struct Part {
-    int32_t byte;
-    int32_t shift;
-    int32_t width;
-    uint64_t mask;
+// Some bits of one word of a code.
+struct WordBits {
+    int word;
+    uint64_t bits;
+};
 
-    uint64_t of(const uint64_t* words) const {
-        uint64_t word;
-        std::memcpy(&word, reinterpret_cast<const char*>(words) + byte, sizeof word);
-        return word >> shift & mask;
+inline WordBits bit_of_code(int64_t bit) { return {static_cast<int>(bit / 64), uint64_t{1} << bit % 64}; }
+
+// A set of a code's bits, which no two parts share.
+struct Part {
+    std::vector<WordBits> words;  // ascending
+
+    void add(const WordBits& bits);
+    bool differs(const uint64_t* differing) const {
+        for (const WordBits& of : words) {
+            if (differing[of.word] & of.bits) return true;
+        }
+        return false;
     }
 };
 
@@ -25,13 +32,12 @@ struct Scheme {
     std::vector<Part> parts;
     int n_agreeing;
 
-    Scheme(int n_bytes, int n_parts, int n_agreeing);
-
     int n_parts() const { return static_cast<int>(parts.size()); }
     double n_tables() const;
-    // The share of pairs that a table compares, summed over the tables, if bits were random.
-    double share_of_random() const;
 };
+
+// Runs of bits, of about one length.
+Scheme runs_of_bits(int n_bytes, int n_parts, int n_agreeing);
 
 // What a table lists codes by: the values of some parts.
 struct TableKey {
@@ -41,19 +47,21 @@ struct TableKey {
     bool next(int n_parts);                   // the next in lexicographic order, or false after the last
 };
 
-// Hashes codes such that those that agree in the key's parts have one hash. Keys that count up spread evenly over its leading bits.
+// Hashes codes such that those that agree in the key's parts have one hash.
 class KeyHash {
 public:
     KeyHash(const Scheme& scheme, const TableKey& key);
 
     uint64_t operator()(const uint64_t* words, int) const {
-        uint64_t key = 0;
-        for (const Part& part : parts_) key = key << part.width | part.of(words);
-        return key * 0x9E3779B97F4A7C15u;
+        uint64_t hash = 0;
+        for (const WordBits& of : words_) hash = (hash ^ hash >> 32 ^ (words[of.word] & of.bits)) * kOdd;
+        return (hash ^ hash >> 32) * kOdd;
     }
 
 private:
-    std::vector<Part> parts_;
+    static constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;
+
+    std::vector<WordBits> words_;
 };
 
 // Hashes whole codes.
@@ -73,7 +81,7 @@ struct CodeHash {
 inline bool first_met(const Scheme& scheme, const TableKey& key, const uint64_t* differing) {
     size_t agreeing = 0;
     for (int p = 0; agreeing < key.chosen.size(); ++p) {
-        if (scheme.parts[static_cast<size_t>(p)].of(differing) != 0) continue;
+        if (scheme.parts[static_cast<size_t>(p)].differs(differing)) continue;
         if (key.chosen[agreeing++] != p) return false;
     }
     return true;

@@ -113,9 +113,10 @@ private:
 };
 
 void topk(const Bytes& queries, const Bytes& planes, int64_t n_codes, int64_t k, const OptionalMask& mask, Array<int32_t> distances,
-          Array<int64_t> ids, int threads, const std::string& isa) {
+          Array<int64_t> ids, int threads, const std::string& isa, int64_t max_distance) {
     constexpr const char* name = "planes_topk";
     StoredSearch search(name, queries, planes, n_codes, mask, threads, isa);
+    search.options.max_distance = max_distance;
     int32_t* const out_distances = output(name, "distances", distances, {search.queries.n_queries, k});
     int64_t* const out_ids = output(name, "ids", ids, {search.queries.n_queries, k});
     search.run([&] { search_topk(search.set, search.queries, k, search.options, out_distances, out_ids); });
@@ -139,7 +140,7 @@ void register_planes(py::module_& m) {
     m.def("read_planes", &read, exact("planes"), py::arg("first"), exact("codes"), py::arg("threads"), py::arg("isa"));
     m.def("gather_planes", &gather, exact("planes"), exact("positions"), exact("codes"), py::arg("threads"));
     m.def("planes_topk", &topk, exact("queries"), exact("planes"), py::arg("n"), py::arg("k"), exact("mask"), exact("distances"),
-          exact("ids"), py::arg("threads"), py::arg("isa"));
+          exact("ids"), py::arg("threads"), py::arg("isa"), py::arg("max_distance") = kMaxBits);
     m.def("planes_radius", &radius, exact("queries"), exact("planes"), py::arg("n"), py::arg("radius"), exact("mask"), py::arg("threads"),
           py::arg("isa"));
 }

@@ -7,11 +7,14 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from importlib.util import find_spec
 from inspect import Parameter, getdoc, signature
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import click
+
+from fasthash.errors import MissingDependencyError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -157,13 +160,28 @@ def given_array(name: str) -> Callable[[_F], _F]:
 
 def written(name: str, *extensions: str) -> Callable[[_F], _F]:
     """Return a decorator that gives a click command the path of a file to write, of one of these extensions if any."""
+    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=writable(*extensions))
 
-    def check(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+
+def writable(
+    *extensions: str, piped: bool = False
+) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """Return a callback that refuses before any work a file of other extensions, if any, or that cannot be written.
+
+    With `piped`, "-" is the standard output.
+    """
+
+    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+        if path is None or (piped and str(path) == "-"):
+            return path
         if extensions and path.suffix not in extensions:
-            raise click.BadParameter(f"expected a file in {', '.join(extensions)}, got {path}")
+            pipe = ", or - for the standard output" if piped else ""
+            raise click.BadParameter(f"expected a file in {', '.join(extensions)}{pipe}, got {path}")
+        if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+            raise MissingDependencyError(f"writing {path}", "pyarrow", "parquet")
         return replaceable(path)
 
-    return click.argument(name, type=click.Path(dir_okay=False, path_type=Path), callback=check)
+    return check
 
 
 def options_of_parameters(kind: type, without: Collection[str]) -> Callable[[_F], _F]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, given, given_array, makeable, written
-from fasthash.cli.hits import hits_file, write_hits
+from fasthash.cli.arguments import ArrayFile, given, given_array, makeable, writable, written
+from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import (
     ArrayOrAsymmetric,
     ArrayOrFaiss,
@@ -119,7 +119,11 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 @click.command()
 @given("index")
 @given_array("queries")
-@click.argument("hits", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True), callback=hits_file)
+@click.argument(
+    "hits",
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
+    callback=writable(*WRITERS, piped=True),
+)
 @click.option("-k", type=click.IntRange(1, _MOST), help=f"How many of the nearest codes.  [default: {_K}]")
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")

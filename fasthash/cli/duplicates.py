@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,10 +13,10 @@ from zlib import crc32
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, replaceable
+from fasthash.cli.arguments import ArrayFile, writable
 from fasthash.cli.inputs import read_codes
-from fasthash.cli.pictures import HASHES, draw_groups, hash_pictures
-from fasthash.errors import MAX_BITS, MissingDependencyError
+from fasthash.cli.pictures import HASHES, draw_groups, hash_pictures, pairs_of_pictures
+from fasthash.errors import MAX_BITS
 from fasthash.files import replacing
 
 if TYPE_CHECKING:
@@ -34,19 +33,6 @@ class HashesOrFolder(ArrayFile):
         return str(value) if Path(value).is_dir() else super().convert(value, parameter, context)
 
 
-def _written(*extensions: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
-    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-        if path is None or (str(path) == "-" and ".jsonl" in extensions):
-            return path
-        if path.suffix not in extensions:
-            raise click.BadParameter(f"expected a file in {', '.join(extensions)}, got {path}")
-        if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-            raise MissingDependencyError(f"writing {path}", "pyarrow", "parquet")
-        return replaceable(path)
-
-    return check
-
-
 FILE = click.Path(dir_okay=False, path_type=Path, allow_dash=True)
 _SEARCHED = "search.json"
 TABLES = (".csv", ".jsonl", ".npz", ".parquet")
@@ -55,18 +41,24 @@ TABLES = (".csv", ".jsonl", ".npz", ".parquet")
 @click.command()
 @click.argument("hashes", type=HashesOrFolder())
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), required=True, help="The bits that two may differ in.")
-@click.option("--out", type=FILE, callback=_written(*TABLES), help=f"Write pairs i, j, distance: {', '.join(TABLES)}.")
+@click.option("--out", type=FILE, callback=writable(*TABLES), help=f"Write pairs i, j, distance: {', '.join(TABLES)}.")
 @click.option(
     "--parts",
     type=click.Path(file_okay=False, path_type=Path),
     help="Write pairs in parts to a folder, i, j and distances in .npz; a run that was ended goes on after them.",
 )
-@click.option("--groups", type=FILE, callback=_written(".csv", ".jsonl"), help="Write groups: .csv, .jsonl or -.")
-@click.option("--grid", type=FILE, callback=_written(".png", ".jpg"), help="Draw the groups of a folder's pictures.")
+@click.option(
+    "--groups",
+    type=FILE,
+    callback=writable(".csv", ".jsonl", piped=True),
+    help="Write groups: .csv, .jsonl or -.",
+)
+@click.option("--grid", type=FILE, callback=writable(".png", ".jpg"), help="Draw the groups of a folder's pictures.")
 @click.option("--linkage", type=click.Choice(("single", "complete")), default="single", show_default=True)
 @click.option("--representative", type=click.Choice(("first", "central")), default="first", show_default=True)
 @click.option("--hash", "kind", type=click.Choice(HASHES), default="phash", show_default=True, help="Of pictures.")
 @click.option("--hash-size", type=click.IntRange(2, 64), default=8, show_default=True, help="Its square is the bits.")
+@click.option("--crops", is_flag=True, help="Compare pictures with parts of the others, too, to find what was cut off.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
 def duplicates(
     hashes: str,
@@ -79,27 +71,39 @@ def duplicates(
     representative: str,
     kind: str,
     hash_size: int,
+    crops: bool,
     threads: int | None,
 ) -> None:
     """Find which of HASHES are the same up to RADIUS bits: an array of codes, or a folder of pictures.
 
     HASHES are packed codes [n, n_bits / 8], numbers of 64 bits [n], or hexadecimal hashes as `index` takes them; or a
     folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
-    left out. Nothing is changed or deleted.
+    left out. Nothing is changed or deleted. With --crops a picture is also compared with ten parts of each other, of
+    80 and 90 % of its sides, and hashed eleven times: for pictures that lost a border, or got one.
 
     Groups are lines of JSON with a representative and all members, by position or path; to the standard output where
     nothing else is asked for. In a table of pairs a code that equals an earlier one is paired with the first alone.
     """
     from fasthash.ops.pairs import duplicate_groups, iter_hamming_pairs
+    from fasthash.ops.pairs.groups import grouped
 
+    pairs = None
     if Path(hashes).is_dir():
-        names, codes = hash_pictures(Path(hashes), kind, hash_size)
-    elif grid is not None:
-        raise click.UsageError(f"expected a folder of pictures for --grid, got {hashes}")
+        if crops and parts is not None:
+            raise click.UsageError("expected --crops or --parts, got both")
+        names, every = hash_pictures(Path(hashes), kind, hash_size, crops)
+        codes = every[:, 0]
+        if crops:
+            pairs = pairs_of_pictures(codes, every[:, 1:], radius, threads)
+    elif grid is not None or crops:
+        raise click.UsageError(f"expected a folder of pictures for {'--crops' if crops else '--grid'}, got {hashes}")
     else:
         names, codes = None, _codes_of(hashes)
     if out is not None:
-        found_pairs = iter_hamming_pairs(codes, radius, progress=sys.stderr.isatty(), threads=threads)
+        if pairs is None:
+            found_pairs = iter_hamming_pairs(codes, radius, progress=sys.stderr.isatty(), threads=threads)
+        else:
+            found_pairs = iter([pairs])
         with replacing(out) as path:
             n_pairs = _PAIRS[out.suffix](path, found_pairs)
         click.echo(f"written: {out}, {n_pairs} pairs of {len(codes)} codes", err=True)
@@ -107,7 +111,10 @@ def duplicates(
         _write_parts(parts, codes, radius, threads)
     if (out is not None or parts is not None) and groups is None and grid is None:
         return
-    found = duplicate_groups(codes, radius, linkage=linkage, representative=representative, threads=threads)
+    if pairs is None:
+        found = duplicate_groups(codes, radius, linkage=linkage, representative=representative, threads=threads)
+    else:
+        found = grouped(len(codes), *pairs, linkage, representative)
     if grid is not None:
         with replacing(grid) as path:
             draw_groups(path, grid.suffix, [Path(hashes) / name for name in names or ()], found)

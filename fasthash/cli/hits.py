@@ -7,32 +7,16 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-import click
-
-from fasthash.cli.arguments import replaceable
-from fasthash.errors import MissingDependencyError
 from fasthash.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fasthash.ops.hamming import Hits, RadiusHits
-
-
-def hits_file(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
-    """Refuse before any work what hits cannot be written to."""
-    if str(path) == "-":
-        return path
-    if path.suffix not in WRITERS:
-        raise click.BadParameter(f"expected a file in {', '.join(WRITERS)}, or - for the standard output, got {path}")
-    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise MissingDependencyError(f"writing {path}", "pyarrow", "parquet")
-    return replaceable(path)
 
 
 def write_hits(path: Path, found: Hits | RadiusHits) -> None:

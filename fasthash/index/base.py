@@ -8,6 +8,7 @@ import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from inspect import signature
 from threading import RLock
 from typing import Any, BinaryIO, ClassVar, SupportsIndex
@@ -15,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from fasthash.errors import (
     MAX_BITS,
@@ -36,7 +38,9 @@ from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.hamming import Hits, RadiusHits
 from fasthash.ops.hamming.hits import check_hits
 from fasthash.ops.hamming.op import thread_count
+from fasthash.ops.hamming.radius_parts import PART_HITS, Found, Sought, radius_hits, radius_parts
 from fasthash.ops.pairs import HammingPairs
+from fasthash.ops.pairs.found import Pairs
 from fasthash.ops.pairs.op import pairs_of
 
 _CPU = torch.device("cpu")
@@ -152,9 +156,13 @@ class Index(ABC):
     def _add(self, where: str, codes: Array, ids: Array | None) -> None:
         c, i = self._check_added(where, codes, ids)
         with self._exclusive(where):
-            if i is not None and self._contents.next_id:
-                raise ValueError(f"{where}: expected no ids, as the codes in the index were added without, got ids")
-            self._commit(self._contents.added(where, c, i))
+            self._commit(self._with(where, c, i))
+
+    def _with(self, where: str, codes: torch.Tensor, ids: torch.Tensor | None) -> Contents:
+        """Return the contents and more codes, which are checked."""
+        if ids is not None and self._contents.next_id:
+            raise ValueError(f"{where}: expected no ids, as the codes in the index were added without, got ids")
+        return self._contents.added(where, codes, ids)
 
     def upsert(self, codes: Array, ids: Array) -> int:
         """Add a copy of codes in the place of those that have their ids, if any.
@@ -356,15 +364,21 @@ class Index(ABC):
         queries: Array,
         radius: int,
         *,
+        max_hits: int | None = None,
+        exclude: Array | None = None,
         mask: Array | None = None,
         among: Array | None = None,
         threads: int | None = None,
     ) -> RadiusHits:
-        """Find every code at most `radius` bits from each query.
+        """Find every code at most `radius` bits from each query, or the nearest of them.
 
         Args:
             queries: uint8 [q, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
             radius: the largest distance that counts as a hit, at least 0.
+            max_hits: how many hits a query gets at most, at least 1: the nearest, at equal distances those that were
+                inserted first. Hits beyond these take no memory, whatever their number.
+            exclude: for each query an id that is no hit of it, integers [q], -1 for none: the own one of a query whose
+                code is in the index.
             mask: as in `search`.
             among: as in `search`.
             threads: as in `fasthash.hamming_topk`.
@@ -377,10 +391,82 @@ class Index(ABC):
             ValueError: if shapes, widths or the radius do not fit.
         """
         where = f"{type(self).__name__}.radius_search"
-        radius = min(check_integer(where, "radius", radius, 0), MAX_BITS)
+        search, sought = self._radius_search(where, queries, radius, max_hits, exclude, mask, among, threads)
+        return RadiusHits(*all_as_given(radius_hits(search, sought), queries))
+
+    def iter_radius_search(
+        self,
+        queries: Array,
+        radius: int,
+        *,
+        max_hits: int | None = None,
+        exclude: Array | None = None,
+        mask: Array | None = None,
+        among: Array | None = None,
+        first: int = 0,
+        part_hits: int = PART_HITS,
+        progress: bool = False,
+        threads: int | None = None,
+    ) -> Iterator[tuple[int, RadiusHits]]:
+        """Find what `radius_search` does in parts of bounded size, which take turns with what is done with them.
+
+        All parts are of what the index held when the first was begun. A run that was ended goes on with `first`, the
+        number of the first query that it has no hits of, if the index is the same.
+
+        Args:
+            queries: uint8 [q, ceil(n_bits / 8)]; bits beyond `n_bits` are 0; not to be changed meanwhile.
+            radius: see `radius_search`.
+            max_hits: see `radius_search`.
+            exclude: see `radius_search`.
+            mask: as in `search`.
+            among: as in `search`.
+            first: of which query on hits are sought, 0 to q.
+            part_hits: how many hits a part has at most, at least 1; more only if they are all of one query.
+            progress: whether to show a progress bar.
+            threads: as in `fasthash.hamming_topk`.
+
+        Returns:
+            An iterator of `(first, hits)`: the number of the first query of a part, and the `RadiusHits` of this one
+            and of the `len(hits.offsets) - 2` that follow it, with or without hits. Beside them a search takes some 60
+            bytes for each of `part_hits`.
+
+        Raises:
+            TypeError: if an argument has the wrong dtype.
+            ValueError: if shapes, widths or numbers do not fit.
+        """
+        where = f"{type(self).__name__}.iter_radius_search"
+        search, sought = self._radius_search(where, queries, radius, max_hits, exclude, mask, among, threads)
+        start = check_integer(where, "first", first, 0, len(sought.queries))
+        most = check_integer(where, "part_hits", part_hits, 1)
+        check_flag(where, "progress", progress)
+
+        def parts() -> Iterator[tuple[int, RadiusHits]]:
+            with tqdm(total=len(sought.queries), unit="query", initial=start, disable=not progress) as bar:
+                for begin, found in radius_parts(search, sought, start, most):
+                    bar.update(len(found[0]) - 1)
+                    yield begin, RadiusHits(*all_as_given(found, queries))
+
+        return parts()
+
+    def _radius_search(
+        self,
+        where: str,
+        queries: Array,
+        radius: int,
+        max_hits: int | None,
+        exclude: Array | None,
+        mask: Array | None,
+        among: Array | None,
+        threads: int | None,
+    ) -> tuple[_IdSearch, Sought]:
+        """Return a search, and what is sought, checked."""
+        bound = min(check_integer(where, "radius", radius, 0), MAX_BITS)
+        most = None if max_hits is None else check_integer(where, "max_hits", max_hits, 1)
         search = self._checked(where, queries, mask, among, threads)
-        offsets, distances, positions = self._within(search, radius)
-        return RadiusHits(*all_as_given((offsets, distances, search.contents.ids_at(positions)), queries))
+        own = None if exclude is None else self._check_ids(where, exclude, "exclude")
+        if own is not None and len(own) != (q := len(search.queries)):
+            raise ValueError(f"{where}: expected exclude of shape {[q]}, an id a query, got {list(own.shape)}")
+        return _IdSearch(self, search), Sought(search.queries, bound, most, own)
 
     def hamming_pairs(
         self,
@@ -415,12 +501,50 @@ class Index(ABC):
         where = f"{type(self).__name__}.hamming_pairs"
         contents = self._contents
         bits = contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
-        eligible = None if bits is None else bits.cpu()
-        codes = contents.codes.rows.cpu()
-        found = pairs_of(where, codes, radius, None, eligible, copies, max_pairs, progress, threads)
-        ids = contents.ids
-        first, second = (x if ids is None else values_at(ids.rows, x) for x in found[:2])
-        return HammingPairs(first.numpy(), second.numpy(), found[2].numpy())
+        found = _pairs(where, contents, bits, radius, 0, copies, max_pairs, progress, threads)
+        return HammingPairs(*(x.numpy() for x in found))
+
+    def add_and_pair(
+        self,
+        codes: Array,
+        radius: int,
+        ids: Array | None = None,
+        *,
+        max_pairs: int | None = None,
+        progress: bool = False,
+        threads: int | None = None,
+    ) -> HammingPairs:
+        """Add a copy of codes, and find the pairs at most `radius` bits apart that they make, with earlier ones too.
+
+        All codes that were added so, and none removed, the calls have found what `hamming_pairs(radius)` finds of all
+        of them: a code that equals an earlier one is paired with the first of its equals alone. A call lists the codes
+        that are there and compares with the new ones. Other changes, and what looks up ids, wait for it.
+
+        Args:
+            codes: as in `add`.
+            radius: the largest distance of a pair, at least 0.
+            ids: as in `add`.
+            max_pairs: how many pairs there may be; more are an error.
+            progress: whether to show a progress bar.
+            threads: as in `fasthash.hamming_topk`.
+
+        Returns:
+            `HammingPairs(i, j, distances)`, tensors if `codes` is one, else NumPy arrays: the ids of a code and of a
+            new one that comes behind it, sorted by their places in the order of insertion.
+
+        Raises:
+            TypeError: if an argument has the wrong dtype.
+            ValueError: if shapes or numbers do not fit, an id may not be used, or there are more pairs than
+                `max_pairs`. The index is unchanged, and also if the search is interrupted.
+        """
+        where = f"{type(self).__name__}.add_and_pair"
+        c, i = self._check_added(where, codes, ids)
+        with self._exclusive(where):
+            before = len(self._contents.codes)
+            contents = self._with(where, c, i)
+            found = _pairs(where, contents, contents.eligible, radius, before, "first", max_pairs, progress, threads)
+            self._commit(contents)
+        return HammingPairs(*all_as_given(found, codes))
 
     def _checked(
         self, where: str, queries: Array, mask: Array | None, among: Array | None, threads: int | None
@@ -541,8 +665,8 @@ class Index(ABC):
         return other
 
     @abstractmethod
-    def _nearest(self, search: Search, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest, as `fasthash.hamming_topk` has them."""
+    def _nearest(self, search: Search, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and positions of the k nearest that are not farther, as `fasthash.hamming_topk` has them."""
 
     @abstractmethod
     def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -581,6 +705,48 @@ class Index(ABC):
         m = to_tensor(where, "mask", mask)
         check_values(where, "mask", m)
         return m.to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _IdSearch:
+    """The search of an index for other queries, whose hits are ids."""
+
+    index: Index
+    search: Search
+
+    @property
+    def n_codes(self) -> int:
+        """How many codes the index held."""
+        return len(self.search.contents)
+
+    def nearest(self, queries: torch.Tensor, k: int, max_distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and ids [q, k]."""
+        distances, positions = self.index._nearest(replace(self.search, queries=queries), k, max_distance)
+        return distances, self.search.contents.ids_at(positions)
+
+    def within(self, queries: torch.Tensor, radius: int) -> Found:
+        """Return offsets, distances and ids."""
+        offsets, distances, positions = self.index._within(replace(self.search, queries=queries), radius)
+        return offsets, distances, self.search.contents.ids_at(positions)
+
+
+def _pairs(
+    where: str,
+    contents: Contents,
+    eligible: torch.Tensor | None,
+    radius: int,
+    since: int,
+    copies: str,
+    max_pairs: int | None,
+    progress: bool,
+    threads: int | None,
+) -> Pairs:
+    """Return pairs of ids whose later code is at the position `since` or behind it."""
+    bits, codes = None if eligible is None else eligible.cpu(), contents.codes.rows.cpu()
+    i, j, distances = pairs_of(where, codes, radius, None, bits, since, copies, max_pairs, progress, threads)
+    if contents.ids is not None:
+        i, j = values_at(contents.ids.rows, i), values_at(contents.ids.rows, j)
+    return i, j, distances
 
 
 def listed(ids: Any) -> Any:

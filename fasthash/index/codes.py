@@ -7,7 +7,7 @@ from typing import TypeAlias, Union
 import numpy as np
 import torch
 
-from fasthash.errors import dtype_name
+from fasthash.errors import MAX_BITS, dtype_name
 from fasthash.index.rows import Rows, rows_at
 from fasthash.ops.hamming.op import radius_op, topk_op
 from fasthash.ops.planes import BLOCK_CODES, new_planes, planes_radius, planes_topk, read_planes, write_planes
@@ -82,10 +82,16 @@ class CodeRows:
         return CodeRows(self._rows.unshared())
 
     def nearest(
-        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        queries: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        max_distance: int = MAX_BITS,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and positions of the k nearest, as `hamming_topk` has them, among a mask of bits."""
-        distances, positions = topk_op(queries, self.rows, k, mask, threads, where=where)
+        distances, positions = topk_op(queries, self.rows, k, mask, threads, max_distance, where=where)
         return distances, positions
 
     def within(
@@ -180,10 +186,16 @@ class CodePlanes:
         return CodePlanes(self.memory, self._n, self.width, is_shared=True)
 
     def nearest(
-        self, where: str, queries: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        queries: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        max_distance: int = MAX_BITS,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and positions of the k nearest, as `CodeRows.nearest` does."""
-        return planes_topk(queries, self._planes, self._n, k, mask, threads, where=where)
+        return planes_topk(queries, self._planes, self._n, k, mask, threads, max_distance, where=where)
 
     def within(
         self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.errors import check_choice
+from fasthash.errors import MAX_BITS, check_choice
 from fasthash.index.base import Index
 from fasthash.index.codes import CodePlanes, CodeRows, Codes
 from fasthash.index.search import Search
@@ -58,8 +58,8 @@ class FlatIndex(Index):
             f"kernel {kernel!r}"
         )
 
-    def _nearest(self, search: Search, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return search.nearest(k)
+    def _nearest(self, search: Search, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
+        return search.nearest(k, max_distance)
 
     def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return search.within(radius)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, SupportsIndex, TypeVar
 import numpy as np
 import torch
 
-from fasthash.errors import check_choice, check_integer, memory_error
+from fasthash.errors import MAX_BITS, check_choice, check_integer, memory_error
 from fasthash.index.base import Index, is_ours, refuse_reentry
 from fasthash.index.contents import Contents
 from fasthash.index.search import Search
@@ -187,9 +187,9 @@ class MultiIndex(Index):
             distances, positions, complete = _by(tables.topk_bounded, search, k, bound)
         return BoundedHits(*all_as_given((distances, search.contents.ids_at(positions), complete), queries))
 
-    def _nearest(self, search: Search, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _nearest(self, search: Search, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
         tables = self._tables_for(search)
-        return search.nearest(k) if tables is None else _by(tables.topk, search, k)
+        return search.nearest(k, max_distance) if tables is None else _by(tables.topk, search, k, max_distance)
 
     def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         tables = self._tables_for(search)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from fasthash.errors import MAX_BITS
 from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
 from fasthash.index.rows import Rows, values_at
@@ -31,9 +32,9 @@ class Search:
     mask: torch.Tensor | None = None
     few: torch.Tensor | None = None
 
-    def nearest(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def nearest(self, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and positions of the k nearest, as `hamming_topk` has them, by comparing with all."""
-        distances, at = self._codes().nearest(self.where, self.queries, k, self.mask, self.threads)
+        distances, at = self._codes().nearest(self.where, self.queries, k, self.mask, self.threads, max_distance)
         return distances, at if self.few is None else values_at(self.few, at)
 
     def within(self, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

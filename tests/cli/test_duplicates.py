@@ -3,16 +3,22 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import signal
+import subprocess
 import sys
+import time
 from functools import partial
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 import fasthash as fh
 from fasthash.cli import main
 from fasthash.cli.duplicates import TABLES
+from fasthash.cli.pictures import pairs_of_pictures
 from fasthash.ops import pairs
 
 
@@ -92,6 +98,35 @@ def test_a_run_in_parts_that_was_ended_goes_on(tmp_path, codes, monkeypatch):
     assert "expected parts of the same search in" in result.output
 
 
+SMALL_PARTS = """
+from functools import partial
+from fasthash.cli import main
+from fasthash.ops import pairs
+pairs.iter_hamming_pairs = partial(pairs.iter_hamming_pairs, part_pairs=300)
+main()
+"""
+
+
+def test_a_run_in_parts_that_is_killed_goes_on(tmp_path):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (300, 8), dtype=np.uint8)[rng.integers(0, 300, 6000)]
+    codes ^= np.packbits(rng.random((6000, 64)) < 0.03, axis=1)
+    np.save(tmp_path / "hashes.npy", codes)
+    folder = tmp_path / "parts"
+    arguments = ["duplicates", str(tmp_path / "hashes.npy"), "--radius", "8", "--parts", str(folder), "--threads", "1"]
+    process = subprocess.Popen([sys.executable, "-c", SMALL_PARTS, *arguments], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while len(list(folder.glob("*.npz"))) < 5 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = sorted(folder.glob("*.npz"))
+    ran(*arguments[1:])
+    rows = [row for file in sorted(folder.glob("*.npz")) for row in written_pairs(file)]
+    assert rows == list(zip(*(x.tolist() for x in fh.hamming_pairs(codes, 8)), strict=True))
+    assert set(kept) < set(folder.glob("*.npz"))
+
+
 def test_groups_are_lines_or_a_table(tmp_path, codes):
     np.save(tmp_path / "hashes.npy", codes)
     options = ("--radius", 6, "--linkage", "complete", "--representative", "central")
@@ -122,7 +157,12 @@ def test_what_does_not_fit_is_told_before_any_work(tmp_path, codes, monkeypatch)
     np.save(hashes, codes)
     for options, message in (
         (("--radius", 3, "--out", tmp_path / "pairs.txt"), "expected a file in .csv, .jsonl, .npz, .parquet, got"),
-        (("--radius", 3, "--groups", tmp_path / "groups.npz"), "expected a file in .csv, .jsonl, got"),
+        (("--radius", 3, "--out", "-"), "expected a file in .csv, .jsonl, .npz, .parquet, got -"),
+        (
+            ("--radius", 3, "--groups", tmp_path / "groups.npz"),
+            "expected a file in .csv, .jsonl, or - for the standard output, got",
+        ),
+        (("--radius", 3, "--crops"), "expected a folder of pictures for --crops, got"),
         (("--radius", 3, "--out", tmp_path / "none" / "pairs.csv"), "expected a file in a folder that exists"),
         (("--radius", 3, "--grid", tmp_path / "grid.png"), "expected a folder of pictures for --grid, got"),
         (("--radius", -1), "-1 is not in the range"),
@@ -147,6 +187,11 @@ EDITS = {
     "smaller": lambda image: image.resize((image.width * 2 // 3, image.height * 2 // 3)),
     "cropped": lambda image: image.crop((1, 1, image.width - 1, image.height - 1)),
 }
+CUTS = {
+    "all round": (0.07, 0.07, 0.93, 0.93),
+    "left": (0.1, 0, 1, 1),
+    "corner": (0.08, 0.09, 1, 1),
+}
 
 
 @pytest.fixture
@@ -167,6 +212,16 @@ def pictures(tmp_path):
     return folder
 
 
+def origin(name):
+    return "-".join(name.removesuffix(".png").split("/")[-1].split("-")[:3])
+
+
+def precision_and_recall(groups, n_copies):
+    """Of pairs of the 24 parts of photographs and their copies."""
+    together = [origin(a) == origin(b) for group in groups for a, b in itertools.combinations(group, 2)]
+    return np.mean(together), sum(together) / (24 * n_copies * (n_copies - 1) / 2)
+
+
 def test_copies_of_pictures_are_found(pictures, tmp_path):
     from PIL import Image
 
@@ -176,16 +231,75 @@ def test_copies_of_pictures_are_found(pictures, tmp_path):
     assert f"left out: {pictures / 'broken.jpg'}, which cannot be read" in result.stderr
     assert sorted(path.name for path in pictures.rglob("*")) == before
     groups = [json.loads(line)["members"] for line in (tmp_path / "groups.jsonl").read_text().splitlines()]
-
-    def origin(name):
-        return "-".join(name.removesuffix(".png").split("/")[-1].split("-")[:3])
-
-    n_copies = 1 + len(EDITS)
-    together = [origin(a) == origin(b) for group in groups for a, b in itertools.combinations(group, 2)]
-    assert np.mean(together) > 0.95  # the precision of pairs
-    assert sum(together) / (24 * n_copies * (n_copies - 1) / 2) > 0.9  # the recall
+    precision, recall = precision_and_recall(groups, 1 + len(EDITS))
+    assert precision > 0.95
+    assert recall > 0.9
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.height > 100 * len(groups)
+
+
+def test_pictures_are_compared_with_parts_of_others(pictures, tmp_path):
+    from PIL import Image
+
+    for path in pictures.glob("*.png"):
+        with Image.open(path) as image:
+            for name, (left, top, right, bottom) in CUTS.items():
+                box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+                part = image.crop(tuple(map(round, box)))
+                part.save(pictures / "copies" / f"{path.stem}-{name}.jpg", quality=70)
+    n_copies = 1 + len(EDITS) + len(CUTS)
+    found = {}
+    for crops in ((), ("--crops",)):
+        for linkage in ("single", "complete"):
+            lines = ran(pictures, "--radius", 8, "--linkage", linkage, *crops).stdout.splitlines()
+            groups = [json.loads(line)["members"] for line in lines]
+            found[crops, linkage] = precision_and_recall(groups, n_copies)
+    assert min(precision for precision, _ in found.values()) > 0.95
+    assert found[("--crops",), "single"][1] > 0.94 > 0.8 > found[(), "single"][1]
+    assert found[("--crops",), "complete"][1] > found[(), "complete"][1]
+    ran(pictures, "--radius", 8, "--crops", "--out", tmp_path / "pairs.csv", "--groups", tmp_path / "groups.csv")
+    rows = written_pairs(tmp_path / "pairs.csv")
+    assert rows == sorted(set(rows))
+    assert all(i < j and distance <= 8 for i, j, distance in rows)
+    i, j, distances = (np.array(column) for column in zip(*rows, strict=True))
+    graph = coo_array((distances + 1, (i, j)), shape=(24 * n_copies, 24 * n_copies))
+    labels = connected_components(graph, directed=False)[1]
+    with (tmp_path / "groups.csv").open() as file:
+        members = list(csv.DictReader(file))
+    assert len({row["group"] for row in members}) == (np.bincount(labels) > 1).sum()
+    result = run(pictures, "--radius", 8, "--crops", "--parts", tmp_path / "parts")
+    assert result.exit_code == 2
+    assert "expected --crops or --parts, got both" in result.output
+
+
+def test_parts_of_pictures_pair_as_all_comparisons_do():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (60, 2), dtype=np.uint8)
+    parts = rng.integers(0, 4, (60, 3, 2), dtype=np.uint8)
+    found = pairs_of_pictures(codes, parts, 1, None)
+    first = [next(j for j in range(60) if (codes[j] == codes[i]).all()) for i in range(60)]
+    expected = []
+    for i, j in itertools.combinations(range(60), 2):
+        if first[j] == i:
+            expected.append((i, j, 0))
+        elif (first[i], first[j]) == (i, j):
+            apart = [np.bitwise_count(codes[i] ^ codes[j]).sum()]
+            apart += [max(1, np.bitwise_count(codes[a] ^ part).sum()) for a, b in ((i, j), (j, i)) for part in parts[b]]
+            if min(apart) <= 1:
+                expected.append((i, j, min(apart)))
+    assert list(zip(*(x.tolist() for x in found), strict=True)) == expected
+    assert len(expected) > 60
+
+
+def test_small_pictures_have_parts(tmp_path):
+    pytest.importorskip("imagehash")
+    from PIL import Image
+
+    for i, size in enumerate(((1, 1), (1, 30), (2, 3))):
+        Image.new("RGB", size, (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    result = ran(tmp_path, "--radius", 64, "--crops")
+    assert "left out" not in result.stderr
+    assert len(json.loads(result.stdout)["members"]) == 3
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):

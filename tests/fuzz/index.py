@@ -9,7 +9,7 @@ import numpy as np
 
 import fasthash as fh
 from tests.fuzz.calls import WORDS, Call, close, equal, option, same_form, target
-from tests.fuzz.ops import distances, eligible, mask_of, nearest, within
+from tests.fuzz.ops import distances, eligible, mask_of, nearest, radius_options, within
 from tests.fuzz.values import array, at_least_one, bits, ids, numbers, packed, seed, some_rows
 
 STATE = "(index.codes.tolist(), index.ids.tolist())"
@@ -253,17 +253,71 @@ def search(r: Random, kind: str) -> Call:
 def radius_search(r: Random, kind: str) -> Call:
     index = Filled(r, kind)
 
-    def check(result, now, queries, radius, mask=None, among=None, threads=None):
+    def check(result, now, queries, radius, max_hits=None, exclude=None, mask=None, among=None, threads=None):
         index.same(now)
         for x in result:
             same_form(x, queries)
-        chosen = index.chosen(mask, among)
-        for x, expected in zip(result, within(distances(queries, index.codes), radius, chosen, index.ids), strict=True):
+        found, chosen = distances(queries, index.codes), index.chosen(mask, among)
+        for x, expected in zip(result, within(found, radius, chosen, index.ids, max_hits, exclude), strict=True):
             equal(x, expected)
 
-    arguments = {"queries": index.queries(r), "radius": str(r.randint(0, index.n_bits))}
-    arguments |= index.choice(r) | option(r, {"threads": "2"})
-    return index.call("radius_search", arguments, check, arrays=("queries", "mask", "among"))
+    arguments = radius_arguments(r, index)
+    return index.call("radius_search", arguments, check, arrays=("queries", "mask", "among", "exclude"))
+
+
+def radius_arguments(r: Random, index: Filled) -> dict[str, str]:
+    queries = index.queries(r)
+    arguments = {"queries": queries, "radius": str(r.randint(0, index.n_bits))}
+    arguments |= radius_options(r, int(queries.split(", ")[1]), 20)
+    return arguments | index.choice(r) | option(r, {"threads": "2"})
+
+
+def iter_radius_search(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+
+    def check(result, now, queries, radius, max_hits=None, exclude=None, mask=None, among=None, first=0, **options):
+        index.same(now)
+        found, chosen = distances(queries, index.codes), index.chosen(mask, among)
+        expected = within(found, radius, chosen, index.ids, max_hits, exclude)
+        at = int(first)
+        for begin, part in result:
+            for x in part:
+                same_form(x, queries)
+            offsets = numbers(part.offsets)
+            assert begin == at
+            at += len(offsets) - 1
+            wanted = expected[0][begin : at + 1]
+            equal(offsets, wanted - wanted[0])
+            equal(part.distances, expected[1][wanted[0] : wanted[-1]])
+            equal(part.ids, expected[2][wanted[0] : wanted[-1]])
+        assert at == len(found)
+
+    arguments = radius_arguments(r, index) | option(r, {"first": "0", "part_hits": str(r.randint(1, 50))})
+    arguments |= option(r, {"progress": "False"})
+    arrays = ("queries", "mask", "among", "exclude")
+    return index.call("iter_radius_search", arguments, check, arrays=arrays, fixed=("progress",))
+
+
+def add_and_pair(r: Random, kind: str) -> Call:
+    index = Filled(r, kind)
+    at, n = seed(r), some_rows(r)
+
+    def check(result, now, codes, radius, ids=None, **options):
+        added = numbers(codes).reshape(-1, index.codes.shape[1])
+        assert now[0] == [*index.codes.tolist(), *added.tolist()]
+        all_ids = np.array(now[1], np.int64)
+        assert now[1][: len(index.ids)] == index.ids.tolist()
+        assert ids is None or now[1][len(index.ids) :] == int64(ids).tolist()
+        expected = fh.hamming_pairs(np.concatenate([index.codes, added]), radius, since=len(index.ids))
+        for x, wanted in zip(result, (all_ids[expected.i], all_ids[expected.j], expected.distances), strict=True):
+            same_form(x, codes)
+            equal(x, wanted)
+
+    arguments = {"codes": array(r, f"bits({at}, {n}, {index.n_bits})"), "radius": str(r.randint(0, index.n_bits))}
+    if index.given_ids:
+        arguments["ids"] = array(r, f"ids({at}, {n}) + 10**4")
+    arguments |= option(r, {"max_pairs": "10**4", "progress": "False", "threads": "2"})
+    return index.call("add_and_pair", arguments, check, arrays=("codes", "ids"), fixed=("progress", "max_pairs"))
 
 
 def hamming_pairs(r: Random, kind: str) -> Call:
@@ -305,7 +359,7 @@ def to_bytes(r: Random, kind: str) -> Call:
 
 for _kind in KINDS:
     for _method in (
-        *(add, remove, reset, search, radius_search, hamming_pairs, save),
+        *(add, remove, reset, search, radius_search, iter_radius_search, hamming_pairs, add_and_pair, save),
         *(get, contains, upsert, merge, batches, to_bytes),
     ):
         _weight = 0.1 if _method is save else 1.0

@@ -61,16 +61,25 @@ def nearest(found, k, chosen, ids):
     return best
 
 
-def within(found, radius, chosen, ids):
+def within(found, radius, chosen, ids, max_hits=None, exclude=None):
     """Offsets, distances and ids of the hits of a radius among [q, n]."""
+    assert max_hits is None or int(max_hits) > 0
+    others = [-1] * len(found) if exclude is None else numbers(exclude).tolist()
     rows = []
-    for line in found:
+    for line, other in zip(found, others, strict=True):
         order = np.argsort(line, kind="stable")
-        rows.append(order[chosen[order] & (line[order] <= int(radius))])
+        order = order[chosen[order] & (line[order] <= int(radius)) & (ids[order] != other)]
+        rows.append(order[: None if max_hits is None else int(max_hits)])
     offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     order = np.concatenate([np.empty(0, np.int64), *rows])
     at = np.repeat(np.arange(len(rows)), np.diff(offsets))
     return offsets, found[at, order], ids[order]
+
+
+def radius_options(r: Random, n_queries: int, n_ids: int) -> dict[str, str]:
+    """How many hits queries get, and which they do not."""
+    exclude = array(r, f"integers({seed(r)}, {n_ids + 2}, {n_queries}) - 1")
+    return option(r, {"max_hits": str(r.choice((1, 2, 5, 10**9))), "exclude": exclude})
 
 
 def mask_of(r: Random, n: int) -> str:
@@ -180,25 +189,24 @@ def hamming_topk(r: Random) -> Call:
 
 @target("fasthash.hamming_radius")
 def hamming_radius(r: Random) -> Call:
-    def check(result, queries, codes, radius, mask=None, threads=None, kernel=None):
+    def check(result, queries, codes, radius, max_hits=None, exclude=None, mask=None, threads=None, kernel=None):
         for x in result:
             same_form(x, queries)
         found = distances(queries, codes)
         n = found.shape[1]
-        for x, expected in zip(result, within(found, radius, eligible(mask, n), np.arange(n)), strict=True):
+        wanted = within(found, radius, eligible(mask, n), np.arange(n), max_hits, exclude)
+        for x, expected in zip(result, wanted, strict=True):
             equal(x, expected)
 
-    width, n = r.choice(WIDTHS), some_rows(r)
+    width, n, q = r.choice(WIDTHS), some_rows(r), some_rows(r)
     arguments = {
-        **{
-            "queries": codes(r, some_rows(r), width),
-            "codes": codes(r, n, width),
-            "radius": str(r.randint(0, 8 * width)),
-        },
+        **{"queries": codes(r, q, width), "codes": codes(r, n, width), "radius": str(r.randint(0, 8 * width))},
+        **radius_options(r, q, n),
         **option(r, {"mask": mask_of(r, n), "threads": "2"}),
         **kernel_option(r, hamming),
     }
-    return Call("fh.hamming_radius", "hamming_radius", arguments, check, arrays=("queries", "codes", "mask"))
+    arrays = ("queries", "codes", "mask", "exclude")
+    return Call("fh.hamming_radius", "hamming_radius", arguments, check, arrays=arrays)
 
 
 def reflections(v):

@@ -40,12 +40,16 @@ def pair_arguments(r: Random, *, two_sets: bool) -> dict[str, str]:
 
 @target("fasthash.hamming_pairs")
 def hamming_pairs(r: Random) -> Call:
-    def check(result, codes, radius, others=None, mask=None, copies="first", **options):
-        for x, expected in zip(result, pairs_within(codes, radius, others, mask, copies), strict=True):
+    def check(result, codes, radius, others=None, mask=None, since=0, copies="first", **options):
+        assert not since or (others is None and copies == "first")
+        expected = pairs_within(codes, radius, others, mask, copies)
+        for x, column in zip(result, expected, strict=True):
             same_form(x, codes)
-            equal(x, expected)
+            equal(x, column[expected[1] >= int(since)])
 
     arguments = {**pair_arguments(r, two_sets=True), **option(r, {"copies": "'all'", "max_pairs": "10**4"})}
+    if not arguments.keys() & {"others", "copies"}:
+        arguments |= option(r, {"since": "0"})
     return Call(
         "fh.hamming_pairs",
         "hamming_pairs",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
 import tracemalloc
@@ -380,7 +381,7 @@ def test_an_index_is_a_list_of_codes(make, data):
     np.testing.assert_array_equal(hits.ids, named[within.ids])
 
 
-@pytest.mark.parametrize("change", ["add", "add with ids", "upsert", "remove", "remove most", "merge", "reset"])
+@pytest.mark.parametrize("change", ["add", "add with ids", "pair", "upsert", "remove", "remove most", "merge", "reset"])
 @pytest.mark.parametrize("has_table", [False, True])
 def test_a_change_that_breaks_off_anywhere_changes_nothing(make, change, has_table, tmp_path):
     """At every line of the index's own modules that a change runs, in turn; some make the table of positions."""
@@ -401,6 +402,8 @@ def test_a_change_that_breaks_off_anywhere_changes_nothing(make, change, has_tab
     def run(index):
         if change.startswith("add"):
             index.add(random_codes(10, seed=1), None if change == "add" else ids[50:])
+        elif change == "pair":
+            index.add_and_pair(random_codes(10, seed=1), 2, ids[50:])
         elif change == "upsert":
             index.upsert(random_codes(10, seed=1), ids[48:58])  # few enough that none are moved
         elif change == "merge":
@@ -501,6 +504,7 @@ def test_a_change_within_another_is_refused(index):
     queries = random_codes(2, seed=1)
     calls = {
         "add": lambda: index.add(queries),
+        "add_and_pair": lambda: index.add_and_pair(queries, 1),
         "upsert": lambda: index.upsert(queries, [1, 2]),
         "remove": lambda: index.remove([1]),
         "merge": lambda: index.merge(index),
@@ -632,3 +636,155 @@ def test_pairs_have_the_ids_of_the_codes(make):
         index.hamming_pairs(3, max_pairs=2)
     with pytest.raises(ValueError, match=r"Index.hamming_pairs: expected mask of shape \[57\] for 57 codes"):
         index.hamming_pairs(3, mask=mask[1:])
+
+
+def shared_ids(index, n=60):
+    """Codes with ids of which some were removed, and what is left."""
+    index.add(random_codes(n), np.random.default_rng(0).permutation(1000)[:n])
+    index.remove(index.ids[[3, 20, n - 1]])
+    return np.asarray(index.codes), np.asarray(index.ids)
+
+
+@pytest.mark.parametrize("max_hits", [None, 1, 4, 10**9])
+def test_a_radius_search_has_the_nearest_of_its_hits_but_the_own_code(make, max_hits):
+    index = make(32)
+    codes, ids = shared_ids(index)
+    mask, positions = np.random.default_rng(1).random(57) < 0.7, np.arange(57)
+    for radius in (0, 3, 32):
+        for chosen, flags in (
+            ({}, None),
+            ({"mask": mask}, mask),
+            ({"among": ids[mask]}, mask),
+            ({"among": ids[:5]}, positions < 5),
+        ):
+            expected = fh.hamming_radius(codes, codes, radius, max_hits=max_hits, exclude=positions, mask=flags)
+            hits = index.radius_search(codes, radius, max_hits=max_hits, exclude=ids, **chosen)
+            for x, wanted in zip(hits, (*expected[:2], ids[expected.ids]), strict=True):
+                np.testing.assert_array_equal(x, wanted)
+            options = {"max_hits": max_hits, "exclude": torch.from_numpy(ids), "part_hits": 70, **chosen}
+            parts = list(index.iter_radius_search(torch.from_numpy(codes), radius, **options))
+            counts = [x for _, part in parts for x in part.offsets.diff().tolist()]
+            assert counts == np.diff(hits.offsets).tolist()
+            assert [begin for begin, _ in parts] == np.cumsum(
+                [0, *(len(part.offsets) - 1 for _, part in parts[:-1])]
+            ).tolist()
+            np.testing.assert_array_equal(torch.cat([part.ids for _, part in parts]), hits.ids)
+            np.testing.assert_array_equal(torch.cat([part.distances for _, part in parts]), hits.distances)
+    rest = list(index.iter_radius_search(codes, 3, max_hits=max_hits, first=50))
+    assert [(begin, len(part.offsets)) for begin, part in rest] == [(50, 8)]
+
+
+def test_parts_are_of_what_there_was_when_they_were_begun(make):
+    index = make(32)
+    codes, _ = shared_ids(index)
+    expected = index.radius_search(codes, 3)
+    parts = index.iter_radius_search(codes, 3, part_hits=100)
+    index.reset()
+    index.add(codes[:1])
+    found = [part.ids for _, part in parts]
+    assert len(found) > 5
+    np.testing.assert_array_equal(np.concatenate(found), expected.ids)
+
+
+def test_hits_beyond_those_wanted_take_no_memory(make):
+    index = make(32)
+    codes = np.concatenate([np.zeros((2500, 4), np.uint8), random_codes(500)])
+    index.add(codes)
+    for search in (
+        lambda: index.radius_search(codes, 2, max_hits=10),
+        lambda: sum(len(part.ids) for _, part in index.iter_radius_search(codes, 2, part_hits=5000)),
+    ):
+        search()
+        tracemalloc.start()
+        try:
+            search()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 3 * 2**20  # all hits are 75 MB
+
+
+def test_radius_search_progress_is_shown(index, capsys):
+    assert len(list(index.iter_radius_search(random_codes(9), 3, progress=True))) == 1
+    assert "9/9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["radius_search", "iter_radius_search"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_hits": 0}, "max_hits at least 1, got 0"),
+        ({"exclude": [1]}, r"exclude of shape \[4\], an id a query, got \[1\]"),
+        ({"exclude": np.ones(4)}, "exclude of an integer dtype, got float64"),
+        ({"part_hits": 0}, "part_hits at least 1, got 0"),
+        ({"first": 5}, "first from 0 to 4, got 5"),
+        ({"progress": 1}, "progress to be True or False, got 1"),
+    ],
+)
+def test_errors_of_radius_searches(index, method, options, message):
+    if method == "radius_search" and options.keys() & {"part_hits", "first", "progress"}:
+        return
+    with pytest.raises((TypeError, ValueError), match=f"Index.{method}: expected {message}"):
+        getattr(index, method)(random_codes(4), 3, **options)
+
+
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_codes_that_are_added_in_batches_make_the_pairs_that_all_at_once_do(make, with_ids):
+    index, codes = make(32), random_codes(3000)
+    codes[::3] = 7
+    ids = np.random.default_rng(0).permutation(5000)[:3000]
+    parts = []
+    for begin, end in itertools.pairwise((0, 1, 1, 900, 1000, 3000)):
+        chosen = ids[begin:end] if with_ids else None
+        parts.append(index.add_and_pair(codes[begin:end], 2, chosen, max_pairs=10**5))
+        assert len(index) == end
+    expected = index.hamming_pairs(2)
+    found = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    place = np.empty(5000, np.int64)
+    place[ids if with_ids else np.arange(3000)] = np.arange(3000)
+    order = np.lexsort((place[found[1]], place[found[0]]))
+    for x, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(x[order], wanted)
+    assert all(
+        isinstance(x, torch.Tensor)
+        for x in index.add_and_pair(torch.zeros(1, 4, dtype=torch.uint8), 0, [6000][: int(with_ids)] or None)
+    )
+
+
+def test_codes_are_paired_with_those_that_are_left(make):
+    index = make(32)
+    codes, ids = shared_ids(index)
+    new = random_codes(30, seed=1)
+    found = index.add_and_pair(new, 2, np.arange(2000, 2030))
+    expected = fh.hamming_pairs(np.concatenate([codes, new]), 2, since=57)
+    all_ids = np.concatenate([ids, np.arange(2000, 2030)])
+    assert len(expected.i) > 10
+    for x, wanted in zip(found, (all_ids[expected.i], all_ids[expected.j], expected.distances), strict=True):
+        np.testing.assert_array_equal(x, wanted)
+
+
+def test_nothing_is_added_when_pairing_fails(make, monkeypatch):
+    index = make(32)
+    shared_ids(index)
+    before = index.codes.tolist(), index.ids.tolist()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    for arguments, message in (
+        ((random_codes(3), -1, [1, 2, 3]), "expected radius at least 0, got -1"),
+        ((random_codes(3), 1, [1, 2]), "expected ids of shape"),
+        ((random_codes(3), 1, [1, 2, 2]), "expected ids that are new, got 2 again"),
+        ((random_codes(3), 1), "expected ids, as the codes in the index were added with ids"),
+    ):
+        with pytest.raises(ValueError, match=f"Index.add_and_pair: {message}"):
+            index.add_and_pair(*arguments)
+    with pytest.raises(ValueError, match=r"Index.add_and_pair: expected at most 1 pairs"):
+        index.add_and_pair(np.zeros((3, 4), np.uint8), 1, [1001, 1002, 1003], max_pairs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("fasthash.index.base.pairs_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            index.add_and_pair(random_codes(3), 1, [1001, 1002, 1003])
+    assert (index.codes.tolist(), index.ids.tolist()) == before
+    index.add(random_codes(2, seed=5), [1002, 1001])
+    assert index.get([1002, 1001]).tolist() == random_codes(2, seed=5).tolist()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -36,12 +38,25 @@ def uniform(n, n_bytes):
     return np.random.default_rng(1).integers(0, 256, (n, n_bytes), dtype=np.uint8)
 
 
+def copied_bits(n, n_bytes):
+    """Each bit twice, side by side."""
+    return np.packbits(np.unpackbits(clustered(n, n_bytes), axis=1)[:, : 4 * n_bytes].repeat(2, axis=1), axis=1)
+
+
+def skewed(n, n_bytes):
+    """Bits that are 1 ever more often."""
+    rng = np.random.default_rng(2)
+    return np.packbits(rng.random((n, 8 * n_bytes)) < np.linspace(0, 0.5, 8 * n_bytes), axis=1)
+
+
 SETS = {
     "clustered": clustered,
     "uniform": uniform,
     "all zero": lambda n, n_bytes: np.zeros((n, n_bytes), np.uint8),
     "one bit each": lambda n, n_bytes: np.packbits(np.eye(n, 8 * n_bytes, dtype=bool), axis=1),
     "constant but for a byte": lambda n, n_bytes: np.pad(clustered(n, 1), ((0, 0), (n_bytes - 1, 0))),
+    "copied bits": copied_bits,
+    "skewed": skewed,
 }
 
 
@@ -91,17 +106,30 @@ def test_pairs_between_two_sets(kernel, n_bytes):
     assert_same(fh.hamming_pairs(codes[:0], 3, others=codes, kernel=kernel), brute_force(codes[:0], 3, codes))
 
 
-def test_codes_that_come_later_find_what_all_at_once_do():
-    codes = np.unique(clustered(300, 8), axis=0)
-    before = 200
-    first = fh.hamming_pairs(codes[:before], 9)
-    between = fh.hamming_pairs(codes[before:], 9, others=codes[:before])
-    later = fh.hamming_pairs(codes[before:], 9)
-    i = np.concatenate([first.i, between.j, later.i + before])
-    j = np.concatenate([first.j, between.i + before, later.j + before])
-    order = np.lexsort((j, i))
-    apart = np.concatenate([first.distances, between.distances, later.distances])
-    assert_same((i[order], j[order], apart[order]), fh.hamming_pairs(codes, 9))
+@pytest.mark.parametrize("kernel", ALL)
+@pytest.mark.parametrize("radius", [0, 9, 64])
+def test_codes_that_come_later_find_what_all_at_once_do(kernel, radius, rng):
+    codes = clustered(300, 8)
+    for mask in (None, rng.random(300) < 0.7):
+        parts, before = [], 0
+        for end in (120, 120, 121, 300):
+            chosen = None if mask is None else mask[:end]
+            parts.append(fh.hamming_pairs(codes[:end], radius, since=before, mask=chosen, kernel=kernel))
+            assert (parts[-1].j >= before).all()
+            before = end
+        i, j, apart = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        order = np.lexsort((j, i))
+        assert_same((i[order], j[order], apart[order]), fh.hamming_pairs(codes, radius, mask=mask))
+        assert len(fh.hamming_pairs(codes, radius, since=300, mask=mask, kernel=kernel).i) == 0
+
+
+def test_copies_that_come_later_cost_one_pair_each():
+    codes = clustered(40_000, 8)
+    codes[::2] = codes[0]
+    found = fh.hamming_pairs(codes, 8, since=10_000, max_pairs=150_000)
+    whole = fh.hamming_pairs(codes, 8)
+    assert_same(found, [x[whole.j >= 10_000] for x in whole])
+    assert (found.i[found.distances == 0] == 0).sum() == 15_000
 
 
 def run(search, n_codes):
@@ -121,14 +149,37 @@ def test_every_way_finds_the_same(kernel, n_bytes, radius, more_parts):
     n_parts = -1 if more_parts < 0 else radius + more_parts
     eligible = np.random.default_rng(0).random(400) < 0.7
     bits = torch.from_numpy(np.packbits(eligible, bitorder="little"))
+    find = KERNELS[kernel].function("pair_search")
     for others, mask in itertools.product((None, clustered(300, n_bytes)[::-1].copy()), (None, bits)):
-        for capacity in (10**9, 30, 0):
-            find = KERNELS[kernel].function("pair_search")
-            rows = None if others is None else torch.from_numpy(others)
-            search = find(torch.from_numpy(codes), rows, mask, radius, 0, capacity, 2, n_parts=n_parts)
+        rows = None if others is None else torch.from_numpy(others)
+        i, j, apart = brute_force(codes, radius, others, eligible=True if mask is None else eligible)
+        for capacity, since in ((10**9, 0), (30, 0), (0, 0), (10**9, 250), (30, 250)):
+            if since and others is not None:
+                continue
+            search = find(torch.from_numpy(codes), rows, mask, radius, since, 0, capacity, 2, n_parts=n_parts)
             assert search.n_parts == n_parts
-            expected = brute_force(codes, radius, others, eligible=True if mask is None else eligible)
-            assert_same(run(search, len(codes)), expected)
+            assert_same(run(search, len(codes)), [x[j >= since] for x in (i, j, apart)])
+
+
+@pytest.mark.parametrize("more_parts", [1, 2, 3])
+@pytest.mark.parametrize("made", [copied_bits, skewed, SETS["constant but for a byte"], SETS["all zero"]])
+@pytest.mark.parametrize(("n_bytes", "radius"), [(2, 1), (8, 3), (9, 6), (40, 5)])
+def test_every_way_finds_the_same_where_bits_are_uneven(made, n_bytes, radius, more_parts):
+    codes = made(400, n_bytes)
+    for others in (None, made(300, n_bytes)[::-1].copy()):
+        rows = None if others is None else torch.from_numpy(others)
+        search = pair_search(torch.from_numpy(codes), rows, None, radius, 0, 0, 10**9, 2, n_parts=radius + more_parts)
+        assert_same(run(search, len(codes)), brute_force(codes, radius, others))
+
+
+def test_where_the_telling_bits_are_does_not_matter():
+    """Parts of constant bits, or of bits that say the same, would make more parts cheaper, or the scan."""
+    half = uniform(100_000, 4)
+    spread = np.zeros((100_000, 8), np.uint8)
+    spread[:, ::2] = half
+    twice = np.packbits(np.unpackbits(half, axis=1).repeat(2, axis=1), axis=1)
+    for codes in (np.pad(half, ((0, 0), (4, 0))), np.pad(half, ((0, 0), (0, 4))), spread, twice):
+        assert pair_search(torch.from_numpy(codes), None, None, 3, 0, 0, 10**9, 1).n_parts == 4
 
 
 def test_sets_of_many_blocks(rng):
@@ -143,7 +194,7 @@ def test_sets_of_many_blocks(rng):
     first = fh.hamming_pairs(codes, 5)
     for n_parts in (-1, 6, 7, 8):
         assert_same(
-            run(pair_search(torch.from_numpy(codes), None, None, 5, 0, 10**9, 2, n_parts=n_parts), 50_000), first
+            run(pair_search(torch.from_numpy(codes), None, None, 5, 0, 0, 10**9, 2, n_parts=n_parts), 50_000), first
         )
     parts = list(fh.iter_hamming_pairs(codes, 5, part_pairs=10_000, threads=2))
     assert len(parts) > 5
@@ -325,6 +376,37 @@ def test_groups_of_nothing_and_of_equal_codes():
     assert all(isinstance(x, torch.Tensor) for x in fh.duplicate_groups(torch.zeros(3, 8, dtype=torch.uint8), 0))
 
 
+PEAK = """
+import resource
+import numpy as np
+import fasthash as fh
+codes = np.random.default_rng(0).integers(0, 256, (3_000_000, 8), dtype=np.uint8)
+codes[::3] = 7
+fh.hamming_pairs(codes[:1000], 3, threads=2)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+n = {find}
+print(n, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("find", "most"),
+    [
+        ("len(fh.hamming_pairs(codes, 3, threads=2).i)", 20 * 3_000_000 + 36 * 1_000_000),
+        ("sum(len(part.i) for part in fh.iter_hamming_pairs(codes, 3, part_pairs=10**5, threads=2))", 20 * 3_000_000),
+        ("len(fh.duplicate_groups(codes, 3, threads=2).members)", 50 * 3_000_000),
+    ],
+)
+def test_peak_memory(find, most):
+    """Beside the codes, of which a third are equal; and some MiB a thread."""
+    output = subprocess.run(
+        [sys.executable, "-c", PEAK.format(find=find)], capture_output=True, text=True, check=True, timeout=300
+    )
+    n, peak = map(int, output.stdout.split())
+    assert n >= 999_999
+    assert peak < most + 2**26
+
+
 def test_progress_is_shown(capsys):
     fh.hamming_pairs(clustered(500, 8), 3, progress=True)
     assert "100%" in capsys.readouterr().err
@@ -335,7 +417,7 @@ def test_progress_is_shown(capsys):
 @pytest.mark.parametrize("n_parts", [-1, 41])
 def test_a_search_stops_at_an_interrupt(n_parts):
     codes = torch.from_numpy(uniform(400_000, 16))
-    search = pair_search(codes, None, None, 40, 0, 10**9, 2, n_parts=n_parts)
+    search = pair_search(codes, None, None, 40, 0, 0, 10**9, 2, n_parts=n_parts)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         end = time.monotonic() + 60
@@ -352,6 +434,9 @@ def test_a_search_stops_at_an_interrupt(n_parts):
         ((uniform(2, 8), 3), {"others": uniform(2, 4)}, r"others as wide as codes \(8 bytes\), got 4"),
         ((uniform(2, 8), 3), {"others": np.zeros((2, 8))}, "others of dtype uint8"),
         ((uniform(2, 8), 3), {"mask": np.ones(3, bool)}, r"mask of shape \[2\] for 2 codes, got \[3\]"),
+        ((uniform(2, 8), 3), {"since": 3}, "since from 0 to 2, got 3"),
+        ((uniform(2, 8), 3), {"since": 1, "others": uniform(2, 8)}, "since or others, got both"),
+        ((uniform(2, 8), 3), {"since": 1, "copies": "all"}, "since only with copies 'first', got 1 and 'all'"),
         ((uniform(2, 8), 3), {"copies": "none"}, "copies to be one of 'first', 'all', got 'none'"),
         ((uniform(2, 8), 3), {"max_pairs": -1}, "max_pairs at least 0, got -1"),
         ((uniform(2, 8), 3), {"progress": 1}, "progress to be True or False, got 1"),
@@ -386,6 +471,8 @@ def test_errors_of_parts_and_groups():
         ({"mask": np.zeros(2, np.uint8)}, r"mask of shape \[1\], got \[2\]"),
         ({"codes": np.zeros((3, 600), np.uint8)}, "codes of 1 to 512 bytes, got 600"),
         ({"radius": -1}, "radius of at least 0, got -1"),
+        ({"since": 4}, "since from 0 to the number of codes of one set, got 4"),
+        ({"since": 1, "others": np.zeros((3, 8), np.uint8)}, "since from 0 to the number of codes of one set, got 1"),
         ({"first": 4}, "first from 0 to the number of codes, got 4"),
         ({"capacity": -1}, "capacity of at least 0, got -1"),
         ({"n_parts": 3}, "n_parts of more than the radius, 0 or -1, got 3"),
@@ -398,6 +485,7 @@ def test_the_core_refuses_what_does_not_fit(change, message):
         "others": None,
         "mask": None,
         "radius": 3,
+        "since": 0,
         "first": 0,
         "capacity": 9,
     }

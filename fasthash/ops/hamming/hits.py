@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, overload
 
 import torch
 
-from fasthash.errors import MAX_INTEGER, check_integer, dtype_name, memory_error
+from fasthash.errors import MAX_BITS, MAX_INTEGER, check_integer, dtype_name, memory_error
 from fasthash.ops.arrays import Array, all_as_given, to_tensor
 
 NO_DISTANCE = 2**31 - 1
@@ -114,6 +114,15 @@ def check_hits(where: str, k: int, queries: torch.Tensor) -> None:
     """Raise unless an array can have k hits for every query."""
     if k >= 2**31 and k > (most := MAX_INTEGER // (8 * max(1, len(queries)))):
         raise ValueError(f"{where}: expected k from 1 to {most} for {len(queries)} queries, got {k}")
+
+
+def not_farther(found: tuple[torch.Tensor, torch.Tensor], max_distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `hamming_topk` finds as if there were no codes farther than a distance."""
+    if max_distance >= MAX_BITS:
+        return found
+    distances, ids = found
+    near = distances <= max_distance
+    return torch.where(near, distances, NO_DISTANCE), torch.where(near, ids, -1)
 
 
 def nearest_of(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fasthash import _core
+from fasthash.errors import MAX_BITS
 
 
 def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 0, isa: str = "") -> torch.Tensor:
@@ -23,6 +24,7 @@ def hamming_topk(
     k: int,
     mask: torch.Tensor | None = None,
     threads: int = 0,
+    max_distance: int = MAX_BITS,
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int32 and int64 [q, k]."""
@@ -38,6 +40,7 @@ def hamming_topk(
         ids.numpy(),
         threads,
         isa,
+        max_distance,
     )
     return distances, ids
 

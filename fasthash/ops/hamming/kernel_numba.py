@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from fasthash import _core
+from fasthash.errors import MAX_BITS
+from fasthash.ops.hamming.hits import not_farther
 
 
 @numba.njit(inline="always")
@@ -84,14 +86,19 @@ def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 
 
 
 def hamming_topk(
-    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None = None, threads: int = 0
+    queries: torch.Tensor,
+    codes: torch.Tensor,
+    k: int,
+    mask: torch.Tensor | None = None,
+    threads: int = 0,
+    max_distance: int = MAX_BITS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int32 and int64 [q, k]."""
     q, (words, ids) = _words(queries), _eligible(codes, mask)
     out_distances = np.full((len(q), k), 2**31 - 1, np.int32)
     out_ids = np.full((len(q), k), -1, np.int64)
     _over_queries(lambda part: _topk(q[part], words, k, ids, out_distances[part], out_ids[part]), len(q), threads)
-    return torch.from_numpy(out_distances), torch.from_numpy(out_ids)
+    return not_farther((torch.from_numpy(out_distances), torch.from_numpy(out_ids)), max_distance)
 
 
 def hamming_radius(

@@ -17,7 +17,8 @@ import torch
 import triton
 import triton.language as tl
 
-from fasthash.ops.hamming.hits import NO_DISTANCE
+from fasthash.errors import MAX_BITS
+from fasthash.ops.hamming.hits import NO_DISTANCE, not_farther
 from fasthash.ops.hamming.kernel_triton_count import (
     ID_BITS,
     ID_MASK,
@@ -385,11 +386,17 @@ def nearest(
 
 
 def hamming_topk(
-    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None = None, threads: int = 0
+    queries: torch.Tensor,
+    codes: torch.Tensor,
+    k: int,
+    mask: torch.Tensor | None = None,
+    threads: int = 0,
+    max_distance: int = MAX_BITS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int32 and int64 [q, k]; `codes` and `mask` may lie in the memory of the CPU.
 
     Codes that are elsewhere, or not of whole words, are copied in chunks.
     """
     whole = codes.device == queries.device and codes.shape[1] % 4 == 0
-    return nearest(queries, codes, k, mask, None if whole else max(8, CHUNK_BYTES // codes.shape[1] // 8 * 8))
+    found = nearest(queries, codes, k, mask, None if whole else max(8, CHUNK_BYTES // codes.shape[1] // 8 * 8))
+    return not_farther(found, max_distance)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from fasthash.errors import (
@@ -15,11 +17,13 @@ from fasthash.errors import (
     check_device,
     check_integer,
     check_same_width,
+    check_values,
     dtype_name,
 )
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
 from fasthash.ops.declaration import declare
 from fasthash.ops.hamming.hits import Hits, RadiusHits, check_hits, nearest_of
+from fasthash.ops.hamming.radius_parts import Found, Sought, radius_hits
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.ops.registry import Kernel, cpu_kernels
 
@@ -148,19 +152,25 @@ def hamming_radius(
     codes: Array,
     radius: int,
     *,
+    max_hits: int | None = None,
+    exclude: Array | None = None,
     mask: Array | None = None,
     threads: int | None = None,
     kernel: str | None = None,
 ) -> RadiusHits:
-    """Find every code at most `radius` bits from each query.
+    """Find every code at most `radius` bits from each query, or the nearest of them.
 
-    Memory beside the codes is that of the result on a CPU, 12 bytes a hit, at most a tenth more and 64 MiB a thread. A
-    search on a CPU releases the GIL, may run in several Python threads at once, and stops at Ctrl-C.
+    Memory beside the codes is that of the result on a CPU, 12 bytes a hit, at most a tenth more and 64 MiB a thread;
+    with `max_hits`, hits beyond these take none, whatever their number. A search on a CPU releases the GIL, may run in
+    several Python threads at once, and stops at Ctrl-C.
 
     Args:
         queries: packed codes, uint8 [q, n_bits / 8].
         codes: packed codes, uint8 [n, n_bits / 8], on the same device.
         radius: the largest distance that counts as a hit, at least 0.
+        max_hits: how many hits a query gets at most, at least 1: the nearest, at equal distances those of lower ids.
+        exclude: for each query an id that is no hit of it, integers [q], -1 for none: 0 to n - 1 where the queries are
+            the codes.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
         threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
             its container's quota.
@@ -178,8 +188,49 @@ def hamming_radius(
     radius = check_integer(where, "radius", radius, 0)
     q, c, n_threads = check_search(where, queries, codes, threads)
     bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
-    found = radius_op(q, c, min(radius, MAX_BITS), bits, n_threads, kernel=kernel)
-    return RadiusHits(*all_as_given(found, queries))
+    most = None if max_hits is None else check_integer(where, "max_hits", max_hits, 1)
+    own = None if exclude is None else _check_excluded(where, exclude, len(q))
+    search = _RowSearch(c, bits, n_threads, kernel)
+    return RadiusHits(*all_as_given(radius_hits(search, Sought(q, min(radius, MAX_BITS), most, own)), queries))
+
+
+@dataclass(frozen=True, eq=False)
+class _RowSearch:
+    """A search of rows for `hamming_radius`."""
+
+    codes: torch.Tensor
+    mask: torch.Tensor | None
+    threads: int
+    kernel: str | None
+    where: ClassVar[str] = "hamming_radius"
+
+    @property
+    def n_codes(self) -> int:
+        """How many codes there are."""
+        return len(self.codes)
+
+    def nearest(self, queries: torch.Tensor, k: int, max_distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and ids [q, k]."""
+        inputs = queries, self.codes, k, self.mask, self.threads, max_distance
+        distances, ids = topk_op(*inputs, kernel=self.kernel, where=self.where)
+        return distances, ids
+
+    def within(self, queries: torch.Tensor, radius: int) -> Found:
+        """Return offsets, distances and ids."""
+        inputs = queries, self.codes, radius, self.mask, self.threads
+        offsets, distances, ids = radius_op(*inputs, kernel=self.kernel, where=self.where)
+        return offsets, distances, ids
+
+
+def _check_excluded(where: str, exclude: Array, n_queries: int) -> torch.Tensor:
+    """Return an id a query, int64 [q] in the memory of the CPU."""
+    ids = to_tensor(where, "exclude", exclude)
+    check_values(where, "exclude", ids)
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"{where}: expected exclude of an integer dtype, got {dtype_name(ids)}")
+    if list(ids.shape) != [n_queries]:
+        raise ValueError(f"{where}: expected exclude of shape {[n_queries]}, an id a query, got {list(ids.shape)}")
+    return torch.from_numpy(np.ascontiguousarray(ids.cpu().numpy(), np.int64))
 
 
 def check_search(
@@ -240,7 +291,12 @@ def _distance_fake(queries: torch.Tensor, codes: torch.Tensor, threads: int) -> 
 
 
 def _topk_fake(
-    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+    queries: torch.Tensor,
+    codes: torch.Tensor,
+    k: int,
+    mask: torch.Tensor | None,
+    threads: int,
+    max_distance: int = MAX_BITS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (queries.shape[0], k)
     return queries.new_empty(shape, dtype=torch.int32), queries.new_empty(shape, dtype=torch.int64)
@@ -259,7 +315,8 @@ def _radius_fake(
 
 distance_op = declare("hamming_distance(Tensor queries, Tensor codes, int threads) -> Tensor", KERNELS, _distance_fake)
 topk_op = declare(
-    "hamming_topk(Tensor queries, Tensor codes, SymInt k, Tensor? mask, int threads) -> (Tensor, Tensor)",
+    "hamming_topk(Tensor queries, Tensor codes, SymInt k, Tensor? mask, int threads, "
+    f"int max_distance={MAX_BITS}) -> (Tensor, Tensor)",
     KERNELS,
     _topk_fake,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.errors import MAX_BITS
+from fasthash.ops.hamming.hits import not_farther
 from fasthash.ops.packing.op import unpacked
 
 
@@ -15,7 +17,12 @@ def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 
 
 
 def hamming_topk(
-    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None = None, threads: int = 0
+    queries: torch.Tensor,
+    codes: torch.Tensor,
+    k: int,
+    mask: torch.Tensor | None = None,
+    threads: int = 0,
+    max_distance: int = MAX_BITS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int32 and int64 [q, k] by a stable sort of all distances."""
     distances, eligible = _eligible_distances(queries, codes, mask)
@@ -25,7 +32,7 @@ def hamming_topk(
     out_ids = torch.full((q, k), -1, dtype=torch.int64, device=queries.device)
     out_distances[:, :n_hits] = ordered[:, :n_hits]
     out_ids[:, :n_hits] = eligible[positions[:, :n_hits]]
-    return out_distances, out_ids
+    return not_farther((out_distances, out_ids), max_distance)
 
 
 def hamming_radius(

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fasthash import _core
+from fasthash.errors import MAX_BITS
 
 
 class CompiledTables:
@@ -21,10 +22,16 @@ class CompiledTables:
         return self._tables.probes(radius)
 
     def topk(
-        self, queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        queries: torch.Tensor,
+        codes: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        max_distance: int = MAX_BITS,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return int32 and int64 [q, k]."""
-        return self._topk(queries, codes, k, mask, threads, 0, None)
+        return self._topk(queries, codes, k, mask, threads, 0, None, max_distance)
 
     def topk_bounded(
         self,
@@ -37,7 +44,7 @@ class CompiledTables:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return int32 and int64 [q, k], and bool [q], which rows are exact."""
         complete = torch.ones(queries.shape[0], dtype=torch.bool)
-        return *self._topk(queries, codes, k, mask, threads, max_candidates, complete), complete
+        return *self._topk(queries, codes, k, mask, threads, max_candidates, complete, MAX_BITS), complete
 
     def radius(
         self, queries: torch.Tensor, codes: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
@@ -57,12 +64,13 @@ class CompiledTables:
         threads: int,
         max_candidates: int,
         complete: torch.Tensor | None,
+        max_distance: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
         positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
         self._tables.topk(
             np.ascontiguousarray(queries.numpy()), codes.numpy(), k, _bits(mask), max_candidates, distances.numpy(),
-            positions.numpy(), None if complete is None else complete.numpy(), threads, self._isa,
+            positions.numpy(), None if complete is None else complete.numpy(), threads, self._isa, max_distance,
         )  # fmt: skip
         return distances, positions
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 
 from fasthash import _core
+from fasthash.errors import MAX_BITS
 from fasthash.ops.registry import Kernel, choose, cpu_kernels
 
 KERNELS = {
@@ -38,9 +39,15 @@ class Tables(Protocol):
         """Return how many buckets a search looks up before it has every code within a radius."""
 
     def topk(
-        self, queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        queries: torch.Tensor,
+        codes: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        max_distance: int = MAX_BITS,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions as `fasthash.hamming_topk` does."""
+        """Return distances and positions as `fasthash.hamming_topk` does, of codes that are not farther."""
 
     def topk_bounded(
         self,

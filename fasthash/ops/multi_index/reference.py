@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.errors import MAX_BITS
 from fasthash.ops.hamming.reference import hamming_radius, hamming_topk
 
 
@@ -20,10 +21,16 @@ class ExhaustiveTables:
         return 0.0
 
     def topk(
-        self, queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, threads: int
+        self,
+        queries: torch.Tensor,
+        codes: torch.Tensor,
+        k: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        max_distance: int = MAX_BITS,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the hits of the exhaustive search."""
-        return hamming_topk(queries, codes, k, mask, threads)
+        return hamming_topk(queries, codes, k, mask, threads, max_distance)
 
     def topk_bounded(
         self,

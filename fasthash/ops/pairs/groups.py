@@ -13,7 +13,6 @@ from scipy.sparse.csgraph import connected_components
 
 from fasthash.errors import check_choice
 from fasthash.ops.arrays import Array, all_as_given
-from fasthash.ops.pairs.found import first_equals
 from fasthash.ops.pairs.op import searched
 
 LINKAGES = ("single", "complete")
@@ -79,21 +78,29 @@ def duplicate_groups(
     where = "duplicate_groups"
     check_choice(where, "linkage", linkage, LINKAGES)
     check_choice(where, "representative", representative, REPRESENTATIVES)
-    c, pairs = searched(where, codes, radius, None, mask, max_pairs, progress, threads, kernel)
+    c, pairs = searched(where, codes, radius, None, mask, 0, max_pairs, progress, threads, kernel)
     i, j, distances = (x.numpy() for x in pairs)
-    labels = (_components if linkage == "single" else _complete)(len(c), i, j, distances)
+    groups = grouped(len(c), i, j, distances, linkage, representative)
+    return DuplicateGroups(*all_as_given(map(torch.from_numpy, groups), codes))
+
+
+def grouped(
+    n: int, i: Integers, j: Integers, distances: NDArray[np.int32], linkage: str, representative: str
+) -> DuplicateGroups:
+    """Return the groups that pairs make of n codes, of which copies are paired with the first of their equals alone."""
+    labels = (_components if linkage == "single" else _complete)(n, i, j, distances)
     order = np.argsort(labels, kind="stable")
-    sizes = np.bincount(labels, minlength=len(c))
+    sizes = np.bincount(labels, minlength=n)
     members = order[sizes[labels[order]] > 1]
     sizes = sizes[sizes > 1]
     offsets = np.append(0, np.cumsum(sizes))
     if representative == "first":
         representatives = members[offsets[:-1]]
     else:
-        firsts = first_equals(len(c), pairs).numpy()
+        firsts = np.arange(n)
+        firsts[j[distances == 0]] = i[distances == 0]
         representatives = _central(labels, firsts, i, j, distances)[members[offsets[:-1]]]
-    groups = (torch.from_numpy(x.astype(np.int64)) for x in (offsets, members, representatives))
-    return DuplicateGroups(*all_as_given(groups, codes))
+    return DuplicateGroups(*(x.astype(np.int64) for x in (offsets, members, representatives)))
 
 
 def _components(n: int, i: Integers, j: Integers, distances: NDArray[np.int32]) -> Integers:

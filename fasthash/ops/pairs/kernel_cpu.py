@@ -50,6 +50,7 @@ def pair_search(
     others: torch.Tensor | None,
     mask: torch.Tensor | None,
     radius: int,
+    since: int,
     first: int,
     capacity: int,
     threads: int,
@@ -59,4 +60,6 @@ def pair_search(
     """Return a search the cheapest way, or by tables of so many parts, or with -1 by the scan."""
     other_rows = None if others is None else np.ascontiguousarray(others.numpy())
     rows, bits = np.ascontiguousarray(codes.numpy()), None if mask is None else np.ascontiguousarray(mask.numpy())
-    return CompiledSearch(_core.PairSearch(rows, other_rows, bits, radius, first, capacity, n_parts, threads, isa))
+    return CompiledSearch(
+        _core.PairSearch(rows, other_rows, bits, radius, since, first, capacity, n_parts, threads, isa)
+    )

@@ -62,6 +62,7 @@ def hamming_pairs(
     *,
     others: Array | None = None,
     mask: Array | None = None,
+    since: int = 0,
     copies: str = "first",
     max_pairs: int | None = None,
     progress: bool = False,
@@ -74,8 +75,9 @@ def hamming_pairs(
     of its equals, at distance 0, and with no other code: what holds for the first holds for it. So c copies are c pairs
     instead of c^2 / 2, and whatever is connected by pairs stays so.
 
-    New codes are compared with those before by `others`, and among themselves by another call; the two find what one
-    call does for all, as far as codes do not equal each other.
+    Codes that come later are put behind those before, and `since` is how many these were: what the calls find is one
+    after the other what one call finds for all. Each takes the time to list all codes, but not that to pair those
+    before.
 
     Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 4 more where some are equal or left out, at most 36
     bytes a pair, and some MiB a thread. A search releases the GIL and stops at Ctrl-C.
@@ -85,6 +87,8 @@ def hamming_pairs(
         radius: the largest distance of a pair, at least 0.
         others: packed codes as wide, uint8 [m, n_bits / 8]: pairs are then of a code and one of these, all of them.
         mask: which of `codes` take part: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
+        since: of each pair j is at least this, 0 to n: what the codes from there on add. Not with `others`, nor with
+            all copies.
         copies: "first", as above; "all" pairs copies as any code.
         max_pairs: how many pairs there may be; more are an error, which comes before they take memory.
         progress: whether to show a progress bar.
@@ -99,7 +103,7 @@ def hamming_pairs(
         TypeError: if an argument has the wrong dtype.
         ValueError: if shapes, widths, devices or the radius do not fit, or there are more pairs than `max_pairs`.
     """
-    found = pairs_of("hamming_pairs", codes, radius, others, mask, copies, max_pairs, progress, threads, kernel)
+    found = pairs_of("hamming_pairs", codes, radius, others, mask, since, copies, max_pairs, progress, threads, kernel)
     return HammingPairs(*all_as_given(found, codes))
 
 
@@ -109,6 +113,7 @@ def pairs_of(
     radius: int,
     others: Array | None,
     mask: Array | None,
+    since: int,
     copies: str,
     max_pairs: int | None,
     progress: bool,
@@ -117,7 +122,9 @@ def pairs_of(
 ) -> Pairs:
     """Return what `hamming_pairs` does, as tensors; errors begin with `where`."""
     check_choice(where, "copies", copies, COPIES)
-    c, found = searched(where, codes, radius, others, mask, max_pairs, progress, threads, kernel)
+    if copies == "all" and check_integer(where, "since", since, 0) > 0:
+        raise ValueError(f"{where}: expected since only with copies 'first', got {since} and 'all'")
+    c, found = searched(where, codes, radius, others, mask, since, max_pairs, progress, threads, kernel)
     if copies == "all" and others is None:
         with naming_memory(where):
             _check_number(where, max_pairs, max_pairs is None or n_pairs_of_copies(len(c), found) <= max_pairs)
@@ -164,7 +171,7 @@ def iter_hamming_pairs(
     where = "iter_hamming_pairs"
     part_pairs = check_integer(where, "part_pairs", part_pairs, 1)
     with naming_memory(where):
-        c, search = _begun(where, codes, radius, others, mask, first, part_pairs, progress, threads, kernel)
+        c, search = _begun(where, codes, radius, others, mask, 0, first, part_pairs, progress, threads, kernel)
 
     def parts() -> Iterator[HammingPairs]:
         with naming_memory(where):
@@ -181,6 +188,7 @@ def searched(
     radius: int,
     others: Array | None,
     mask: Array | None,
+    since: int,
     max_pairs: int | None,
     progress: bool,
     threads: int | None,
@@ -189,7 +197,7 @@ def searched(
     """Return the codes and all pairs, in which copies are paired with the first of their equals alone."""
     most = MAX_INTEGER if max_pairs is None else check_integer(where, "max_pairs", max_pairs, 0)
     with naming_memory(where):
-        c, search = _begun(where, codes, radius, others, mask, 0, most, progress, threads, kernel)
+        c, search = _begun(where, codes, radius, others, mask, since, 0, most, progress, threads, kernel)
         for complete in _steps(search, len(c), progress):
             _check_number(where, max_pairs, search.end == len(c))
             if complete:
@@ -203,6 +211,7 @@ def _begun(
     radius: int,
     others: Array | None,
     mask: Array | None,
+    since: int,
     first: int,
     capacity: int,
     progress: bool,
@@ -220,11 +229,14 @@ def _begun(
     if (n := len(c) + (0 if o is None else len(o))) > MAX_CODES:
         raise ValueError(f"{where}: expected at most {MAX_CODES} codes, got {n}")
     radius = min(check_integer(where, "radius", radius, 0), MAX_BITS)
+    since = check_integer(where, "since", since, 0, len(c))
+    if since > 0 and o is not None:
+        raise ValueError(f"{where}: expected since or others, got both")
     first = check_integer(where, "first", first, 0, len(c))
     check_flag(where, "progress", progress)
     n_threads = thread_count(where, threads)
     begin = choose(KERNELS, c.device, kernel, where).function("pair_search")
-    return c, begin(c, o, bits, radius, first, capacity, n_threads)
+    return c, begin(c, o, bits, radius, since, first, capacity, n_threads)
 
 
 def _steps(search: PairSearch, n_codes: int, progress: bool) -> Iterator[bool]:

@@ -40,6 +40,7 @@ def pair_search(
     others: torch.Tensor | None,
     mask: torch.Tensor | None,
     radius: int,
+    since: int,
     first: int,
     capacity: int,
     threads: int,
@@ -52,5 +53,6 @@ def pair_search(
         within &= eligible
         is_copy = ((distances == 0) & within).triu(1).any(0)
         within = within.triu(1) & ~is_copy[:, None] & (~is_copy | (distances == 0))
+        within[:, :since] = False
     i, j = within.nonzero(as_tuple=True)
     return ExhaustivePairs((i, j, distances[i, j]), len(codes), first, capacity)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from fasthash import _core
+from fasthash.errors import MAX_BITS
 
 
 def write_planes(planes: torch.Tensor, codes: torch.Tensor, first: int, threads: int, isa: str = "") -> None:
@@ -34,13 +35,15 @@ def planes_topk(
     k: int,
     mask: torch.Tensor | None,
     threads: int,
+    max_distance: int = MAX_BITS,
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int32 and int64 [q, k]."""
     distances = queries.new_empty((queries.shape[0], k), dtype=torch.int32)
     positions = queries.new_empty((queries.shape[0], k), dtype=torch.int64)
     out = distances.numpy(), positions.numpy()
-    _core.planes_topk(np.ascontiguousarray(queries.numpy()), planes.numpy(), n, k, _bits(mask), *out, threads, isa)
+    rows, bits = np.ascontiguousarray(queries.numpy()), _bits(mask)
+    _core.planes_topk(rows, planes.numpy(), n, k, bits, *out, threads, isa, max_distance)
     return distances, positions
 
 

@@ -99,6 +99,7 @@ def planes_topk(
     k: int,
     mask: torch.Tensor | None = None,
     threads: int = 0,
+    max_distance: int = MAX_BITS,
     *,
     kernel: str | None = None,
     where: str = "planes",
@@ -112,6 +113,7 @@ def planes_topk(
         k: at least 1.
         mask: the eligible codes as bits, uint8 [ceil(n / 8)].
         threads: 0 by default.
+        max_distance: farther codes are no hits.
         kernel: a name from `fasthash.ops.planes.KERNELS`; by default the best one.
         where: what errors begin with.
 
@@ -119,7 +121,7 @@ def planes_topk(
         Distances int32 [q, k] and positions int64 [q, k], filled up with 2^31 - 1 and -1.
     """
     search = choose(KERNELS, planes.device, kernel, where).function("planes_topk")
-    distances, positions = search(queries, planes, n, k, mask, threads)
+    distances, positions = search(queries, planes, n, k, mask, threads, max_distance)
     return distances, positions
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from fasthash.errors import MAX_BITS
 from fasthash.ops.hamming.reference import hamming_radius, hamming_topk
 
 
@@ -27,10 +28,17 @@ def read_planes(planes: torch.Tensor, n_bits: int, positions: torch.Tensor | sli
 
 
 def planes_topk(
-    queries: torch.Tensor, planes: torch.Tensor, n: int, k: int, mask: torch.Tensor | None, threads: int
+    queries: torch.Tensor,
+    planes: torch.Tensor,
+    n: int,
+    k: int,
+    mask: torch.Tensor | None,
+    threads: int,
+    max_distance: int = MAX_BITS,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the hits of the search of rows."""
-    return hamming_topk(queries, read_planes(planes, queries.shape[1] * 8, slice(0, n), threads), k, mask)
+    codes = read_planes(planes, queries.shape[1] * 8, slice(0, n), threads)
+    return hamming_topk(queries, codes, k, mask, threads, max_distance)
 
 
 def planes_radius(
