@@ -2,7 +2,6 @@
 
 // Included by files compiled for one processor level each, too, so in an anonymous namespace.
 #include <cstdint>
-#include <cstring>
 
 namespace fasthash {
 namespace {
@@ -28,7 +27,7 @@ inline int64_t count_ones(const uint8_t* bytes, int64_t n_bytes) {
     uint64_t ones = 0;
     for (; n_bytes >= 8 * kWords; n_bytes -= 8 * kWords, bytes += 8 * kWords) {
         uint64_t words[kWords], sums = 0;
-        std::memcpy(words, bytes, sizeof words);
+        __builtin_memcpy(words, bytes, sizeof words);
         for (uint64_t x : words) {
             x -= x >> 1 & 0x5555555555555555u;
             x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
@@ -39,7 +38,7 @@ inline int64_t count_ones(const uint8_t* bytes, int64_t n_bytes) {
     }
     for (; n_bytes > 0; n_bytes -= 8, bytes += 8) {
         uint64_t word = 0;
-        std::memcpy(&word, bytes, static_cast<size_t>(n_bytes < 8 ? n_bytes : 8));
+        __builtin_memcpy(&word, bytes, static_cast<size_t>(n_bytes < 8 ? n_bytes : 8));
         ones += popcount(word);
     }
     return static_cast<int64_t>(ones);
