@@ -47,7 +47,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         """Fit to embeddings.
 
         Args:
-            X: [n, d] of real numbers, finite, on any device; floating-point, integers, or a data frame.
+            X: [n, d] of real numbers, finite, on any device; floating-point, integers, a data frame, or a
+                column of lists, of Arrow, a Hugging Face data set or HDF5.
             y: ignored; scikit-learn's pipelines pass it.
 
         Raises:
@@ -69,7 +70,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS)
         for name, tensor in zip(self.TENSORS, self._fit(where, x), strict=True):
             setattr(self, name, tensor.cpu().contiguous())
-        validate_data(self, X, reset=True, skip_check_array=True)  # sets the number and names of the columns
+        validate_data(self, _named(X, x), reset=True, skip_check_array=True)  # sets the number and names of the columns
         return self
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -135,7 +136,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         if isinstance(X, torch.Tensor):  # which has no names to compare
             return x
         try:
-            validate_data(self, X, reset=False, skip_check_array=True)
+            validate_data(self, _named(X, x), reset=False, skip_check_array=True)
         except ValueError as error:
             raise ValueError(f"{where}: expected X of the columns that were fitted, got others. {error}") from None
         return x
@@ -232,7 +233,7 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
     """Return `X` as a floating-point matrix, or raise."""
     if issparse(X):
         raise TypeError(f"{where}: expected X to be a dense array, got a sparse one, {type(X).__name__}")
-    if isinstance(X, np.ndarray) and X.dtype == np.object_:
+    if isinstance(X, np.ndarray) and X.dtype == np.object_ and X.ndim != 1:
         X = _numbers(where, X)
     x = to_tensor(where, "X", X)
     if x.is_complex():
@@ -242,6 +243,11 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
     check_matrix(where, "X", x, "d")
     check_values(where, "X", x)
     return x.detach() if x.is_floating_point() else x.float()
+
+
+def _named(X: Array, x: torch.Tensor) -> Array:
+    """Return what has the names of the columns, of a data frame, and as many columns."""
+    return X if hasattr(X, "columns") else x
 
 
 def _numbers(where: str, X: Array) -> NDArray[np.float64]:

@@ -190,7 +190,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         (("fit", "itq", "several.npz:more", "new.safetensors"), "expected the array 'more', got pixels, labels"),
         (("fit", "itq", "absent.npy", "new.safetensors"), "does not exist"),
         (("fit", "itq", "absent.npz:pixels", "new.safetensors"), "does not exist"),
-        (("fit", "itq", "text.md", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .csv, .txt, .fvecs"),
+        (("fit", "itq", "text.md", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .arrow, "),
         (("fit", "itq", "items.npy", "absent/new.safetensors"), "expected a file in a folder that exists"),
         (("fit", "itq", "items.npy", "new.npy"), "expected a file in .safetensors, got"),
         (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected n_bits"),
@@ -363,6 +363,26 @@ def lines_of(text):
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["query"] for line in lines] == list(range(100))
     return [[(i, d) for i, d in zip(line["ids"], line["distances"], strict=True)] for line in lines]
+
+
+@pytest.mark.parametrize("place", ["a.parquet:code", "a.arrow:code", "a.h5:inner/code"])
+def test_codes_are_read_from_columns(tmp_path, place):
+    codes = np.random.default_rng(0).integers(0, 256, (30, 4), dtype=np.uint8)
+    if place.startswith("a.h5"):
+        with pytest.importorskip("h5py").File(tmp_path / "a.h5", "w") as file:
+            file["inner/code"], file["label"] = codes, np.arange(30)
+    else:
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        rows = arrow.array([row.tobytes() for row in codes], arrow.binary(4))
+        table = arrow.table({"code": rows, "label": range(30)})
+        if place.startswith("a.arrow"):
+            with arrow.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as file:
+                file.write_table(table)
+        else:
+            parquet.write_table(table, tmp_path / "a.parquet")
+    assert run("index", f"{tmp_path}/{place}", str(tmp_path / "codes.index")).exit_code == 0
+    index = fh.load_index(tmp_path / "codes.index")
+    np.testing.assert_array_equal(index.search(codes, 1).ids[:, 0], np.arange(30))
 
 
 @pytest.mark.parametrize("options", [("-k", "5"), ("-k", "1700"), ("--radius", "3")], ids=" ".join)
