@@ -517,7 +517,7 @@ def test_every_format_of_arrays_is_taken(arrays, searched):
 @pytest.mark.parametrize(
     ("method", "options", "parameters"),
     [
-        ("lsh", ("--no-center", "--seed", "3"), {"center": False, "seed": 3}),
+        ("lsh", ("--no-center", "--random-state", "3"), {"center": False, "random_state": 3}),
         ("spectral", (), {}),
         ("itq", ("--n-iterations", "3"), {"n_iterations": 3, "progress": False}),
         ("h2q", ("--loss", "l1", "--epochs", "2", "--learning-rate", "0.01"), {"loss": "l1", "epochs": 2}),
@@ -530,7 +530,7 @@ def test_a_hasher_s_settings_are_options(arrays, method, options, parameters):
     assert fitted.items() >= {"n_bits": 16, **parameters}.items()
     for option in inspect.signature(fh.hashers.HASHERS[method]).parameters:
         shown = "bits" if option == "n_bits" else option.replace("_", "-")
-        assert (f"--{shown}" in ran("fit", method, "--help")) == (option != "progress")
+        assert (f"--{shown}" in ran("fit", method, "--help")) == (option not in ("progress", "packed_output"))
 
 
 def test_the_help_of_a_setting_is_its_documentation():
