@@ -29,7 +29,7 @@ def run_demo(out: Path, bits: Sequence[int] = (16, 32, 64), seed: int = 0) -> li
     database, queries, database_labels, query_labels = train_test_split(
         pixels.astype(np.float32), labels, test_size=N_QUERIES, stratify=labels, random_state=seed
     )
-    hashers = [method(n_bits, seed=seed) for n_bits in bits for method in (LSH, ITQ, H2Q)]
+    hashers = [method(n_bits, random_state=seed) for n_bits in bits for method in (LSH, ITQ, H2Q)]
     rows, curves = [], {}
     for hasher in tqdm(hashers, desc="digits", unit="code"):
         name = type(hasher).__name__

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fasthash.columns import listed_texts
 from fasthash.errors import (
     MAX_BITS,
     check_choice,
@@ -68,6 +69,7 @@ def from_hashes(hashes: Array | Sequence[Any], n_bits: int | None = None, *, bit
     check_choice(where, "bitorder", bitorder, BIT_ORDERS)
     if n_bits is not None:
         n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+    hashes = listed_texts(f"{where}: expected hashes", hashes)
     if isinstance(hashes, np.ndarray) and hashes.dtype.kind in "OU" and hashes.ndim == 1:
         hashes = hashes.tolist()
     if isinstance(hashes, (list, tuple)):

@@ -29,12 +29,13 @@ PACKAGE = ROOT / "fasthash"
 
 # What each part may import; imports run downstream only.
 DOWNSTREAM = {
+    "columns": set(),
     "errors": set(),
     "files": set(),
     "lazy": set(),
     "plugins": set(),
-    "ops": {"errors"},
-    "hashes": {"errors", "ops"},
+    "ops": {"columns", "errors"},
+    "hashes": {"columns", "errors", "ops"},
     "layers": {"errors", "ops"},
     "losses": {"errors", "lazy", "plugins", "ops"},
     "tensor_files": {"files"},
@@ -42,7 +43,7 @@ DOWNSTREAM = {
         *("errors", "files", "lazy", "plugins", "ops", "losses", "data", "hashers", "index", "evaluate"),
         "tensor_files",
     },
-    "data": {"errors", "lazy", "plugins"},
+    "data": {"columns", "errors", "lazy", "plugins"},
     "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},

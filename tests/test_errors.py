@@ -267,7 +267,10 @@ def test_arrays_in_odd_forms_hold_the_same_numbers():
             lambda: fh.sliced_wasserstein(REAL, REAL, 2**62),
             "sliced_wasserstein: expected n_projections from 1 to 192153584101141162, got 4611686018427387904",
         ),
-        (lambda: LSH(8, seed="x").fit(REAL), "LSH.fit: expected seed to be an integer, got str"),
+        (
+            lambda: LSH(8, random_state="x").fit(REAL),
+            "LSH.fit: expected random_state to be an integer, a RandomState",
+        ),
         (lambda: HouseholderRotation(4, device="gpu"), "HouseholderRotation: expected device to be a device of this"),
         (
             lambda: HouseholderRotation(4, dtype=torch.int8),

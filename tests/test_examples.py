@@ -6,14 +6,16 @@ import difflib
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+LIGHTNING = next(path for path in EXAMPLES if path.stem == "lightning_digits")
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path != LIGHTNING], ids=lambda path: path.stem)
 def test_an_example_says_the_same_when_it_runs_again(example, tmp_path):
     first, again = (subprocess.check_output([sys.executable, example], cwd=tmp_path, text=True) for _ in range(2))
     assert first
@@ -39,3 +41,16 @@ def test_an_own_network_and_loss_learn(tmp_path):
     script = next(path for path in EXAMPLES if path.stem == "own_network_and_loss")
     output = subprocess.check_output([sys.executable, script], cwd=tmp_path, text=True)
     assert float(output.split()[1].rstrip(";")) > 0.8  # mAP; 0.1 by chance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_lightning_trains_and_evaluates(n_processes, tmp_path):
+    pytest.importorskip("torchmetrics")
+    if find_spec("lightning") is None:  # whose import takes seconds, and warns
+        pytest.skip("needs lightning")
+    command = [sys.executable, LIGHTNING, str(n_processes)]
+    output = subprocess.check_output(command, cwd=tmp_path, text=True, timeout=300)
+    values = dict(re.findall(r"([^ ,]+) ([\d.]+)", output))
+    assert values.keys() == {"mAP", "precision@10"}
+    assert all(float(value) > 0.9 for value in values.values())  # 0.1 by chance

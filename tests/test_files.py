@@ -30,7 +30,7 @@ def write(path, content="new"):
 
 
 def save_hasher(path):
-    LSH(8, seed=1).fit([[0.5, 1.0]]).save(path)
+    LSH(8, random_state=1).fit([[0.5, 1.0]]).save(path)
 
 
 def save_network(path):

@@ -26,15 +26,15 @@ N_QUERIES = 1000
 COLUMNS = {"l2": Mean("l2", 4), "mAP": Mean("mAP", 4), "P@100": Mean("P@100", 4), "fit s": Mean("fit_s", 2)}
 ROTATIONS = {
     "none": lambda n_bits, seed: None,
-    "LSH": lambda n_bits, seed: LSH(n_bits, seed=seed),
-    "random": lambda n_bits, seed: ITQ(n_bits, n_iterations=0, seed=seed),
-    "ITQ": lambda n_bits, seed: ITQ(n_bits, seed=seed),
-    "ITQ, 300 iterations": lambda n_bits, seed: ITQ(n_bits, n_iterations=300, seed=seed),
+    "LSH": lambda n_bits, seed: LSH(n_bits, random_state=seed),
+    "random": lambda n_bits, seed: ITQ(n_bits, n_iterations=0, random_state=seed),
+    "ITQ": lambda n_bits, seed: ITQ(n_bits, random_state=seed),
+    "ITQ, 300 iterations": lambda n_bits, seed: ITQ(n_bits, n_iterations=300, random_state=seed),
     **{
-        f"H2Q {loss}": lambda n_bits, seed, loss=loss: H2Q(n_bits, loss=loss, seed=seed)
+        f"H2Q {loss}": lambda n_bits, seed, loss=loss: H2Q(n_bits, loss=loss, random_state=seed)
         for loss in ("l2", "l1", "min_entry", "bit_var")
     },
-    "H2Q l2, from ITQ": lambda n_bits, seed: H2Q(n_bits, init="itq", seed=seed),
+    "H2Q l2, from ITQ": lambda n_bits, seed: H2Q(n_bits, init="itq", random_state=seed),
 }
 
 

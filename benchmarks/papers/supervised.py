@@ -35,9 +35,9 @@ QUANTIZED = ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")
 UNQUANTIZED = ("cel", "dhn", "dpsh", "dch", "wglhh", "hyp2")
 END_TO_END = ("csq",)
 ROTATIONS = {
-    "ITQ": lambda n_bits, seed: ITQ(n_bits, seed=seed),
+    "ITQ": lambda n_bits, seed: ITQ(n_bits, random_state=seed),
     **{
-        f"H2Q {loss}": lambda n_bits, seed, loss=loss: H2Q(n_bits, loss=loss, center=False, seed=seed)
+        f"H2Q {loss}": lambda n_bits, seed, loss=loss: H2Q(n_bits, loss=loss, center=False, random_state=seed)
         for loss in ("l2", "l1", "min_entry", "bit_var")
     },
 }

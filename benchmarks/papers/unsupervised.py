@@ -29,9 +29,9 @@ from fasthash.recipes.protocols import PROTOCOLS, split
 from fasthash.recipes.settings import AutoencoderSettings, SGHSettings, SSDHSettings
 
 HASHERS = {
-    "LSH": lambda n_bits, seed: LSH(n_bits, seed=seed),
+    "LSH": lambda n_bits, seed: LSH(n_bits, random_state=seed),
     "SpecHash": lambda n_bits, seed: SpectralHashing(n_bits),
-    "ITQ": lambda n_bits, seed: ITQ(n_bits, seed=seed),
+    "ITQ": lambda n_bits, seed: ITQ(n_bits, random_state=seed),
 }
 DISTANCES = {"AE": "none", "AE-JS": "js", "WGAN-AE": "wgan", "OT-AE": "ot", "SWD-AE": "swd", "IDR-AE": "idr"}
 METHODS = (*HASHERS, "SGH", "SSDH", *DISTANCES)

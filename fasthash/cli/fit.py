@@ -45,7 +45,7 @@ def command_of(name: str, kind: type) -> click.Command:
     @given_array("embeddings")
     @written("hasher", ".safetensors")
     @click.option("--bits", type=int, default=64, show_default=True, help=documented_parameters(kind).get("n_bits"))
-    @options_of_parameters(kind, without=("n_bits", "progress"))
+    @options_of_parameters(kind, without=("n_bits", "progress", "packed_output"))
     def command(embeddings: str, hasher: Path, bits: int, **settings: Any) -> None:
         from fasthash.data import read_array
 

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fasthash.errors import MAX_BITS, check_integer, check_matrix, check_values, dtype_name
+from fasthash.errors import MAX_BITS, check_flag, check_integer, check_matrix, check_values, dtype_name
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing.op import pack_bits_op
@@ -28,7 +29,10 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     """Base of the hashers.
 
     A subclass has `n_bits` among its parameters, names its fitted tensors with dtype and shape, and defines `_fit` and
-    `_project`.
+    `_project`. Of the hashers' parameters these have scikit-learn's meaning or make them fit it:
+
+    - `random_state`: an integer, from 0; a `RandomState` of NumPy, from which `fit` draws; None, NumPy's global one.
+    - `packed_output`: whether `transform` returns the packed codes of `encode`, as the last step of a `Pipeline` say.
 
     Attributes:
         n_features_in_: d, set by `fit`.
@@ -40,6 +44,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
     TENSORS: ClassVar[Mapping[str, str]]
 
     n_bits: int
+    packed_output: bool = False
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -47,7 +52,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         """Fit to embeddings.
 
         Args:
-            X: [n, d] of real numbers, finite, on any device; floating-point, integers, or a data frame.
+            X: [n, d] of real numbers, finite, on any device; floating-point, integers, a data frame, or a
+                column of lists, of Arrow, a Hugging Face data set or HDF5.
             y: ignored; scikit-learn's pipelines pass it.
 
         Raises:
@@ -69,7 +75,7 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS)
         for name, tensor in zip(self.TENSORS, self._fit(where, x), strict=True):
             setattr(self, name, tensor.cpu().contiguous())
-        validate_data(self, X, reset=True, skip_check_array=True)  # sets the number and names of the columns
+        validate_data(self, _named(X, x), reset=True, skip_check_array=True)  # sets the number and names of the columns
         return self
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -86,14 +92,14 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         return codes
 
     def transform(self, X: Array) -> Array:
-        """Return the projections whose signs are the bits.
+        """Return the projections whose signs are the bits, or the packed codes where `packed_output` is True.
 
         Args:
             X: [n, d] as `fit` takes it, finite.
 
         Returns:
-            float32 [n, n_bits] on the device of `X`, a tensor if `X` is one, else a NumPy array, or what `set_output`
-            says.
+            float32 [n, n_bits] or uint8 [n, ceil(n_bits / 8)] on the device of `X`, a tensor if `X` is one, else a
+            NumPy array, or what `set_output` says.
 
         Raises:
             sklearn.exceptions.NotFittedError: before `fit`.
@@ -101,11 +107,13 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             ValueError: if `X` has not the columns that were fitted, or is not finite.
         """
         where = f"{type(self).__name__}.transform"
-        projections = self._project(self._as_fitted(where, X).to(torch.float32))
-        if not torch.isfinite(projections).all():
-            row, _ = (~torch.isfinite(projections)).nonzero()[0].tolist()
+        x = self._as_fitted(where, X)
+        packed = check_flag(where, "packed_output", self.packed_output)
+        looked_at = x if packed else self._project(x.to(torch.float32))
+        if not torch.isfinite(looked_at).all():
+            row, _ = (~torch.isfinite(looked_at)).nonzero()[0].tolist()
             raise ValueError(f"{where}: expected X to be finite, got NaN or an infinity in row {row}")
-        return as_given(projections, X)
+        return as_given(self._encode(where, x) if packed else looked_at, X)
 
     def encode(self, X: Array) -> Array:
         """Return the packed codes of embeddings.
@@ -135,28 +143,32 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         if isinstance(X, torch.Tensor):  # which has no names to compare
             return x
         try:
-            validate_data(self, X, reset=False, skip_check_array=True)
+            validate_data(self, _named(X, x), reset=False, skip_check_array=True)
         except ValueError as error:
             raise ValueError(f"{where}: expected X of the columns that were fitted, got others. {error}") from None
         return x
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_bits
+        return (self.n_bits + 7) // 8 if self.packed_output else self.n_bits
 
     def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
         """Return what scikit-learn asks of an estimator."""
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.transformer_tags.preserves_dtype = [] if self.packed_output else ["float32"]
         return tags
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and fitted state to a safetensors file with a checksum, whole or not at all."""
+        """Write parameters and fitted state to a safetensors file with a checksum, whole or not at all.
+
+        A `RandomState` among the parameters, which was for `fit`, is left out.
+        """
         check_is_fitted(self)
+        parameters = {k: v for k, v in self.get_params().items() if not isinstance(v, np.random.RandomState)}
         metadata = {
             "format": _FORMAT,
             "class": type(self).__name__,
-            "parameters": json.dumps(self.get_params()),
+            "parameters": json.dumps(parameters, default=np.generic.item),
             "n_features_in": str(self.n_features_in_),
         }
         if hasattr(self, "feature_names_in_"):
@@ -232,7 +244,7 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
     """Return `X` as a floating-point matrix, or raise."""
     if issparse(X):
         raise TypeError(f"{where}: expected X to be a dense array, got a sparse one, {type(X).__name__}")
-    if isinstance(X, np.ndarray) and X.dtype == np.object_:
+    if isinstance(X, np.ndarray) and X.dtype == np.object_ and X.ndim != 1:
         X = _numbers(where, X)
     x = to_tensor(where, "X", X)
     if x.is_complex():
@@ -244,12 +256,28 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
     return x.detach() if x.is_floating_point() else x.float()
 
 
+def _named(X: Array, x: torch.Tensor) -> Array:
+    """Return what has the names of the columns, of a data frame, and as many columns."""
+    return X if hasattr(X, "columns") else x
+
+
 def _numbers(where: str, X: Array) -> NDArray[np.float64]:
     """Return the numbers of an array of objects, or raise."""
     try:
         return np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{where}: expected X to be a numeric array, got {type(X).__name__}: {error}") from None
+
+
+def seed_of(where: str, random_state: int | np.random.RandomState | None) -> int:
+    """Return a seed: an integer itself, else one that is drawn; or raise."""
+    if random_state is None or isinstance(random_state, np.random.RandomState):
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    try:
+        return check_integer(where, "random_state", random_state, 0)
+    except TypeError:
+        got = type(random_state).__name__
+        raise TypeError(f"{where}: expected random_state to be an integer, a RandomState or None, got {got}") from None
 
 
 def principal_axes(x: torch.Tensor, n_axes: int) -> torch.Tensor:

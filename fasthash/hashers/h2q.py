@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from fasthash.errors import check_choice, check_flag, check_integer, check_number, memory_error
 from fasthash.hashers.affine import AffineHasher
-from fasthash.hashers.base import principal_axes
+from fasthash.hashers.base import principal_axes, seed_of
 from fasthash.hashers.itq import procrustes_rotation
 from fasthash.ops.h2q import LOSSES, MAX_BITS_ON_GPU, Plan, trainer
 from fasthash.ops.householder.op import rotated
@@ -58,7 +58,8 @@ class H2Q(AffineHasher):
             decide, which does better where there are few.
         patience: epochs without a better objective on the rows that decide after which to stop; None never stops early.
         progress: whether to show a progress bar.
-        seed: of the held-out rows, the order of the others, and random rotations.
+        random_state: of the held-out rows, the order of the others, and random rotations.
+        packed_output: see `Hasher`.
 
     Attributes:
         history_: of the training that was kept, float64 arrays with an element an epoch: "objective", the mean over the
@@ -88,7 +89,8 @@ class H2Q(AffineHasher):
         validation_fraction: float = 0,
         patience: int | None = None,
         progress: bool = False,
-        seed: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
+        packed_output: bool = False,
     ) -> None:
         self.n_bits = n_bits
         self.loss = loss
@@ -103,20 +105,22 @@ class H2Q(AffineHasher):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.progress = progress
-        self.seed = seed
+        self.random_state = random_state
+        self.packed_output = packed_output
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         self._check_parameters(where, x.shape[1])
+        seed = seed_of(where, self.random_state)
         mean = x.mean(0) if self.center else torch.zeros_like(x[0])
         whole = self.n_bits == x.shape[1]
         axes = torch.eye(x.shape[1]).to(x) if whole else principal_axes(x - mean, self.n_bits)
         rows = (x - mean) @ axes  # [n, n_bits]
         rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
         if (self.init or _STARTS[self.n_bits > _WIDE]) == "itq":
-            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, int(self.seed))
+            rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, seed)
             axes, rows = axes @ rotation, rows @ rotation
         try:
-            v = self._train(where, rows)
+            v = self._train(where, rows, seed)
         except MemoryError as error:
             raise memory_error(f"{where} of {self.restarts} restarts", error) or error from None
         return mean, axes @ rotated(where, None, v.double()).to(axes)
@@ -131,7 +135,7 @@ class H2Q(AffineHasher):
         if self.learning_rate is not None:
             check_number(where, "learning_rate", self.learning_rate, above=0)
         check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)
-        for name, minimum in (("restarts", 1), ("seed", 0)):
+        check_integer(where, "restarts", self.restarts, 1)
             check_integer(where, name, getattr(self, name), minimum)
         for name in ("center", "progress"):
             check_flag(where, name, getattr(self, name))
@@ -139,10 +143,10 @@ class H2Q(AffineHasher):
             if getattr(self, name) is not None:
                 check_integer(where, name, getattr(self, name), 1)
 
-    def _train(self, where: str, rows: torch.Tensor) -> torch.Tensor:
+    def _train(self, where: str, rows: torch.Tensor, seed: int) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
         rows = rows if rows.shape[1] <= MAX_BITS_ON_GPU else rows.cpu()
-        seed, restarts, wide = int(self.seed), int(self.restarts), rows.shape[1] > _WIDE
+        restarts, wide = int(self.restarts), rows.shape[1] > _WIDE
         batch_size = int(self.batch_size or (_WIDE_BATCH * rows.shape[1] if wide else 128))
         rng = np.random.default_rng(seed)
         order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from fasthash.errors import check_flag, check_integer
 from fasthash.hashers.affine import AffineHasher
-from fasthash.hashers.base import principal_axes
+from fasthash.hashers.base import principal_axes, seed_of
 
 
 class ITQ(AffineHasher):
@@ -18,7 +19,8 @@ class ITQ(AffineHasher):
         n_bits: length of the code, 1 to the number of columns of `X`.
         n_iterations: of the two steps.
         progress: whether to show a progress bar.
-        seed: of the random rotation it starts from.
+        random_state: of the random rotation it starts from.
+        packed_output: see `Hasher`.
 
     Attributes:
         objective_: list of n_iterations + 1 floats, the objective per element with V scaled to a root mean square of 1,
@@ -29,15 +31,24 @@ class ITQ(AffineHasher):
 
     objective_: list[float]
 
-    def __init__(self, n_bits: int, *, n_iterations: int = 50, progress: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        n_bits: int,
+        *,
+        n_iterations: int = 50,
+        progress: bool = False,
+        random_state: int | np.random.RandomState | None = 0,
+        packed_output: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.n_iterations = n_iterations
         self.progress = progress
-        self.seed = seed
+        self.random_state = random_state
+        self.packed_output = packed_output
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         n_iterations = check_integer(where, "n_iterations", self.n_iterations, 0)
-        seed = check_integer(where, "seed", self.seed, 0)
+        seed = seed_of(where, self.random_state)
         progress = check_flag(where, "progress", self.progress)
         check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         mean = x.mean(0)

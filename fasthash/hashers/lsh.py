@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from fasthash.errors import check_flag, check_integer
+from fasthash.errors import check_flag
 from fasthash.hashers.affine import AffineHasher
+from fasthash.hashers.base import seed_of
 
 
 class LSH(AffineHasher):
@@ -12,17 +14,26 @@ class LSH(AffineHasher):
     Args:
         n_bits: length of the code, 1 to 4,096.
         center: whether the hyperplanes pass through the mean of the fitted data (else through the origin).
-        seed: of the hyperplanes.
+        random_state: of the hyperplanes.
+        packed_output: see `Hasher`.
 
     Source: Charikar, "Similarity estimation techniques from rounding algorithms", 2002.
     """
 
-    def __init__(self, n_bits: int, *, center: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        n_bits: int,
+        *,
+        center: bool = True,
+        random_state: int | np.random.RandomState | None = 0,
+        packed_output: bool = False,
+    ) -> None:
         self.n_bits = n_bits
         self.center = center
-        self.seed = seed
+        self.random_state = random_state
+        self.packed_output = packed_output
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(check_integer(where, "seed", self.seed, 0))
+        generator = torch.Generator().manual_seed(seed_of(where, self.random_state))
         mean = x.mean(0) if check_flag(where, "center", self.center) else x.new_zeros(x.shape[1])
         return mean, torch.randn((x.shape[1], self.n_bits), generator=generator).to(x)

@@ -21,6 +21,7 @@ class SpectralHashing(Hasher):
 
     Args:
         n_bits: length of the code, 1 to 4,096.
+        packed_output: see `Hasher`.
 
     Attributes:
         mean_: float32 [d], set by `fit`, as are the others.
@@ -43,8 +44,9 @@ class SpectralHashing(Hasher):
     phase_: torch.Tensor
     eigenvalues_: torch.Tensor
 
-    def __init__(self, n_bits: int) -> None:
+    def __init__(self, n_bits: int, *, packed_output: bool = False) -> None:
         self.n_bits = n_bits
+        self.packed_output = packed_output
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         n_bits = operator.index(self.n_bits)

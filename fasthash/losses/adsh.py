@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_integer, check_number
-from fasthash.losses.base import share_label
+from fasthash.losses.base import Quantization, share_label
 from fasthash.losses.training_set import MAX_CELLS, TrainingSetLoss, descend_bits, sums_by_group
 
 
@@ -56,13 +56,13 @@ class ADSH(TrainingSetLoss):
         n_inner: int = 3,
         seed: int = 0,
         *,
-        quantization: str = "original",
+        quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:
         self.gamma = check_number("ADSH", "gamma", gamma, minimum=0)
         self.n_inner = check_integer("ADSH", "n_inner", n_inner, 1)
         super().__init__(labels, n_bits, n_classes, seed, quantization, quantization_weight)
-        if quantization == "original" and quantization_weight is None:
+        if self.quantization == "original" and quantization_weight is None:
             self.quantization_weight = self.gamma * n_bits / len(labels)
         self.register_buffer("n_epochs", torch.zeros((), dtype=torch.int64, device=labels.device))
         group_labels, groups, sizes = torch.unique(self.labels, dim=0, return_inverse=True, return_counts=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional
@@ -23,6 +24,7 @@ from fasthash.ops.arrays import check_tensor
 from fasthash.ops.registry import is_traced
 
 MAX_CLASSES = 2**31 - 1
+Quantization = str | Callable[[torch.Tensor], torch.Tensor]
 
 
 class HashingLoss(torch.nn.Module):
@@ -32,9 +34,15 @@ class HashingLoss(torch.nn.Module):
     A training loop that passes `indices` and calls `end_epoch` after each epoch serves every loss.
 
     Args:
-        quantization: "original", the paper's own term; "none"; "hswd" or "swd", the Wasserstein distances of the raw
-            outputs to bits in its place.
-        quantization_weight: of the quantisation term; by default the paper's for the original, 0.1 for the distances.
+        quantization: "original", the paper's own term; "none"; or what stands in its place: "hswd" or "swd", the
+            Wasserstein distances of the raw outputs to bits, or a module or function of yours that takes the raw
+            outputs [n, n_bits] and returns a scalar, `HSWD(target="bernoulli")` say.
+        quantization_weight: of the quantisation term; by default the paper's for the original, 0.1 for others.
+
+    Attributes:
+        quantization: the name, "own" for a module or function.
+        quantizer: the quantisation term, a module or function, None if there is none. A module moves, is saved and is
+            trained with the loss.
 
     Source: for the exchange of the terms, Doan, Yang, Li, "One Loss for Quantization", 2022, and its supplement.
     """
@@ -43,22 +51,31 @@ class HashingLoss(torch.nn.Module):
     n_bits: int | None = None  # how wide outputs are, where the loss has something for each bit
     n_classes: int | None = None  # how many labels there are, where the loss has parameters for each
     needs_indices: bool = False  # whether the loss keeps something for each item of the training set
+    quantizer: Callable[[torch.Tensor], torch.Tensor] | None
 
-    def __init__(self, quantization: str = "original", quantization_weight: float | None = None) -> None:
+    def __init__(self, quantization: Quantization = "original", quantization_weight: float | None = None) -> None:
         super().__init__()
         where = type(self).__name__
-        self.quantization = check_choice(where, "quantization", quantization, QUANTIZATIONS)
-        default = self.original_weight if quantization == "original" else 0.1
+        if isinstance(quantization, type):
+            kind = quantization.__name__
+            raise TypeError(
+                f"{where}: expected quantization to be a name, a module or a function, got the class {kind}"
+            )
+        self.quantization = (
+            "own" if callable(quantization) else check_choice(where, "quantization", quantization, QUANTIZATIONS)
+        )
+        default = self.original_weight if self.quantization == "original" else 0.1
         self.quantization_weight = (
             default
             if quantization_weight is None
             else check_number(where, "quantization_weight", quantization_weight, minimum=0)
         )
-        self.quantizer: torch.nn.Module | None = None
-        if quantization == "original":
+        if callable(quantization):
+            self.quantizer = quantization
+        elif quantization == "original":
             self.quantizer = self.original_quantizer()
-        elif quantization != "none":
-            self.quantizer = HSWD() if quantization == "hswd" else SlicedWasserstein()
+        else:
+            self.quantizer = {"none": None, "hswd": HSWD(), "swd": SlicedWasserstein()}[quantization]
 
     def original_quantizer(self) -> torch.nn.Module | None:
         """Return the paper's quantisation term, or None if it has none."""
@@ -126,7 +143,15 @@ class HashingLoss(torch.nn.Module):
 
     def quantization_term(self, u: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor | None:
         """Return the unweighted quantisation term, or None if there is none."""
-        return None if self.quantizer is None else self.quantizer(u)
+        if self.quantizer is None:
+            return None
+        term = self.quantizer(u)
+        where = type(self).__name__
+        if not isinstance(term, torch.Tensor):
+            raise TypeError(f"{where}: expected quantization to return a scalar tensor, got {type(term).__name__}")
+        if term.ndim != 0:
+            raise ValueError(f"{where}: expected quantization to return a scalar, got {list(term.shape)}")
+        return term
 
     def end_epoch(self) -> None:
         """Do what the method does after each epoch of training: nothing, unless a subclass does."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_number
-from fasthash.losses.base import HashingLoss, cosines, share_label
+from fasthash.losses.base import HashingLoss, Quantization, cosines, share_label
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -25,7 +25,7 @@ class CEL(HashingLoss):
     original_weight = 0.01
 
     def __init__(
-        self, margin: float = 0.0, *, quantization: str = "original", quantization_weight: float | None = None
+        self, margin: float = 0.0, *, quantization: Quantization = "original", quantization_weight: float | None = None
     ) -> None:
         super().__init__(quantization, quantization_weight)
         self.margin = check_number("CEL", "margin", margin, minimum=-1, below=1)

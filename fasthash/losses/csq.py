@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from fasthash.errors import MAX_BITS, check_integer
-from fasthash.losses.base import MAX_CLASSES, HashingLoss, one_hot
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, one_hot
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -85,7 +85,7 @@ class CSQ(HashingLoss):
         n_classes: int,
         seed: int = 0,
         *,
-        quantization: str = "original",
+        quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)

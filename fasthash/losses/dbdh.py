@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.losses.base import HashingLoss, pairwise_likelihood, share_label
+from fasthash.losses.base import HashingLoss, Quantization, pairwise_likelihood, share_label
 from fasthash.losses.quantization import BitBalance
 
 
@@ -33,7 +33,7 @@ class DBDH(HashingLoss):
 
     original_weight = 0.1
 
-    def __init__(self, *, quantization: str = "original", quantization_weight: float | None = None) -> None:
+    def __init__(self, *, quantization: Quantization = "original", quantization_weight: float | None = None) -> None:
         super().__init__(quantization, quantization_weight)
 
     def original_quantizer(self) -> torch.nn.Module:

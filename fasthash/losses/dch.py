@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_number
-from fasthash.losses.base import HashingLoss, balanced_weights, cosines, share_label
+from fasthash.losses.base import HashingLoss, Quantization, balanced_weights, cosines, share_label
 
 _SLACK = 1e-5  # of the distance, which keeps log d finite
 
@@ -43,7 +43,7 @@ class DCH(HashingLoss):
     original_weight = 0.1
 
     def __init__(
-        self, gamma: float = 10.0, *, quantization: str = "original", quantization_weight: float | None = None
+        self, gamma: float = 10.0, *, quantization: Quantization = "original", quantization_weight: float | None = None
     ) -> None:
         self.gamma = check_number("DCH", "gamma", gamma, above=0)
         super().__init__(quantization, quantization_weight)

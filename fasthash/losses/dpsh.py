@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_number
-from fasthash.losses.base import HashingLoss, pairwise_likelihood, share_label
+from fasthash.losses.base import HashingLoss, Quantization, pairwise_likelihood, share_label
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -24,7 +24,7 @@ class DPSH(HashingLoss):
     original_weight = 0.1
 
     def __init__(
-        self, scale: float = 0.5, *, quantization: str = "original", quantization_weight: float | None = None
+        self, scale: float = 0.5, *, quantization: Quantization = "original", quantization_weight: float | None = None
     ) -> None:
         super().__init__(quantization, quantization_weight)
         self.scale = check_number("DPSH", "scale", scale)

@@ -7,7 +7,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from fasthash.errors import check_integer, check_number
-from fasthash.losses.base import pairwise_likelihood, share_label
+from fasthash.losses.base import Quantization, pairwise_likelihood, share_label
 from fasthash.losses.training_set import MAX_CELLS, TrainingSetLoss, descend_bits, sums_by_group
 
 
@@ -83,7 +83,7 @@ class DSDH(TrainingSetLoss):
         n_sweeps: int = 10,
         seed: int = 0,
         *,
-        quantization: str = "original",
+        quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:
         self.mu = check_number("DSDH", "mu", mu, above=0)

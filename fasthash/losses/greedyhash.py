@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from fasthash.errors import MAX_BITS, check_integer
-from fasthash.losses.base import MAX_CLASSES, HashingLoss, one_hot
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, one_hot
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -49,7 +49,7 @@ class GreedyHash(HashingLoss):
         n_bits: int,
         n_classes: int,
         *,
-        quantization: str = "original",
+        quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)

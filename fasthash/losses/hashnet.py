@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.losses.base import HashingLoss, balanced_weights, pairwise_likelihood, share_label
+from fasthash.losses.base import HashingLoss, Quantization, balanced_weights, pairwise_likelihood, share_label
 
 
 class HashNet(HashingLoss):
@@ -23,7 +23,7 @@ class HashNet(HashingLoss):
 
     n_steps: torch.Tensor
 
-    def __init__(self, *, quantization: str = "original", quantization_weight: float | None = None) -> None:
+    def __init__(self, *, quantization: Quantization = "original", quantization_weight: float | None = None) -> None:
         super().__init__(quantization, quantization_weight)
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.int64))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import MAX_BITS, check_integer, check_number
-from fasthash.losses.base import MAX_CLASSES, HashingLoss, cosines, one_hot, share_label
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, cosines, one_hot, share_label
 from fasthash.losses.quantization import MagnitudeError
 
 
@@ -36,7 +36,7 @@ class HyP2(HashingLoss):
         margin: float = 0.0,
         beta: float = 0.5,
         *,
-        quantization: str = "original",
+        quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)

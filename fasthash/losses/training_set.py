@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from fasthash.errors import MAX_BITS, check_integer, check_labels, check_values
-from fasthash.losses.base import MAX_CLASSES, HashingLoss, on_cpu
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, on_cpu
 from fasthash.ops.arrays import check_tensor
 
 MAX_CELLS = 2**22  # of a block of pairs of items: 16 MiB of float32
@@ -39,7 +39,7 @@ class TrainingSetLoss(HashingLoss):
         n_bits: int,
         n_classes: int,
         seed: int,
-        quantization: str,
+        quantization: Quantization,
         quantization_weight: float | None,
     ) -> None:
         where = type(self).__name__

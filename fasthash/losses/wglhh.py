@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_number
-from fasthash.losses.base import HashingLoss, cosines, share_label
+from fasthash.losses.base import HashingLoss, Quantization, cosines, share_label
 from fasthash.losses.dch import soft_hamming
 from fasthash.losses.quantization import MagnitudeError
 
@@ -31,7 +31,7 @@ class WGLHH(HashingLoss):
         alpha: float = 0.1,
         similar_weight: float = 0.1,
         *,
-        quantization: str = "original",
+        quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-Array = Any  # torch.Tensor, numpy.ndarray, or anything with DLPack or the array interface
+from fasthash.columns import stacked, unwrapped
+
+Array = Any  # torch.Tensor, numpy.ndarray, anything with DLPack or the array interface, or what columns.py knows
 
 
 class _Writable:
@@ -22,10 +24,12 @@ class _Writable:
 def to_tensor(where: str, name: str, x: Array) -> torch.Tensor:
     """Return `x` as a tensor that shares its memory; a TypeError or ValueError names `x` if there can be none.
 
-    Arrays of strides that torch does not have, and byte-swapped ones, are copied.
+    Arrays of strides that torch does not have, and byte-swapped ones, are copied, as are columns in several chunks.
     """
     if not isinstance(x, (torch.Tensor, np.ndarray)):
-        x = _converted(where, name, x)
+        x = _converted(where, name, unwrapped(f"{where}: expected {name}", x))
+    if isinstance(x, np.ndarray) and x.dtype == np.object_:
+        x = stacked(f"{where}: expected {name}", x)
     if isinstance(x, torch.Tensor):
         return check_tensor(where, name, x)
     if isinstance(x, np.ma.MaskedArray):
@@ -60,13 +64,15 @@ def _converted(where: str, name: str, x: Any) -> torch.Tensor | np.ndarray[Any, 
     """Return a tensor or an array of what is neither."""
     if isinstance(x, (list, tuple)) and any(isinstance(part, np.ma.MaskedArray) for part in x):
         raise TypeError(f"{where}: expected {name} to be an array without a mask, got MaskedArrays")
+    if isinstance(x, (torch.Tensor, np.ndarray)):
+        return x
     try:
         array = torch.utils.dlpack.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x)
-    except (AttributeError, BufferError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, BufferError, OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(
             f"{where}: expected {name} to be a numeric array, got a {type(x).__name__} that is none: {error}"
         ) from None
-    if array.dtype == np.object_:
+    if array.dtype == np.object_ and (array := stacked(f"{where}: expected {name}", array)).dtype == np.object_:
         raise TypeError(f"{where}: expected {name} to be a numeric array, got {type(x).__name__}")
     return array
 

@@ -78,7 +78,7 @@ class Op:
                 outputs = _Transformed.apply(*inputs, self, {"kernel": None, "where": where})  # type: ignore[no-untyped-call]
                 return outputs[0] if self.gradient is not None or self.n_outputs == 1 else outputs
             if wanted and not traced:
-                return _Eager.apply(*inputs, self, function, {"kernel": kernel, "where": where})  # type: ignore[no-untyped-call]
+                return _Eager.apply(*inputs, (self, function, {"kernel": kernel, "where": where}))  # type: ignore[no-untyped-call]
             outputs = function(*inputs)
         except RefusedError as refused:
             raise ValueError(f"{where}: {refused}") from None
@@ -199,16 +199,16 @@ def _only_once(ctx: Any, gradient: torch.Tensor, *upstream: torch.Tensor) -> tor
 class _Eager(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> torch.Tensor:
-        op, function, options = arguments[-3:]
-        inputs = arguments[:-3]
-        outputs = function(*inputs) if op.n_outputs > 1 else (function(*inputs),)
-        ctx.op, ctx.options = op, options
-        op.gradient.save(ctx, inputs, outputs)
+        *inputs, (ctx.op, function, ctx.options) = arguments
+        outputs = function(*inputs)
+        if ctx.op.n_outputs == 1:
+            outputs = (outputs,)
+        ctx.op.gradient.save(ctx, tuple(inputs), outputs)
         return outputs[0]  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *_derivatives(ctx, upstream), None, None, None
+        return *_derivatives(ctx, upstream), None
 
     jvp = staticmethod(_refuse_forward_mode)
 

@@ -296,8 +296,8 @@ def fit_rotation(name: str, u: torch.Tensor, seed: int = 0) -> AffineHasher | No
     if name == "none":
         return None
     n_bits = u.shape[1]
-    rotation: AffineHasher = ITQ(n_bits, seed=seed) if name == "itq" else H2Q(n_bits, center=False, seed=seed)
-    rotation.fit(u)
+    rotation = ITQ(n_bits) if name == "itq" else H2Q(n_bits, center=False)
+    rotation.set_params(random_state=seed).fit(u)
     return rotation
 
 

@@ -49,3 +49,35 @@ def write_image(path, gray=0, mode="RGB", size=(6, 4)):
 
 def gray_values(dataset):
     return [int(dataset.items[i][0, 0, 0]) for i in range(len(dataset.items))]
+
+
+def table(path, **columns):
+    arrow = pytest.importorskip("pyarrow")
+    arrow.parquet = pytest.importorskip("pyarrow.parquet")
+    arrow.parquet.write_table(arrow.table(columns), path)
+
+
+def binary(x):
+    arrow = pytest.importorskip("pyarrow")
+    return arrow.array([row.tobytes() for row in x], arrow.binary(x.shape[1]))
+
+
+def lists(x, kind):
+    arrow = pytest.importorskip("pyarrow")
+    if kind == "fixed":
+        return arrow.FixedSizeListArray.from_arrays(x.ravel(), x.shape[1])
+    of = {"list": arrow.list_, "large": arrow.large_list}[kind]
+    return arrow.array(list(x), of(arrow.from_numpy_dtype(x.dtype)))
+
+
+def arrow_file(path, compression=None, batches=1, stream=False, **columns):
+    arrow = pytest.importorskip("pyarrow")
+    whole = arrow.table(columns)
+    options = {} if stream else {"options": arrow.ipc.IpcWriteOptions(compression=compression)}
+    with (arrow.ipc.new_stream if stream else arrow.ipc.new_file)(str(path), whole.schema, **options) as writer:
+        writer.write_table(whole, max_chunksize=-(-len(whole) // batches))
+
+
+def hdf5(path, x, **settings):
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        file.create_dataset("x", data=x, **settings)

@@ -18,11 +18,11 @@ HASHERS = [kind.__name__ for kind in map(fh.hashers.HASHERS.get, fh.hashers.HASH
 OWN = {
     "H2Q": {
         **{"loss": "'l1'", "optimizer": "'sgd'", "schedule": "'constant'", "learning_rate": "0.01", "epochs": "3"},
-        **{"batch_size": "4", "init": "'itq'", "restarts": "2", "center": "False", "patience": "1", "seed": "3"},
-        **{"validation_fraction": "0.2"},
+        **{"batch_size": "4", "init": "'itq'", "restarts": "2", "center": "False", "patience": "1"},
+        **{"validation_fraction": "0.2", "random_state": "3"},
     },
-    "ITQ": {"n_iterations": "3", "seed": "3"},
-    "LSH": {"center": "False", "seed": "3"},
+    "ITQ": {"n_iterations": "3", "random_state": "3"},
+    "LSH": {"center": "False", "random_state": "3"},
     "SpectralHashing": {},
 }
 FOREVER = ("n_iterations", "epochs", "patience", "restarts", "batch_size")

@@ -50,7 +50,8 @@ def settings_of(r: Random, kind: type, several: bool) -> dict[str, str]:
     }
     further = {"seed": "3", "margin": "0.2", "gamma": "5", "alpha": "0.2", "beta": "0.1", "scale": "1", "mu": "0.1"}
     further |= {"nu": "2", "eta": "0.1", "similar_weight": "0.5", "n_inner": "2"}
-    further |= {"quantization": repr(r.choice(("original", "none", "hswd"))), "quantization_weight": "0.5"}
+    further |= {"quantization": r.choice(("'original'", "'none'", "'hswd'", "fh.losses.LogCosh()"))}
+    further |= {"quantization_weight": "0.5"}
     parameters = inspect.signature(kind).parameters
     chosen = option(r, {name: made for name, made in further.items() if name in parameters})
     return {name: made for name, made in own.items() if name in parameters} | chosen

@@ -11,7 +11,7 @@ from fasthash.ops.h2q import KERNELS, Plan
 from tests.conftest import DEVICE, runnable
 
 HASHERS = list(hashers.HASHERS.values())
-SEEDED = [hasher for hasher in HASHERS if "seed" in inspect.signature(hasher).parameters]
+SEEDED = [hasher for hasher in HASHERS if "random_state" in inspect.signature(hasher).parameters]
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
 TRITON = runnable({"triton": KERNELS["triton"]})
 TRAINERS = ["", *TRITON]

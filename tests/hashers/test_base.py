@@ -42,10 +42,10 @@ def test_estimator_contract(hasher, digits, rng):
 @pytest.mark.parametrize("hasher", SEEDED)
 def test_seeds(hasher, digits):
     x = digits[0]
-    estimator = hasher(16, seed=3).fit(x)
-    assert clone(estimator).get_params()["seed"] == 3
+    estimator = hasher(16, random_state=3).fit(x)
+    assert clone(estimator).get_params()["random_state"] == 3
     np.testing.assert_array_equal(clone(estimator).fit(x).encode(x), estimator.encode(x))
-    assert not np.array_equal(hasher(16, seed=4).fit(x).encode(x), estimator.encode(x))
+    assert not np.array_equal(hasher(16, random_state=4).fit(x).encode(x), estimator.encode(x))
 
 
 def rounding(estimator, x):

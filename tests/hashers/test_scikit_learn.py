@@ -6,22 +6,124 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
-from sklearn.pipeline import make_pipeline
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import fasthash as fh
+from fasthash.evaluate import mean_average_precision
 from fasthash.hashers import ITQ, LSH
-from tests.hashers.conftest import HASHERS
+from tests.hashers.conftest import HASHERS, SEEDED
 
 QUICK = {"H2Q": {"epochs": 2}}
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.parametrize("packed_output", [False, True], ids=["projections", "packed"])
 @pytest.mark.parametrize("hasher", HASHERS)
-def test_scikit_learns_checks(hasher):
-    check_estimator(hasher(n_bits=1, **QUICK.get(hasher.__name__, {})))
+def test_scikit_learns_checks(hasher, packed_output):
+    check_estimator(hasher(n_bits=1, packed_output=packed_output, **QUICK.get(hasher.__name__, {})))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_a_pipeline_gives_packed_codes(hasher, digits, tmp_path):
+    pixels = digits[0][:300]
+    made = Pipeline([("scale", StandardScaler()), ("hash", hasher(12, **QUICK.get(hasher.__name__, {})))])
+    projections = made.fit_transform(pixels)
+    assert projections.shape == (300, 12)
+    made.set_params(hash__packed_output=True)
+    codes, scaled = made.transform(pixels), made[:-1].transform(pixels)
+    assert (codes.dtype, codes.shape) == (np.uint8, (300, 2))
+    np.testing.assert_array_equal(codes, made["hash"].encode(scaled))
+    assert (codes != fh.pack_bits(projections)).mean() < 0.01  # but where a projection is within rounding of zero
+    np.testing.assert_array_equal(clone(made).fit_transform(pixels), codes)
+    made["hash"].save(tmp_path / "hasher")
+    assert hasher.load(tmp_path / "hasher").packed_output is True
+    tensor = made["hash"].transform(torch.from_numpy(scaled))
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor, codes)
+    with pytest.raises(TypeError, match=f"^{hasher.__name__}.transform: expected packed_output to be True or False"):
+        made.set_params(hash__packed_output=1).transform(pixels)
+
+
+def test_packed_codes_in_frames_are_bytes_with_names(rng):
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame(rng.standard_normal((30, 4)), columns=list("abcd"))
+    hasher = LSH(20, packed_output=True).set_output(transform="pandas")
+    out = hasher.fit_transform(x)
+    assert list(out.columns) == ["lsh0", "lsh1", "lsh2"]
+    assert set(map(str, out.dtypes)) == {"uint8"}
+    np.testing.assert_array_equal(out.to_numpy(), hasher.encode(x))
+
+
+def retrieval_score(estimator, x, y):
+    """The mAP of each item among the others of its fold."""
+    codes = estimator.transform(x)
+    return mean_average_precision(codes, y, codes, y, leave_one_out=True)
+
+
+def test_what_is_retrieved_chooses_parameters(digits):
+    pixels, labels = digits[0][:400], digits[1][:400]
+    pipeline = make_pipeline(PCA(30), ITQ(4, packed_output=True))
+    scores = cross_val_score(pipeline, pixels, labels, scoring=retrieval_score, cv=3)
+    assert len(scores) == 3
+    assert (scores > 0.15).all()  # 0.1 by chance
+    grid = {"itq__n_bits": np.array([2, 24]), "itq__n_iterations": [20]}
+    search = GridSearchCV(pipeline, grid, scoring=retrieval_score, cv=3).fit(pixels, labels)
+    assert search.best_params_["itq__n_bits"] == 24
+    assert search.best_score_ > scores.mean()
+    assert search.transform(pixels).shape == (400, 3)
+
+
+def test_parameters_that_numpy_made_are_saved(rng, tmp_path):
+    x = rng.standard_normal((30, 4))
+    made = ITQ(np.int64(3), n_iterations=np.int32(5), random_state=np.uint8(2)).fit(x)
+    made.save(tmp_path / "hasher")
+    read = ITQ.load(tmp_path / "hasher")
+    assert (read.n_bits, read.n_iterations, read.random_state) == (3, 5, 2)
+    np.testing.assert_array_equal(read.encode(x), made.encode(x))
+
+
+@pytest.mark.parametrize("hasher", SEEDED)
+def test_random_states(hasher, rng, tmp_path):
+    """An integer is a seed; a RandomState is drawn from, so that two fits differ; None is NumPy's global one."""
+    x, quick = rng.standard_normal((60, 16)), QUICK.get(hasher.__name__, {})
+
+    def projection(random_state, fits=1):
+        made = hasher(16, random_state=random_state, **quick)
+        for _ in range(fits):
+            made.fit(x)
+        made.save(tmp_path / "hasher")
+        read = hasher.load(tmp_path / "hasher")
+        np.testing.assert_array_equal(read.projection_, made.projection_)
+        return made.projection_.numpy()
+
+    np.testing.assert_array_equal(projection(3), projection(np.int64(3), 2))
+    assert not np.array_equal(projection(3), projection(4))
+    once, again, twice = (projection(np.random.RandomState(0), fits) for fits in (1, 1, 2))
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, twice)
+    np.random.seed(0)
+    first, second = projection(None), projection(None)
+    np.random.seed(0)
+    np.testing.assert_array_equal(projection(None), first)
+    assert not np.array_equal(first, second)
+    for wrong in (np.random.default_rng(0), "3", 1.0):
+        with pytest.raises(TypeError, match=f"^{hasher.__name__}.fit: expected random_state to be an integer, a"):
+            projection(wrong)
+    with pytest.raises(ValueError, match=f"^{hasher.__name__}.fit: expected random_state at least 0, got -1$"):
+        projection(-1)
+
+
+def test_metadata_routing_passes_by():
+    with config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(StandardScaler(), LSH(8, packed_output=True))
+        assert pipeline.fit_transform(np.eye(4), np.arange(4)).shape == (4, 1)
 
 
 @pytest.mark.parametrize("hasher", HASHERS)

@@ -6,8 +6,10 @@ There `make(labels, **settings)` is a loss for the batch of conftest.py; `simila
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
+import pickle
 from pathlib import Path
 
 import pytest
@@ -73,13 +75,71 @@ def test_quantisation_terms_are_their_formulas(method):
     torch.testing.assert_close(heavy(U, SINGLE, INDICES) - similarity, 2 * losses.HSWD()(U))
 
 
+class Stretched(torch.nn.Module):
+    """A term of somebody's own, with a weight to be trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor([0.5, 2.0]))
+
+    def forward(self, u):
+        return (u * self.scale.repeat(BITS // 2) - u.sign()).square().mean()
+
+
+def to_the_sign(u):
+    return (u - u.sign()).abs().sum(1).mean()
+
+
+@pytest.mark.parametrize("own", [Stretched(), to_the_sign, losses.HSWD(p=1), losses.LogCosh()], ids=str)
+def test_a_term_of_your_own_stands_for_the_original(method, own):
+    alone, loss = (made(method, SINGLE, quantization=quantization) for quantization in ("none", own))
+    assert loss.quantizer is own
+    assert (loss.quantization, loss.quantization_weight) == ("own", 0.1)
+    similarity = alone(U, SINGLE, INDICES)
+    torch.testing.assert_close(loss(U, SINGLE, INDICES) - similarity, 0.1 * own(U))
+    heavy = made(method, SINGLE, quantization=own, quantization_weight=3)
+    torch.testing.assert_close(heavy(U, SINGLE, INDICES) - similarity, 3 * own(U))
+
+
+def test_a_module_of_your_own_is_a_part_of_the_loss(method):
+    loss = made(method, SINGLE, quantization=Stretched())
+    assert dict(loss.named_parameters())["quantizer.scale"] is loss.quantizer.scale
+    loss(U, SINGLE, INDICES).backward()
+    assert loss.quantizer.scale.grad.abs().min() > 0
+    with torch.no_grad():
+        loss.quantizer.scale += 1
+    loss.end_epoch()
+    other = made(method, SINGLE, quantization=Stretched())
+    other.load_state_dict(loss.state_dict())
+    for copied in (other, copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert copied(U, SINGLE, INDICES) == loss(U, SINGLE, INDICES)
+    again = pickle.loads(pickle.dumps(made(method, SINGLE, quantization=to_the_sign)))
+    assert again.quantizer is to_the_sign
+
+
+@pytest.mark.parametrize(
+    ("own", "error", "message"),
+    [
+        (losses.HSWD, TypeError, "to be a name, a module or a function, got the class HSWD"),
+        (3, ValueError, "to be one of 'original', .*, got 3"),
+        (lambda u: 1.0, TypeError, "to return a scalar tensor, got float"),
+        (lambda u: u.square().mean(1), ValueError, r"to return a scalar, got \[6\]"),
+    ],
+    ids=["class", "number", "float", "a value an item"],
+)
+def test_what_is_no_quantisation_term(method, own, error, message):
+    name = type(method.make(SINGLE)).__name__
+    with pytest.raises(error, match=f"^{name}: expected quantization {message}$"):
+        made(method, SINGLE, quantization=own)(U, SINGLE, INDICES)
+
+
 def test_original_is_the_default(method):
     assert made(method, SINGLE)(U, SINGLE, INDICES) == made(method, SINGLE, quantization="original")(U, SINGLE, INDICES)
     assert "quantization='original', quantization_weight=" in repr(made(method, SINGLE))
 
 
 @pytest.mark.parametrize("method", SMOOTH, indirect=True)
-@pytest.mark.parametrize("quantization", ["original", "hswd"])
+@pytest.mark.parametrize("quantization", ["original", "hswd", losses.HSWD(p=3), to_the_sign, Stretched()], ids=str)
 def test_gradients(method, quantization):
     loss = made(method, SEVERAL, quantization=quantization).eval()
     assert torch.autograd.gradcheck(lambda u: loss(u, SEVERAL, INDICES), (U.clone().requires_grad_(),), atol=1e-6)

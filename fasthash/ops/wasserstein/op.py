@@ -114,7 +114,8 @@ def distance_to_bits(
         raise RuntimeError(
             f"{where}: expected no torch.jit.trace, which would keep the number of rows; torch.export does not"
         )
-    choose(KERNELS, u.device, kernel, where)  # before numbers are drawn
+    if group is not None or target != "balanced":
+        choose(KERNELS, u.device, kernel, where)  # before numbers are drawn
     n, m = u.shape
 
     def loss_to(n_low: torch.Tensor | None, split: float) -> torch.Tensor:
@@ -248,7 +249,7 @@ def check_samples(where: str, **samples: Array) -> tuple[torch.Tensor, torch.Ten
 
 def _is_one(upstream: torch.Tensor) -> bool:
     """Return whether the upstream gradient is known to be 1: a pass over a large gradient costs more than a kernel."""
-    return upstream.device.type == "cpu" and not is_traced(upstream) and upstream.item() == 1
+    return upstream.is_cpu and not is_traced(upstream) and upstream.item() == 1
 
 
 def _two_point_fake(
