@@ -37,7 +37,7 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
 def hamming_cases():
-    sizes = {"n": "i64", "n_words": "i32", "n_blocks": "i32", "n_chunks": "i32", "n_bits": "i32"}
+    sizes = {"n": "i64", "n_words": "i32", "n_blocks": "i32", "n_chunks": "i32", "n_ranges": "i32"}
     pointers = {
         "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32",
         "last_ptr": "*i32", "end_ptr": "*i64", "ids_ptr": "*i64",
@@ -51,8 +51,9 @@ def hamming_cases():
             (counting.hamming_chunk_count_kernel, {"below_ptr": "*i32", "at_ptr": "*i32"}),
             (counting.hamming_write_kernel, {"below_ptr": "*i64", "at_ptr": "*i64"}),
         ):
-            for bits in (64, 1024):
-                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": 2 * bits}, 4
+            widths = (64, 4096) if kernel is counting.hamming_count_kernel else (64,)
+            for bins in [counting.distance_bins(bits)[0] for bits in widths]:
+                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": bins}, 4
 
     pointers = {"mask_ptr": "*u8", "signs_ptr": "*i8", "ones_ptr": "*i32", "overflow_ptr": "*i32"}
     pointers |= {f"{name}_ptr": "*i64" for name in ("limits", "counts", "suspects", "hits", "best")}
@@ -87,8 +88,9 @@ def packing_cases():
         types = {"x_ptr": word, "codes_ptr": "*u8", "nan_ptr": "*i32", "n": "i32", "n_bits": "i32"}
         strides = {"row_stride": "i32", "column_stride": "i32"}
         bits = {"*i16": 15, "*i32": 31, "*i64": 63, "*u8": 8}[word]
-        constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1, "ROWS": packing.ROWS, "BYTES": packing.BYTES}
-        yield packing.pack_bits_kernel, types | strides, constants, 4
+        for n in (1, 1000):
+            constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1} | packing.tile_shape(n)
+            yield packing.pack_bits_kernel, types | strides, constants, 4
     scalars = {"n": "i32", "d": "i32", "n_bits": "i32", "row_stride": "i64", "column_stride": "i32"}
     constants = {"ROWS": packing.PROJECTED_ROWS, "BITS": packing.PROJECTED_BITS, "DEPTH": packing.DEPTH}
     for x, element in (("*fp32", "*fp32"), ("*fp64", "*fp64"), ("*bf16", "*fp32"), ("*fp16", "*fp32")):

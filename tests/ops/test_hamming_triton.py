@@ -16,6 +16,7 @@ from tests.conftest import DEVICE, small_hamming_blocks
 pytest.importorskip("triton")
 
 from fasthash.ops.hamming import kernel_triton
+from fasthash.ops.hamming import kernel_triton_count as counting
 
 FILTERS = {"scan": {"from_queries": 2**31}, "product": {"from_queries": 1}}
 interpreted = pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason="needs the interpreter's order")
@@ -140,6 +141,21 @@ def test_lists_that_overflow_cost_only_time(filtered_by, monkeypatch):
     equal = torch.where((torch.arange(1_000) // 8 % 2 == 0)[:, None], query - 1, query + 1)
     assert_as_reference(query, equal, 1)
     assert calls == ["_filter", "_filter"]
+
+
+@pytest.mark.parametrize("bins", [8, 16, 64, 128])
+def test_distances_are_counted_range_by_range(monkeypatch, bins):
+    small_hamming_blocks(monkeypatch)
+    monkeypatch.setattr(counting, "MAX_BINS", bins)
+    codes = random_codes(300, 8)
+    codes[7] = ~codes[0]  # at the largest distance there is
+
+    def search(queries, codes, k, mask):
+        best = counting.nearest_by_counting(*map(counting.signed_words, (queries, codes)), mask, k)
+        return (best >> counting.ID_BITS.value).int(), best & counting.ID_MASK.value
+
+    for mask in (None, torch.arange(300) % 3 < 2):
+        assert_as_reference(torch.cat([codes[:1], random_codes(1, 8, seed=1)]), codes, 199, mask, search)
 
 
 @pytest.mark.slow
