@@ -7,6 +7,7 @@ and from them each query's next limit. A pass that finds more than its lists hol
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterator
@@ -336,6 +337,12 @@ def _nearest_hits(
     return best
 
 
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """Return the one stream that copies to a device: the memory that a stream took is kept for that stream."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
 def _parts(
     codes: torch.Tensor, mask: torch.Tensor | None, device: torch.device, size: int
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
@@ -343,7 +350,7 @@ def _parts(
 
     On a GPU the next are copied on a stream of their own while these are searched.
     """
-    copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+    copies = _copy_stream(device)
     if copies is not None:
         copies.wait_stream(torch.cuda.current_stream(device))
 
