@@ -22,14 +22,14 @@ pytest.importorskip("triton")
 from fasthash.ops.hamming import kernel_triton
 from fasthash.ops.hamming import kernel_triton_count as counting
 
-FILTERS = {"scan": {"from_queries": 2**31}, "product": {"from_queries": 1}}
+FILTERS = {"scan": 2**31, "product": 1}  # from how many queries on products are taken
 interpreted = pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason="needs the interpreter's order")
 
 
 @pytest.fixture(params=FILTERS)
 def filtered_by(request, monkeypatch):
     """Either filter, with samples of every second, fourth, ... group of codes."""
-    small_hamming_blocks(monkeypatch, ratio=2, **FILTERS[request.param])
+    small_hamming_blocks(monkeypatch, ratio=2, from_queries=FILTERS[request.param])
     return request.param
 
 
@@ -80,6 +80,16 @@ def assert_as_reference(queries, codes, k, mask=None, search=kernel_triton.hammi
     for found, wanted in zip(search(*given[:2], k, given[2]), expected, strict=True):
         assert found.dtype == wanted.dtype
         assert torch.equal(found.cpu(), wanted)
+
+
+@pytest.mark.parametrize("interpreter", ["", "1"])
+def test_a_filter_that_is_asked_for_is_taken(monkeypatch, interpreter):
+    """On a GPU, too, where blocks are as large as they are in use."""
+    monkeypatch.setenv("TRITON_INTERPRET", interpreter)
+    small_hamming_blocks(monkeypatch, from_queries=1)
+    for width in kernel_triton.TUNING["default"]:
+        assert width["product"]["from_queries"] == 1
+        assert width["product"]["codes"] == (64 if interpreter else 128)
 
 
 @pytest.mark.slow
