@@ -59,7 +59,8 @@ def hamming_cases():
     pointers |= {f"{name}_ptr": "*i64" for name in ("limits", "counts", "suspects", "hits", "best")}
     sizes = {"n": "i64", "stride": "i64"}
     sizes |= dict.fromkeys(
-        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_bits", "distance_bits"), "i32"
+        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_digits", "distance_digits"),
+        "i32",
     )
     types = pointers | sizes
     words = {"queries_ptr": "*i64", "codes_ptr": "*i64"}
@@ -68,15 +69,20 @@ def hamming_cases():
         options = {"num_warps": product["warps"], "num_stages": product["stages"]}
         for other in (False, True):
             constants = {"HAS_MASK": other, "SAMPLE": other} | hamming.scan_constants(tuned["up_to_bits"] // 64, scan)
-            yield hamming.hamming_scan_kernel, types | words, constants, scan["warps"]
+            launch = hamming.scan_options(scan, constants["QUERIES"], other)
+            yield hamming.hamming_scan_kernel, types | words, constants, launch
             constants = {"HAS_MASK": other} | hamming.product_constants(tuned["up_to_bits"], product)
             yield hamming.hamming_product_kernel, types | {"codes_ptr": "*i32"}, constants, options
+    for entry, words_type, mask in itertools.product(hamming.TUNING["default"], ("*i64", "*i32"), (False, True)):
+        n_words = entry["up_to_bits"] // 64 if words_type == "*i64" else entry["up_to_bits"] // 32 - 1
+        constants = (
+            {"HAS_MASK": mask, "SAMPLE": False} | hamming.scan_constants(n_words, entry["scan"]) | {"QUERIES": 1}
+        )
+        launch = hamming.scan_options(entry["scan"], 1, False)
+        yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, words_type), constants, launch
     scan = hamming.TUNING["default"][0]["scan"]
-    constants = {"HAS_MASK": False, "SAMPLE": False}
-    one_query = constants | hamming.scan_constants(1, scan) | {"QUERIES": 1}
-    yield hamming.hamming_scan_kernel, types | words, one_query, scan["warps"]
-    halves = dict.fromkeys(words, "*i32")
-    yield hamming.hamming_scan_kernel, types | halves, constants | hamming.scan_constants(3, scan), scan["warps"]
+    constants = {"HAS_MASK": False, "SAMPLE": False} | hamming.scan_constants(3, scan)
+    yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, "*i32"), constants, scan["warps"]
     for block in (hamming.FEW, hamming.MANY):
         for word, queries, codes in (("*i64", 8, 1), ("*i64", 1, 256), ("*i32", 1, 1)):
             constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"]}

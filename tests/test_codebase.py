@@ -396,6 +396,8 @@ def check_instructions(kernel):
         words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
         popcounts = words * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
         assert popcounts <= instructions["POPC"] <= popcounts + 2
+        if constants["QUERIES"] == 1 and not constants["SAMPLE"]:
+            assert kernel["registers"] <= 64
     elif kernel["kernel"] == "hamming_product_kernel":
         assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
         assert "POPC" not in instructions

@@ -82,19 +82,17 @@ def hamming_count_kernel(
     queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_chunks, n_ranges,
     HAS_MASK: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Add to counts int64 [q, n_ranges * (BINS - 1)] the eligible codes of a chunk at each distance of a range."""
+    """Add to counts int64 [q, n_ranges * BINS] the eligible codes of a chunk at each distance of a range."""
     query, part = _query_and(n_chunks * n_ranges)
-    lowest = (part % n_ranges).to(tl.int32) * (BINS - 1)
+    lowest = (part % n_ranges).to(tl.int32) * BINS
     first = part // n_ranges * BLOCK * BLOCKS_PER_CHUNK
     counts = tl.zeros([BINS], dtype=tl.int32)
     for block in range(BLOCKS_PER_CHUNK):
         ids = first + block * BLOCK + tl.arange(0, BLOCK)
         place = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK) - lowest
         counted = _eligible(mask_ptr, ids, n, HAS_MASK) & (place >= 0) & (place < BINS)
-        counts += tl.histogram(tl.where(counted, place, BINS - 1), BINS)
-    bins = tl.arange(0, BINS)
-    counts_ptr += query * n_ranges * (BINS - 1) + lowest
-    tl.atomic_add(counts_ptr + bins, counts.to(tl.int64), mask=bins < BINS - 1)  # the last bin takes all the others
+        counts += tl.histogram(place, BINS, mask=counted)
+    tl.atomic_add(counts_ptr + query * n_ranges * BINS + lowest + tl.arange(0, BINS), counts.to(tl.int64))
 
 
 @triton.jit
@@ -213,9 +211,9 @@ def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 
 
 
 def distance_bins(n_bits: int) -> tuple[int, int]:
-    """Return how many bins a program counts in and how many ranges of distances there are, one bin less each."""
-    bins = min(MAX_BINS, triton.next_power_of_2(n_bits + 2))
-    return bins, triton.cdiv(n_bits + 1, bins - 1)
+    """Return how many distances a program counts and how many ranges of so many there are."""
+    bins = min(MAX_BINS, triton.next_power_of_2(n_bits + 1))
+    return bins, triton.cdiv(n_bits + 1, bins)
 
 
 def nearest_by_counting(queries: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None, k: int) -> torch.Tensor:
@@ -230,7 +228,7 @@ def nearest_by_counting(queries: torch.Tensor, codes: torch.Tensor, mask: torch.
     n_chunks = triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK)
     for group in _groups(len(queries), n):
         q = queries[group]
-        counts = torch.zeros((len(q), n_ranges * (bins - 1)), dtype=torch.int64, device=codes.device)
+        counts = torch.zeros((len(q), n_ranges * bins), dtype=torch.int64, device=codes.device)
         hamming_count_kernel[(len(q) * n_chunks * n_ranges,)](
             q, codes, mask, counts, n, n_words, n_chunks, n_ranges,
             HAS_MASK=mask is not None, BINS=bins, BLOCK=BLOCK, BLOCKS_PER_CHUNK=BLOCKS_PER_CHUNK,
