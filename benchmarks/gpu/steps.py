@@ -46,7 +46,7 @@ def papers(bench: Bench) -> None:
 STEPS = {
     "ceilings": Step(ceilings, 60),
     "packing": Step(packing.check_and_time_packing, 90),
-    "training": Step(training.time_training, 180),
+    "training": Step(training.time_training, 240),
     "hamming": Step(hamming.time_hamming, 180),
     "h2q": Step(h2q.time_h2q, 120),
     "sizes": Step(hamming.check_hamming, 120),
