@@ -32,6 +32,9 @@ from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.narrow_offsets import narrow_offsets
+
 READ = (hamming.hamming_scan_kernel, hamming.hamming_product_kernel)  # whose instructions are counted
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
@@ -254,6 +257,7 @@ def measured(
         "spill_bytes": int(stack[1]),
         "shared_bytes": binary.metadata.shared,
         "ptx": binary.asm["ptx"],
+        "narrow": sorted(narrow_offsets(binary.asm["ttir"])),
     }
 
 

@@ -50,7 +50,7 @@ def main(steps: tuple[str, ...], quick: bool, deadline: float | None, out: Path,
     click.echo(table)
     if failed := records.failures():
         raise click.ClickException(f"{len(failed)} failed: {'; '.join(failed)}")
-    if left := records.left(STEPS):
+    if not steps and (left := records.left(STEPS)):
         raise click.ClickException(f"not done yet: {', '.join(left)}; the same command goes on")
 
 
