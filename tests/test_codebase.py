@@ -124,8 +124,8 @@ def test_a_checkout_that_is_not_built_says_so(tmp_path):
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1] == (
             f"ImportError: fasthash: expected the compiled core in {tmp_path / 'fasthash'}, got a checkout that is not "
-            "built; build first: make core PYTHON=python3, or make test, then use .venv/bin/python; or use an installed "
-            "fasthash from another folder"
+            "built; build first: make core PYTHON=python3, or make test, then use .venv/bin/python; or use an "
+            "installed fasthash from another folder"
         )
 
 
