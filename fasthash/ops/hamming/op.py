@@ -74,7 +74,7 @@ def hamming_topk(
         codes: packed codes, uint8 [n, n_bits / 8], on the same device. For queries on a GPU they may also be in the
             memory of the CPU, of any size: they are copied in chunks, and in pinned memory the next chunk is copied
             while one is searched. A list or tuple of such arrays is searched as if they were one, each on the GPU it
-            lies on, all GPUs at the same time, or else where the queries are.
+            lies on, in its current stream, all GPUs at the same time, or else where the queries are.
         k: how many hits a query gets, at least 1; may exceed n.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order; where the
             codes are, or anywhere for a list of codes.
