@@ -3,10 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
+.PHONY: demo core test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
+
+# What CMake is told where no pip asks it to build.
+PROJECT := -DSKBUILD_PROJECT_NAME=fasthash $(foreach name,VERSION VERSION_FULL,-DSKBUILD_PROJECT_$(name)=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
+CORE = build/core/$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
+
+core:  ## the core in the checkout, for PYTHON and what it has: torch, pybind11, cmake, ninja; nothing is fetched or installed
+	export PATH="$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$$PATH" \
+		&& cmake -S . -B $(CORE) -G Ninja $(PROJECT) -Dpybind11_DIR="$$($(PYTHON) -m pybind11 --cmakedir)" \
+			-DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')" \
+		&& cmake --build $(CORE) --target _core && cmake --install $(CORE) --prefix .
 
 TEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
@@ -57,7 +67,7 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 TSAN := build/tsan
 tsan: .venv/dev.installed  ## races in the compiled core: a program of its calls from several threads, under the thread sanitizer
 	$(BIN)/cmake -S . -B $(TSAN) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DFASTHASH_SANITIZE=thread \
-		-DSKBUILD_PROJECT_NAME=fasthash -DSKBUILD_PROJECT_VERSION=0 -DSKBUILD_PROJECT_VERSION_FULL=0 -DCMAKE_COMPILE_WARNING_AS_ERROR=ON \
+		$(PROJECT) -DCMAKE_COMPILE_WARNING_AS_ERROR=ON \
 		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 	$(BIN)/cmake --build $(TSAN) --target check_threads
 	TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 $(TSAN)/check_threads
@@ -88,7 +98,7 @@ wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, chec
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
 clean:
-	rm -rf .venv build dist out
+	rm -rf .venv build dist out fasthash/_core*.so
 
 # An editable install that rebuilds the compiled core on import, so it builds with what is in .venv.
 .venv/%.installed: .venv/built-with.installed pyproject.toml CMakeLists.txt constraints.txt

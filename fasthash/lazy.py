@@ -28,7 +28,8 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
                 raise
             raise ImportError(
                 f"fasthash: expected the compiled core in {Path(__file__).parent}, got a checkout that is not built; "
-                "build first: make test, then use .venv/bin/python; or use an installed fasthash from another folder"
+                "build first: make core PYTHON=python3, or make test, then use .venv/bin/python; or use an installed "
+                "fasthash from another folder"
             ) from None
         sys.modules[package].__dict__[name] = value
         return value

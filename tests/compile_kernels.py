@@ -32,12 +32,15 @@ from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.narrow_offsets import narrow_offsets
+
 READ = (hamming.hamming_scan_kernel, hamming.hamming_product_kernel)  # whose instructions are counted
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
 def hamming_cases():
-    sizes = {"n": "i64", "n_words": "i32", "n_blocks": "i32", "n_chunks": "i32", "n_bits": "i32"}
+    sizes = {"n": "i64", "n_words": "i32", "n_blocks": "i32", "n_chunks": "i32", "n_ranges": "i32"}
     pointers = {
         "mask_ptr": "*u8", "counts_ptr": "*i64", "distances_ptr": "*i32",
         "last_ptr": "*i32", "end_ptr": "*i64", "ids_ptr": "*i64",
@@ -51,14 +54,16 @@ def hamming_cases():
             (counting.hamming_chunk_count_kernel, {"below_ptr": "*i32", "at_ptr": "*i32"}),
             (counting.hamming_write_kernel, {"below_ptr": "*i64", "at_ptr": "*i64"}),
         ):
-            for bits in (64, 1024):
-                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": 2 * bits}, 4
+            widths = (64, 4096) if kernel is counting.hamming_count_kernel else (64,)
+            for bins in [counting.distance_bins(bits)[0] for bits in widths]:
+                yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": bins}, 4
 
     pointers = {"mask_ptr": "*u8", "signs_ptr": "*i8", "ones_ptr": "*i32", "overflow_ptr": "*i32"}
     pointers |= {f"{name}_ptr": "*i64" for name in ("limits", "counts", "suspects", "hits", "best")}
     sizes = {"n": "i64", "stride": "i64"}
     sizes |= dict.fromkeys(
-        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_bits", "distance_bits"), "i32"
+        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_digits", "distance_digits"),
+        "i32",
     )
     types = pointers | sizes
     words = {"queries_ptr": "*i64", "codes_ptr": "*i64"}
@@ -67,15 +72,20 @@ def hamming_cases():
         options = {"num_warps": product["warps"], "num_stages": product["stages"]}
         for other in (False, True):
             constants = {"HAS_MASK": other, "SAMPLE": other} | hamming.scan_constants(tuned["up_to_bits"] // 64, scan)
-            yield hamming.hamming_scan_kernel, types | words, constants, scan["warps"]
+            launch = hamming.scan_options(scan, constants["QUERIES"], other)
+            yield hamming.hamming_scan_kernel, types | words, constants, launch
             constants = {"HAS_MASK": other} | hamming.product_constants(tuned["up_to_bits"], product)
             yield hamming.hamming_product_kernel, types | {"codes_ptr": "*i32"}, constants, options
+    for entry, words_type, mask in itertools.product(hamming.TUNING["default"], ("*i64", "*i32"), (False, True)):
+        n_words = entry["up_to_bits"] // 64 if words_type == "*i64" else entry["up_to_bits"] // 32 - 1
+        constants = (
+            {"HAS_MASK": mask, "SAMPLE": False} | hamming.scan_constants(n_words, entry["scan"]) | {"QUERIES": 1}
+        )
+        launch = hamming.scan_options(entry["scan"], 1, False)
+        yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, words_type), constants, launch
     scan = hamming.TUNING["default"][0]["scan"]
-    constants = {"HAS_MASK": False, "SAMPLE": False}
-    one_query = constants | hamming.scan_constants(1, scan) | {"QUERIES": 1}
-    yield hamming.hamming_scan_kernel, types | words, one_query, scan["warps"]
-    halves = dict.fromkeys(words, "*i32")
-    yield hamming.hamming_scan_kernel, types | halves, constants | hamming.scan_constants(3, scan), scan["warps"]
+    constants = {"HAS_MASK": False, "SAMPLE": False} | hamming.scan_constants(3, scan)
+    yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, "*i32"), constants, scan["warps"]
     for block in (hamming.FEW, hamming.MANY):
         for word, queries, codes in (("*i64", 8, 1), ("*i64", 1, 256), ("*i32", 1, 1)):
             constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"]}
@@ -87,8 +97,9 @@ def packing_cases():
         types = {"x_ptr": word, "codes_ptr": "*u8", "nan_ptr": "*i32", "n": "i32", "n_bits": "i32"}
         strides = {"row_stride": "i32", "column_stride": "i32"}
         bits = {"*i16": 15, "*i32": 31, "*i64": 63, "*u8": 8}[word]
-        constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1, "ROWS": packing.ROWS, "BYTES": packing.BYTES}
-        yield packing.pack_bits_kernel, types | strides, constants, 4
+        for n in (1, 1000):
+            constants = {"INFINITY": infinity, "MAGNITUDE": 2**bits - 1} | packing.tile_shape(n)
+            yield packing.pack_bits_kernel, types | strides, constants, 4
     scalars = {"n": "i32", "d": "i32", "n_bits": "i32", "row_stride": "i64", "column_stride": "i32"}
     constants = {"ROWS": packing.PROJECTED_ROWS, "BITS": packing.PROJECTED_BITS, "DEPTH": packing.DEPTH}
     for x, element in (("*fp32", "*fp32"), ("*fp64", "*fp64"), ("*bf16", "*fp32"), ("*fp16", "*fp32")):
@@ -246,6 +257,7 @@ def measured(
         "spill_bytes": int(stack[1]),
         "shared_bytes": binary.metadata.shared,
         "ptx": binary.asm["ptx"],
+        "narrow": sorted(narrow_offsets(binary.asm["ttir"])),
     }
 
 

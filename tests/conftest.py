@@ -79,21 +79,24 @@ def on_kernel_device(kernel, *tensors):
     return tuple(x if x is None else x.to(device) for x in tensors)
 
 
-def small_hamming_blocks(monkeypatch, ratio=4, **product):
-    """Let the Hamming kernels take blocks that Triton's interpreter gets through, and several of them a search."""
-    if not os.environ.get("TRITON_INTERPRET") or KERNELS["triton"].missing():
+def small_hamming_blocks(monkeypatch, ratio=4, from_queries=3):
+    """Let the Hamming kernels take products from some queries on, and blocks that Triton's interpreter gets through."""
+    if KERNELS["triton"].missing():
         return
     from fasthash.ops.hamming import kernel_triton, kernel_triton_count
 
-    monkeypatch.setattr(kernel_triton_count, "BLOCK", 128)
-    monkeypatch.setattr(kernel_triton_count, "BLOCKS_PER_CHUNK", 2)
-    block = {"BLOCK": 128, "num_warps": 4}
-    for name, value in {"FEW": block, "MANY": {**block, "BLOCK": 64}, "FEW_QUERIES": 2, "PROGRAMS": 4}.items():
-        monkeypatch.setattr(kernel_triton, name, value)
-    scan = {"tile": 128, "queries": 2, "warps": 4, "ratio": ratio}
-    tiles = {"from_queries": 3, "queries": 4, "codes": 64, "depth": 64, "warps": 4, "stages": 2, "ratio": ratio}
-    width = {"up_to_bits": 4096, "scan": scan, "product": tiles | product}
-    monkeypatch.setattr(kernel_triton, "TUNING", {"default": [width]})
+    widths = kernel_triton.TUNING["default"]
+    if os.environ.get("TRITON_INTERPRET"):
+        monkeypatch.setattr(kernel_triton_count, "BLOCK", 128)
+        monkeypatch.setattr(kernel_triton_count, "BLOCKS_PER_CHUNK", 2)
+        block = {"BLOCK": 128, "num_warps": 4}
+        for name, value in {"FEW": block, "MANY": {**block, "BLOCK": 64}, "FEW_QUERIES": 2, "PROGRAMS": 4}.items():
+            monkeypatch.setattr(kernel_triton, name, value)
+        scan = {"tile": 128, "queries": 2, "warps": 4, "ratio": ratio}
+        product = {"queries": 4, "codes": 64, "depth": 64, "warps": 4, "stages": 2, "ratio": ratio}
+        widths = [{"up_to_bits": 4096, "scan": scan, "product": product}]
+    widths = [{**width, "product": {**width["product"], "from_queries": from_queries}} for width in widths]
+    monkeypatch.setattr(kernel_triton, "TUNING", {"default": widths})
 
 
 def damaged(content, n, seed=0):

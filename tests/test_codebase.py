@@ -23,6 +23,7 @@ import fasthash
 from fasthash import _core, cli
 from fasthash.ops import ROOMS, packing, registry
 from fasthash.ops.declaration import Op
+from tests.narrow_offsets import narrow_offsets
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "fasthash"
@@ -124,7 +125,8 @@ def test_a_checkout_that_is_not_built_says_so(tmp_path):
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1] == (
             f"ImportError: fasthash: expected the compiled core in {tmp_path / 'fasthash'}, got a checkout that is not "
-            "built; build first: make test, then use .venv/bin/python; or use an installed fasthash from another folder"
+            "built; build first: make core PYTHON=python3, or make test, then use .venv/bin/python; or use an "
+            "installed fasthash from another folder"
         )
 
 
@@ -361,6 +363,41 @@ def test_every_triton_kernel_is_in_a_room():
     assert files == {file for room in TRITON_ROOMS.values() for file in room}
 
 
+# At most, by the pinned Triton for compute capability 9.0, in any case of tests/compile_kernels.py.
+REGISTERS = {
+    "pack_bits_kernel": 40,
+    "pack_projections_kernel": 255,
+    "hamming_distance_kernel": 40,
+    "hamming_count_kernel": 168,
+    "hamming_chunk_count_kernel": 56,
+    "hamming_write_kernel": 96,
+    "hamming_scan_kernel": 90,
+    "hamming_product_kernel": 241,
+    "hamming_select_kernel": 128,
+    "householder_apply_kernel": 180,
+    "householder_backward_kernel": 254,
+    "two_point_kernel": 64,
+    "two_point_backward_kernel": 210,
+    "two_point_collect_kernel": 64,
+    "two_point_search_kernel": 128,
+    "two_point_bracket_kernel": 56,
+    "two_point_sum_kernel": 31,
+    "h2q_kernel": 255,
+}
+# Products of 32 bits that reach an address, by the names of what they are assigned to, where they cannot overflow.
+SMALL_PRODUCTS = {
+    "pack_projections_kernel": {"bits", "byte"},  # of one code, at most 4,096 bits
+    "hamming_count_kernel": {"0", "lowest", "ids"},  # programs, which a grid has; distances; within a chunk
+    "hamming_scan_kernel": {"low", "distance"},  # queries, of which there are no 2^31; up to eight more
+    "hamming_product_kernel": {"low"},
+    "hamming_select_kernel": {"shift"},  # at most 64
+    "householder_backward_kernel": {"1"},  # rows of MAX_PROGRAMS programs
+    # Rows and columns, and 16 rows' strides, of at least 16,385 rows in memory.
+    "two_point_collect_kernel": {"columns", "first", "loaded", "x_ptr"},
+    "two_point_search_kernel": {"x"},  # rows, at most MAX_ROWS
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("room", TRITON_ROOMS)
 def test_triton_kernels_compile(room):
@@ -382,6 +419,10 @@ def test_triton_kernels_compile(room):
         assert kernel["shared_bytes"] <= {80: 163, 90: 227}[kernel["arch"]] * 1024
         if pinned:  # other compilers allot registers and unroll loops in other ways
             assert kernel["spill_bytes"] == 0
+            assert kernel["arch"] == 80 or kernel["registers"] <= REGISTERS[kernel["kernel"]]
+            # Those of H2Q are of a program's own matrices of 128 columns; it counts rows in 64 bits.
+            if room != "h2q":
+                assert set(kernel["narrow"]) <= SMALL_PRODUCTS.get(kernel["kernel"], set())
             check_instructions(kernel)
         else:
             assert kernel["spill_bytes"] <= 128
@@ -397,9 +438,17 @@ def check_instructions(kernel):
         words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
         popcounts = words * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
         assert popcounts <= instructions["POPC"] <= popcounts + 2
+        if constants["QUERIES"] == 1 and not constants["SAMPLE"]:
+            assert kernel["registers"] <= 64
     elif kernel["kernel"] == "hamming_product_kernel":
         assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
         assert "POPC" not in instructions
+
+
+def test_poisoned_memory_warns_of_nothing():
+    """Not of an operation without a deterministic way either, as are many on a GPU and this one on a CPU."""
+    assert torch.empty(3).isnan().all()
+    assert torch.zeros(2).put_(torch.tensor([1]), torch.ones(1)).tolist() == [0, 1]
 
 
 def test_triton_kernels_are_launched_on_the_gpu_of_their_tensors(monkeypatch):
@@ -415,3 +464,24 @@ def test_triton_kernels_are_launched_on_the_gpu_of_their_tensors(monkeypatch):
     x = torch.ones(3, 8, device="cuda" if torch.cuda.is_available() else "cpu")
     assert packing.KERNELS["triton"].function("pack_bits")(x).tolist() == [[255]] * 3
     assert chosen[0] is x
+
+
+def test_a_product_of_32_bits_that_reaches_an_address_is_found():
+    ttir = """
+      tt.func @kernel(%x_ptr: !tt.ptr<f32> {tt.divisibility = 16 : i32} loc("x"(#loc)), %n: i32 loc("n"(#loc))) {
+        %c4 = arith.constant 4 : i32 loc(#loc2)
+        %program = tt.get_program_id x : i32 loc(#loc2)
+        %rows_1 = arith.muli %program, %c4 : i32 loc(#loc2)
+        %unused = arith.muli %n, %c4 : i32 loc(#loc2)
+        %wide = arith.extsi %n : i32 to i64 loc(#loc2)
+        %good = arith.muli %wide, %wide : i64 loc(#loc2)
+        %last = scf.for %i = %c4 to %n step %c4 iter_args(%at = %rows_1) -> (i32)  : i32 {
+          %next_2 = arith.muli %i, %c4 : i32 loc(#loc2)
+          scf.yield %next_2 : i32 loc(#loc2)
+        } loc(#loc2)
+        %value = tt.load %x_ptr : !tt.ptr<f32> loc(#loc2)
+        %place = arith.extsi %last : i32 to i64 loc(#loc2)
+        %sum = arith.addi %place, %good : i64 loc(#loc2)
+        %address = tt.addptr %x_ptr, %sum : !tt.ptr<f32>, i64 loc(#loc2)
+    """
+    assert narrow_offsets(ttir) == {"rows", "next"}

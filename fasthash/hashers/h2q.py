@@ -136,7 +136,6 @@ class H2Q(AffineHasher):
             check_number(where, "learning_rate", self.learning_rate, above=0)
         check_number(where, "validation_fraction", self.validation_fraction, minimum=0, below=1)
         check_integer(where, "restarts", self.restarts, 1)
-            check_integer(where, name, getattr(self, name), minimum)
         for name in ("center", "progress"):
             check_flag(where, name, getattr(self, name))
         for name in ("epochs", "batch_size", "patience"):

@@ -1,86 +1,249 @@
-"""`python -m benchmarks.gpu` at small sizes, on whatever device there is."""
+"""`python -m benchmarks.gpu` at small sizes, on whatever device there is; how it goes on, and what it reports."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from functools import partial
+from importlib import import_module, util
+from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import gpu
+pytest.importorskip("triton")
 
-for package in ("faiss", "triton"):
-    pytest.importorskip(package)
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import hamming, run
+from benchmarks.gpu.bench import Bench, Row
+from benchmarks.gpu.records import Records
+from benchmarks.gpu.report import markdown
+from benchmarks.gpu.steps import OPTIONAL, STEPS, Step
+
+ROOT = Path(__file__).parents[2]
 
 
-def test_checks_and_times_everything_and_writes_a_table(tmp_path):
-    result = CliRunner().invoke(gpu.main, ["--quick", "--out", str(tmp_path)])
+@pytest.fixture
+def records(tmp_path):
+    return Records(tmp_path / "gpu")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command.main, list(map(str, arguments)))
+
+
+def measuring(device, records, quick=True):
+    return Bench(torch.device(device), quick, "a step", records)
+
+
+@pytest.mark.slow
+def test_checks_and_times_everything_and_writes_a_table(records):
+    result = invoke("--quick", "--out", records.folder)
     assert result.exit_code == 0, result.output
-    written = json.loads((tmp_path / "gpu.json").read_text())
-    checked = " ".join(check["check"] for check in written["checks"])
-    for word in ("hamming_topk", "hamming_radius", "pack_bits", "hswd", "wasserstein_1d", "householder", "H2Q"):
+    assert {r["step"]: r["status"] for r in records.last("end")} == dict.fromkeys(STEPS, "passed")
+    checked = " ".join(r["check"] for r in records.last("check", "check"))
+    for word in (
+        "hamming_topk",
+        "hamming_radius",
+        "pack_bits",
+        "hswd",
+        "wasserstein_1d",
+        "householder",
+        "H2Q",
+        "compile",
+    ):
         assert word in checked
-    table = (tmp_path / "gpu.md").read_text()
-    for row in written["rows"]:
+    table = (records.folder / "gpu.md").read_text()
+    rows = records.last("row", "group", "row")
+    for row in rows:
         assert 0 < row["min_ms"] <= row["median_ms"]
+        assert row["call_ms"] > 0
         assert f"## {row['group']}" in table
-    groups = {row["group"] for row in written["rows"]}
-    assert any(group.endswith("by filter") for group in groups)
-    assert any(group.endswith("by where the codes are") for group in groups)
-    others = [row["row"] for row in written["rows"] if row["row"].startswith("torch")]
-    assert len(set(others)) == 3
+    groups = {row["group"] for row in rows}
+    for words in ("by filter", "by where the codes are", "float64", "float16", "bfloat16"):
+        assert any(group.endswith(words) for group in groups)
+    assert len({row["row"] for row in rows if row["row"].startswith("torch")}) == 5
     if not torch.cuda.is_available():
-        assert "no speed of a GPU" in table
+        assert "No speed of a GPU" in table
+    before = records.path.read_text()
+    assert invoke("--quick", "--out", records.folder).exit_code == 0
+    assert records.path.read_text() == before
 
 
-def test_a_wrong_answer_fails_the_command_and_stands_in_the_table(tmp_path, monkeypatch):
-    right = gpu.hamming.hamming_topk
+def test_a_wrong_answer_fails_the_command_and_stands_in_the_table(records, monkeypatch):
+    right = hamming.hamming.hamming_topk
 
     def wrong(queries, codes, k, mask=None):
         distances, ids = right(queries, codes, k, mask=mask)
         return distances, ids + (ids == 0)
 
-    monkeypatch.setattr(gpu.hamming, "hamming_topk", wrong)
-    for step in ("check_gradients", "time_streaming", "time_training", "time_h2q", "time_filters"):
-        monkeypatch.setattr(gpu, step, lambda bench: None)
-    result = CliRunner().invoke(gpu.main, ["--quick", "--out", str(tmp_path)])
+    monkeypatch.setattr(hamming.hamming, "hamming_topk", wrong)
+    monkeypatch.setattr(command, "run_steps", lambda steps, records, quick, end: run.run_here(steps, records, quick))
+    result = invoke("sizes", "--quick", "--out", records.folder)
     assert result.exit_code == 1
-    assert "checks failed" in result.output
-    assert "FAILED: hamming_topk" in (tmp_path / "gpu.md").read_text()
+    assert " failed: hamming_topk" in result.output
+    assert "FAILED: hamming_topk" in (records.folder / "gpu.md").read_text()
+    assert records.left(["sizes", "h2q"]) == ["h2q", "sizes"]
 
 
-@pytest.mark.parametrize("options", [[], ["--tune"], ["--quick", "--tune"]])
-def test_refuses_to_measure_without_a_gpu(tmp_path, monkeypatch, options):
+def test_refuses_to_measure_without_a_gpu(records, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    result = CliRunner().invoke(gpu.main, [*options, "--out", str(tmp_path)])
+    result = invoke("--out", records.folder)
     assert result.exit_code == 1
     assert "expected a CUDA device" in result.output
-    assert not list(tmp_path.iterdir())
+    assert not records.folder.exists() or not list(records.folder.iterdir())
 
 
-def test_tuning_keeps_the_number_of_queries_from_which_products_win(tmp_path, monkeypatch):
-    bench = gpu.Bench(torch.device("cpu"), quick=False)
-    monkeypatch.setattr(bench, "sized", lambda full, quick: quick)
-
-    def product_wins_from_16_queries(group, name, function, **info):
-        q = int(group.split()[0])
-        return 16 if name == "int8 product" else q
-
-    monkeypatch.setattr(bench, "time", product_wins_from_16_queries)
-    entries = gpu.time_filters(bench)
-    assert [entry["product"]["from_queries"] for entry in entries] == [32] * len(entries)  # at 16 neither does
-    table = tmp_path / "tuning.json"
-    table.write_text(json.dumps({"default": [], "8.0": []}))
-    monkeypatch.setattr(gpu.hamming, "__file__", str(tmp_path / "__init__.py"))
-    gpu.keep_tuning("9.0", entries)
-    assert json.loads(table.read_text()) == {"default": [], "8.0": [], "9.0": entries}
+def test_refuses_records_of_another_machine(records):
+    records.add("h2q", "begin", facts={"device": "NVIDIA H200"}, quick=False)
+    result = invoke("--quick", "--out", records.folder)
+    assert result.exit_code == 1
+    assert "expected --out without another machine's records or sizes, got those of NVIDIA H200" in result.output
 
 
-def test_what_cannot_be_timed_is_no_row_and_fails_the_command():
-    bench = gpu.Bench(torch.device("cpu"), quick=True)
-    assert bench.time("a", "breaks", lambda: 1 / 0) == float("inf")
-    assert not bench.rows
-    assert "ZeroDivisionError" in bench.checks[0].error
-    assert bench.floor_ms(1) is None
-    assert 0 < bench.time("a", "runs", lambda: None) < float("inf")
+def test_a_deadline_ends_the_command_and_says_what_is_left(records, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run, "run_process", lambda arguments, seconds: asked.append((arguments[4], seconds)) or "")
+    result = invoke("--quick", "--out", records.folder, "--deadline", 100)
+    assert [step for step, _ in asked] == list(STEPS)
+    assert all(run.LEAST_SECONDS <= seconds <= 100 for _, seconds in asked)
+    assert result.exit_code == 1
+    assert "not done yet: ceilings, packing" in result.output
+    asked.clear()
+    result = invoke("--quick", "--out", records.folder, "--deadline", 1)
+    assert not asked
+    assert "not begun: filters" in result.output
+
+
+def test_what_hangs_is_killed_with_what_it_started_and_recorded(records, monkeypatch):
+    """And the next step is begun."""
+    marker = records.folder / "alive"
+    hangs = f"import subprocess, sys; subprocess.run(['sh', '-c', 'sleep 3; touch {marker}'])"
+    run_process = run.run_process
+    scripts = iter([hangs, "import os; os._exit(7)", "import os; os.abort()", ""])
+    monkeypatch.setattr(
+        run, "run_process", lambda _, seconds: run_process([sys.executable, "-c", next(scripts)], seconds)
+    )
+    monkeypatch.setattr(run, "LEAST_SECONDS", 0)
+    monkeypatch.setitem(run.STEPS, "packing", Step(STEPS["packing"].run, 1))
+    run.run_steps(["packing", "h2q", "sizes", "steps"], records, True, None)
+    ends = {r["step"]: r["status"] for r in records.last("end")}
+    assert ends == {"packing": "ended after 1 s", "h2q": "exit status 7", "sizes": "exit status -6"}
+    assert records.failures() == [f"{step}: {status}" for step, status in ends.items()]
+    time.sleep(3)
+    assert not marker.exists()
+
+
+def test_records_survive_an_end_in_the_midst_of_a_line(records):
+    records.add("a", "check", check="x", error="")
+    with records.path.open("a") as file:
+        file.write('{"step": "a", "ki')
+    assert [r["check"] for r in records] == ["x"]
+    with records.path.open("a") as file:
+        file.write("\n{}\n")
+    with pytest.raises(json.JSONDecodeError):
+        list(records)
+
+
+def test_what_a_step_recorded_counts_until_it_is_run_to_its_end_again(records):
+    def begin(*checks):
+        records.add("a", "begin", facts={"device": "a CPU"}, quick=True)
+        for check, error in checks:
+            records.add("a", "check", check=check, error=error)
+
+    def known():
+        return {r["check"]: r["error"] for r in records.last("check", "check")}
+
+    begin(("x", "wrong"), ("y", "wrong"))
+    records.add("a", "end", status="ended after 3 s", seconds=3)
+    begin(("y", ""), ("z", ""))
+    assert known() == {"x": "wrong", "y": "", "z": ""}
+    assert records.failures() == ["x", "a: ended after 3 s"]
+    records.add("a", "end", status="passed", seconds=1)
+    assert known() == {"y": "", "z": ""}
+    assert records.failures() == []
+    assert records.left(["a", "b"]) == ["b"]
+
+
+def test_the_tuning_table_of_a_device_is_written_beside_the_records(tmp_path):
+    entries = [{"up_to_bits": 4096}]
+    hamming.write_tuning(tmp_path, (9, 0), entries)
+    own = import_module("fasthash.ops.hamming.kernel_triton").TUNING
+    assert json.loads((tmp_path / "tuning.json").read_text()) == {**own, "9.0": entries}
+
+
+def test_what_cannot_be_timed_is_no_row_and_fails_the_step(records):
+    bench = measuring("cpu", records)
+    assert bench.time("a", "breaks", lambda: 1 / 0) is None
+    assert bench.failed
+    assert not records.last("row", "group", "row")
+    (check,) = records.last("check", "check")
+    assert "ZeroDivisionError" in check["error"]
+
+
+def test_a_row_is_recorded_as_soon_as_it_is_known(records):
+    bench, seen = measuring("cpu", records), []
+    assert bench.time("a", "first", lambda: None).call_ms > 0
+    bench.time("a", "second", lambda: seen.append([r["row"] for r in records.last("row", "row")]))
+    assert seen[0] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("card", "target"), [("NVIDIA H200", 2.4), ("NVIDIA H100 80GB HBM3", 3.4), ("NVIDIA A100", None)]
+)
+def test_targets_are_those_of_the_card(records, monkeypatch, card, target):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card)
+    assert measuring("cuda", records, quick=False).target(H200=2.4, H100=3.4) == target
+
+
+def test_the_report_judges_by_graphs_and_by_what_the_device_itself_can_do(records):
+    records.add("ceilings", "begin", facts={"device": "NVIDIA H200"}, quick=False)
+    records.add("ceilings", "ceilings", copy_bytes_per_s=4e12, product_flop_per_s=8e14)
+    for name, row in {
+        "met": Row("g", "met", 0.02, 0.03, 0.2, graph_ms=0.0014, n_bytes=4 * 10**6, share=0.7),
+        "slow": Row("g", "slow", 0.001, 0.001, 0.2, n_bytes=4 * 10**6, share=0.7),
+        "named": Row("g", "named", 0.001, 0.001, 20.0, target_ms=30.0, wanted="10 times"),
+    }.items():
+        records.add(name, "row", **vars(row))
+    lines = {line.split(" | ")[0].strip("| "): line for line in markdown(records).splitlines() if line.startswith("|")}
+    assert lines["met"] == "| met | 0.0200 | 0.0300 | 0.2000 | 0.0014 | 1.0000 | 0.0010 | 0.0014 | yes |"
+    assert lines["slow"].endswith("|  | 142.9 | 0.0010 | 0.0014 | no |")
+    assert lines["named"].endswith("| 30.0 | yes 10 times |")
+
+
+def test_every_step_has_its_time():
+    assert all(step.seconds >= 60 for step in (STEPS | OPTIONAL).values())
+    assert not set(STEPS) & set(OPTIONAL)
+
+
+TOOLS = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(None in map(shutil.which, ("make", "git")), reason="needs make and git")
+@pytest.mark.skipif(
+    util.find_spec("pybind11") is None or None in (shutil.which(tool, path=TOOLS) for tool in ("cmake", "ninja")),
+    reason="needs pybind11, cmake and ninja",
+)
+def test_the_command_runs_from_a_checkout_that_make_core_built(tmp_path):
+    """Where an installed fasthash, if there is one, is not found: the checkout's folder goes before it."""
+    files = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
+    for name in filter(None, files.decode().split("\0")):
+        if not name.startswith(("benchmarks/results", "tests/")) and (ROOT / name).exists():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    command = [sys.executable, "-S", "-m", "benchmarks.gpu", "ceilings", "--quick"]  # no site: no editable install
+    packages = os.pathsep.join(path for path in sys.path if path and Path(path) != ROOT)
+    run_there = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    unbuilt = run_there(command, env=os.environ | {"PYTHONPATH": packages})
+    assert unbuilt.returncode == 1
+    assert "make core" in unbuilt.stderr
+    run_there(["make", "core", f"PYTHON={sys.executable}"], check=True)
+    run_there([*command, "--here", "--out", "out"], env=os.environ | {"PYTHONPATH": packages}, check=True)
+    assert {r["step"]: r["status"] for r in Records(tmp_path / "out").last("end")} == {"ceilings": "passed"}

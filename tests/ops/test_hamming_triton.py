@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import threading
+from typing import ClassVar
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
 import fasthash as fh
-from fasthash.ops.hamming import reference
+from fasthash.ops.hamming import op, reference
 from tests.conftest import DEVICE, small_hamming_blocks
 
 pytest.importorskip("triton")
 
 from fasthash.ops.hamming import kernel_triton
+from fasthash.ops.hamming import kernel_triton_count as counting
 
-FILTERS = {"scan": {"from_queries": 2**31}, "product": {"from_queries": 1}}
+FILTERS = {"scan": 2**31, "product": 1}  # from how many queries on products are taken
 interpreted = pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason="needs the interpreter's order")
 
 
 @pytest.fixture(params=FILTERS)
 def filtered_by(request, monkeypatch):
     """Either filter, with samples of every second, fourth, ... group of codes."""
-    small_hamming_blocks(monkeypatch, ratio=2, **FILTERS[request.param])
+    small_hamming_blocks(monkeypatch, ratio=2, from_queries=FILTERS[request.param])
     return request.param
 
 
@@ -75,6 +80,16 @@ def assert_as_reference(queries, codes, k, mask=None, search=kernel_triton.hammi
     for found, wanted in zip(search(*given[:2], k, given[2]), expected, strict=True):
         assert found.dtype == wanted.dtype
         assert torch.equal(found.cpu(), wanted)
+
+
+@pytest.mark.parametrize("interpreter", ["", "1"])
+def test_a_filter_that_is_asked_for_is_taken(monkeypatch, interpreter):
+    """On a GPU, too, where blocks are as large as they are in use."""
+    monkeypatch.setenv("TRITON_INTERPRET", interpreter)
+    small_hamming_blocks(monkeypatch, from_queries=1)
+    for width in kernel_triton.TUNING["default"]:
+        assert width["product"]["from_queries"] == 1
+        assert width["product"]["codes"] == (64 if interpreter else 128)
 
 
 @pytest.mark.slow
@@ -142,6 +157,21 @@ def test_lists_that_overflow_cost_only_time(filtered_by, monkeypatch):
     assert calls == ["_filter", "_filter"]
 
 
+@pytest.mark.parametrize("bins", [8, 16, 64, 128])
+def test_distances_are_counted_range_by_range(monkeypatch, bins):
+    small_hamming_blocks(monkeypatch)
+    monkeypatch.setattr(counting, "MAX_BINS", bins)
+    codes = random_codes(300, 8)
+    codes[7] = ~codes[0]  # at the largest distance there is
+
+    def search(queries, codes, k, mask):
+        best = counting.nearest_by_counting(*map(counting.signed_words, (queries, codes)), mask, k)
+        return (best >> counting.ID_BITS.value).int(), best & counting.ID_MASK.value
+
+    for mask in (None, torch.arange(300) % 3 < 2):
+        assert_as_reference(torch.cat([codes[:1], random_codes(1, 8, seed=1)]), codes, 199, mask, search)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 6])
 @pytest.mark.parametrize("chunk", [8, 64, 1000])
@@ -182,6 +212,84 @@ def test_several_arrays_are_searched_as_one():
     found = fh.hamming_topk(queries.numpy(), tuple(x.numpy() for x in shards), 9)
     assert isinstance(found.ids, np.ndarray)
     np.testing.assert_array_equal(found.ids, fh.hamming_topk(queries, codes, 9).ids)
+
+
+class OnGpu(torch.Tensor):
+    """Data of the CPU that says it lies on a GPU and tells which streams it was copied between GPUs on."""
+
+    copied_on: ClassVar[list] = []
+
+    @property
+    def device(self):
+        return vars(self).get("place", torch.device("cpu"))
+
+    def to(self, device, non_blocking=False):
+        if device == self.device:
+            return self
+        self.copied_on += [torch.cuda.current_stream(place) for place in (device, self.device) if place.type == "cuda"]
+        moved = self.clone().as_subclass(OnGpu)
+        moved.place = device
+        return moved
+
+
+def test_searches_copy_on_one_stream(monkeypatch):
+    """Memory that a stream took is kept for that stream."""
+    made, device = [], torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: made.append(device) or mock.Mock())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: mock.Mock())
+    monkeypatch.setattr(OnGpu, "record_stream", lambda tensor, stream: None)
+    kernel_triton._copy_stream.cache_clear()
+    codes = random_codes(100, 8).as_subclass(OnGpu)
+    for _ in range(2):
+        parts = list(kernel_triton._parts(codes, None, device, 40))
+        assert [first for first, _, _ in parts] == [0, 40, 80]
+        assert sum(len(words) for _, words, _ in parts) == 100
+    assert made == [device]
+    kernel_triton._copy_stream.cache_clear()
+
+
+def test_arrays_on_several_gpus_are_searched_in_the_callers_streams(monkeypatch):
+    """Every thread has current streams of its own, at first those that nothing orders with the caller's."""
+    streams, used = threading.local(), []
+
+    @contextlib.contextmanager
+    def stream(entered):
+        before = vars(streams).copy()
+        if entered is not None:
+            setattr(streams, entered.partition(" of ")[2], entered)
+        yield
+        vars(streams).clear()
+        vars(streams).update(before)
+
+    def search(queries, codes, k, mask, threads, **options):
+        assert queries.device == codes.device
+        assert mask is None or mask.device == codes.device
+        used.append(torch.cuda.current_stream(codes.device))
+        hits = reference.hamming_topk(*(x if x is None else x.as_subclass(torch.Tensor) for x in (queries, codes)), k)
+        placed = [x.as_subclass(OnGpu) for x in hits]
+        for x in placed:
+            x.place = codes.device
+        return tuple(placed)
+
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda device: getattr(streams, str(device), f"default of {device}")
+    )
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(op, "topk_op", search)
+    monkeypatch.setattr(OnGpu, "copied_on", [])
+    codes, queries = random_codes(60, 8), random_codes(3, 8, seed=1).as_subclass(OnGpu)
+    queries.place = torch.device("cuda:0")
+    shards = [part.as_subclass(OnGpu) for part in codes.split(20)]
+    for shard, device in zip(shards, (0, 1, 1), strict=True):
+        shard.place = torch.device("cuda", device)
+    with stream("caller's of cuda:0"), stream("caller's of cuda:1"):
+        found = fh.hamming_topk(queries, shards, 5)
+    expected = reference.hamming_topk(queries.as_subclass(torch.Tensor), codes, 5)
+    for got, wanted in zip(found, expected, strict=True):
+        assert torch.equal(got.as_subclass(torch.Tensor), wanted)
+    assert sorted(used) == ["caller's of cuda:0", "caller's of cuda:1", "caller's of cuda:1"]
+    assert set(OnGpu.copied_on) == {"caller's of cuda:0", "caller's of cuda:1"}
 
 
 @pytest.mark.parametrize(

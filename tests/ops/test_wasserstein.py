@@ -133,7 +133,16 @@ def long_columns(monkeypatch):
     from fasthash.ops.wasserstein import kernel_triton, kernel_triton_long
 
     monkeypatch.setattr(kernel_triton, "MAX_ELEMENTS", dict.fromkeys(kernel_triton.MAX_ELEMENTS, 0))
-    settings = {"SAMPLE": 16, "DEVIATIONS": 1, "CHUNK": 8, "STEP": 4, "COLUMNS": 4, "TILE": 32, "TILE_WARPS": 1}
+    settings = {
+        "SAMPLE": 16,
+        "DEVIATIONS": 1,
+        "CHUNK": 8,
+        "STEP": 4,
+        "COLUMNS": 4,
+        "SLOTS": 4,
+        "TILE": 32,
+        "TILE_WARPS": 1,
+    }
     for name, value in settings.items():
         monkeypatch.setattr(kernel_triton_long, name, value)
     return kernel_triton_long

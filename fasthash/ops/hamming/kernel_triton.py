@@ -7,6 +7,7 @@ and from them each query's next limit. A pass that finds more than its lists hol
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterator
@@ -42,9 +43,12 @@ LIST_BYTES = 2**28  # of the lists of the queries that are searched at once
 CHUNK_BYTES = 2**28  # of codes copied to the GPU at once
 NO_HIT = tl.constexpr(2**63 - 1)
 FAR = tl.constexpr(2**20)  # more than any distance
+DIGIT_BITS = tl.constexpr(8)
+DIGITS = tl.constexpr(2**8)  # values of a digit, by which the k-th hit is found
 # Arguments for whose values a kernel is not compiled again.
 SIZES = (
-    "n", "stride", "k", "n_words", "n_queries", "queries_per_program", "listed", "capacity", "id_bits", "distance_bits",
+    "n", "stride", "k", "n_words", "n_queries", "queries_per_program", "listed", "capacity",
+    "id_digits", "distance_digits",
 )  # fmt: skip
 
 
@@ -82,16 +86,21 @@ def hamming_scan_kernel(
     and one test of the union of signs serves all the queries.
     """
     begin = tl.program_id(0).to(tl.int64) * CODES
-    positions = begin + tl.arange(0, CODES)
-    ids = _ids(positions, stride) if SAMPLE else positions
     first = _ids(begin, stride)
+    lanes = tl.arange(0, CODES)
+    left = n - first
+    if SAMPLE:
+        offsets = _ids(lanes.to(tl.int64), stride)
+    else:
+        offsets = lanes
+        left = tl.minimum(left, CODES).to(tl.int32)  # 64 bits would take twice the registers
     words = tl.arange(0, WORDS)
-    place = codes_ptr + ids[:, None] * N_WORDS + words[None, :]
-    if _ids(begin + CODES - 1, stride) < n:  # unmasked, they are read as vectors
+    place = codes_ptr + first * N_WORDS + offsets[:, None] * N_WORDS + words[None, :]
+    if first + _ids(tl.full([], CODES - 1, tl.int64), stride) < n:  # unmasked, they are read as vectors
         codes = tl.load(place, mask=(words < N_WORDS)[None, :], other=0)
     else:
-        codes = tl.load(place, mask=(ids < n)[:, None] & (words < N_WORDS)[None, :], other=0)
-    eligible = _eligible(mask_ptr, ids, n, HAS_MASK)
+        codes = tl.load(place, mask=(offsets < left)[:, None] & (words < N_WORDS)[None, :], other=0)
+    eligible = _eligible(mask_ptr + (first >> 3), offsets, left, HAS_MASK) if HAS_MASK else offsets < left
     low = tl.program_id(1) * queries_per_program
     for start in range(low, tl.minimum(low + queries_per_program, n_queries), QUERIES):
         signs = tl.zeros([CODES], dtype=tl.int32)
@@ -103,11 +112,13 @@ def hamming_scan_kernel(
             signs |= distance - _bound(limits_ptr, row, inside, first)
         signs = tl.where(eligible, signs, 0)
         if tl.min(signs, axis=0) < 0:
-            suspect = (signs < 0).to(tl.int64)
+            suspect = (signs < 0).to(tl.int32)
             group = tl.cast(start // QUERIES, tl.int64)
-            n_suspects = tl.sum(suspect, axis=0)
-            at = tl.atomic_add(counts_ptr + group, n_suspects, sem="relaxed") + tl.cumsum(suspect, axis=0) - 1
-            tl.store(suspects_ptr + group * capacity + at, positions, mask=(suspect != 0) & (at < capacity))
+            n_suspects = tl.sum(suspect, axis=0).to(tl.int64)
+            at = tl.atomic_add(counts_ptr + group, n_suspects, sem="relaxed")
+            rank = tl.cumsum(suspect, axis=0) - 1
+            room = tl.maximum(tl.minimum(capacity - at, CODES), 0).to(tl.int32)
+            tl.store(suspects_ptr + group * capacity + at + rank, begin + lanes, mask=(suspect != 0) & (rank < room))
 
 
 @triton.jit
@@ -161,13 +172,14 @@ def hamming_product_kernel(
 @triton.jit(do_not_specialize=SIZES)
 def hamming_select_kernel(
     queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr, hits_ptr, best_ptr, overflow_ptr,
-    n, stride, k, n_words, listed, capacity, id_bits, distance_bits,
+    n, stride, k, n_words, listed, capacity, id_digits, distance_digits,
     HAS_MASK: tl.constexpr, QUERIES: tl.constexpr, CODES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write a query's k nearest codes to best [k], in any order, and the k-th to limits, from its suspects.
 
-    QUERIES queries share a list of `listed` places, each standing for CODES codes of the sample. `overflow` becomes 1
-    if the list or hits [capacity] was too short; best then holds some of the codes within the limit.
+    QUERIES queries share a list of `listed` places, each standing for CODES codes of the sample. The k-th hit is found
+    from its first digit to its last, each by a histogram of those that begin alike. `overflow` becomes 1 if the list or
+    hits [capacity] was too short; best then holds some of the codes within the limit.
     """
     query = tl.program_id(0).to(tl.int64)
     limit = tl.load(limits_ptr + query)
@@ -195,14 +207,21 @@ def hamming_select_kernel(
 
     if n_hits >= k:
         limit = tl.zeros([], dtype=tl.int64)
-        for i in range(distance_bits + id_bits):
-            bit = tl.where(i < distance_bits, ID_BITS + distance_bits - 1 - i, distance_bits + id_bits - 1 - i)
-            trial = limit | (tl.full([], 1, tl.int64) << bit.to(tl.int64))
-            below = tl.zeros([BLOCK], dtype=tl.int32)
+        rank = tl.full([], k, tl.int32)  # of the k-th among those that begin with the digits that are known of it
+        digits = tl.arange(0, DIGITS)
+        for i in range(distance_digits + id_digits):
+            shift = (distance_digits + id_digits - 1 - i) * DIGIT_BITS
+            shift = tl.where(i < distance_digits, ID_BITS + (distance_digits - 1 - i) * DIGIT_BITS, shift).to(tl.int64)
+            counts = tl.zeros([DIGITS], dtype=tl.int32)
             for start in range(0, n_hits, BLOCK):
-                hits = tl.load(hits_ptr + start + lanes, mask=start + lanes < n_hits, other=NO_HIT)
-                below += (hits < trial).to(tl.int32)
-            limit = tl.where(tl.sum(below, axis=0) < k, trial, limit)
+                inside = start + lanes < n_hits
+                hits = tl.load(hits_ptr + start + lanes, mask=inside, other=0)
+                alike = inside & ((hits ^ limit) >> (shift + DIGIT_BITS) == 0)
+                counts += tl.histogram(((hits >> shift) & (DIGITS - 1)).to(tl.int32), DIGITS, mask=alike)
+            upto = tl.cumsum(counts, axis=0)
+            digit = tl.sum((upto < rank).to(tl.int64), axis=0)
+            rank -= tl.sum(tl.where(digits < digit, counts, 0), axis=0)
+            limit |= digit << shift
         tl.store(limits_ptr + query, limit)
     n_best = tl.zeros([], dtype=tl.int64)
     for start in range(0, n_hits, BLOCK):
@@ -225,11 +244,24 @@ def scan_constants(n_words: int, tuned: dict[str, Any]) -> dict[str, int]:
     return {"N_WORDS": n_words, "WORDS": words, "CODES": max(8, tuned["tile"] // words), "QUERIES": tuned["queries"]}
 
 
+def scan_options(tuned: dict[str, Any], queries: int, sampled: bool) -> dict[str, int | None]:
+    """Return how `hamming_scan_kernel` is launched.
+
+    One query waits for memory, the less the more programs a multiprocessor has: with 64 registers, eight of 4 warps.
+    """
+    return {"num_warps": tuned["warps"], "maxnreg": 64 if queries == 1 and not sampled else None}
+
+
 def product_constants(n_bits: int, tuned: dict[str, Any]) -> dict[str, int]:
     """Return the constants of `hamming_product_kernel`."""
     depth = min(tuned["depth"], max(32, triton.next_power_of_2(n_bits)))
     tile = {"CODES": tuned["codes"], "QUERIES": tuned["queries"]}
     return {"N_WORDS": n_bits // 32, "STEPS": triton.cdiv(n_bits, depth), "DEPTH": depth, **tile}
+
+
+def n_digits(*numbers: int) -> list[int]:
+    """Return how many digits these numbers have."""
+    return [triton.cdiv(number.bit_length(), DIGIT_BITS.value) for number in numbers]
 
 
 def _signs(queries: torch.Tensor, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -273,13 +305,11 @@ def _filter(
         kernel, constants = hamming_product_kernel, product_constants(n_bits, options)
         signs, ones = _signs(queries, constants["STEPS"] * constants["DEPTH"])
         given, words = (signs, ones), codes.view(torch.int32)
-        launch = {"num_warps": options["warps"], "num_stages": options["stages"]}
         select = {"QUERIES": 1, "CODES": constants["CODES"]}
     else:
         kernel, constants = hamming_scan_kernel, scan_constants(n_words, options)
         constants["QUERIES"] = min(constants["QUERIES"], triton.next_power_of_2(n_queries))
         given, words = (queries,), codes
-        launch = {"num_warps": options["warps"]}
         select = {"QUERIES": constants["QUERIES"], "CODES": 1}
 
     capacity = min(n, options["ratio"] * (k + 8 * math.isqrt(k) + 16))
@@ -302,39 +332,41 @@ def _filter(
         for count, stride in zip(counts, strides, strict=True):
             n_blocks = triton.cdiv(_sample_size(n, stride), constants["CODES"])
             tiles_per_program = triton.cdiv(tiles, min(tiles, triton.cdiv(PROGRAMS, n_blocks)))
-            sample = {} if by_product else {"SAMPLE": stride > 1}
+            if by_product:
+                launch = {"num_warps": options["warps"], "num_stages": options["stages"]}
+            else:
+                launch = {"SAMPLE": stride > 1, **scan_options(options, constants["QUERIES"], stride > 1)}
             kernel[(n_blocks, triton.cdiv(tiles, tiles_per_program))](
                 *(x[part] for x in given), words, mask, limits[part], count, suspects,
                 n, stride, m, tiles_per_program * constants["QUERIES"], suspects.shape[1],
-                HAS_MASK=mask is not None, **constants, **sample, **launch,
+                HAS_MASK=mask is not None, **constants, **launch,
             )  # fmt: skip
             hamming_select_kernel[(m,)](
                 queries[part], codes, mask, limits[part], count, suspects, hits, best[part], overflow[part],
-                n, stride, k, n_words, suspects.shape[1], capacity, (n - 1).bit_length(), n_bits.bit_length(),
+                n, stride, k, n_words, suspects.shape[1], capacity, *n_digits(n - 1, n_bits),
                 HAS_MASK=mask is not None, **select, **(FEW if m <= FEW_QUERIES else MANY),
             )  # fmt: skip
     return overflow
 
 
-def _nearest_hits(
+def _search_again(
     queries: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None, limits: torch.Tensor, k: int
 ) -> torch.Tensor:
-    """Return the nearest codes of every query that are within its limit, int64 [q, k] in any order, then NO_HIT.
+    """Return the nearest codes of queries whose lists overflowed, int64 [q, k], from the limits that they arrived at.
 
-    Where lists overflow, the filter runs once more from the limits that it arrived at, and then counting answers.
+    They are filtered once more, and where lists overflow again, counting answers.
     """
-    best = limits.new_full((len(queries), k), NO_HIT.value)
-    if best.numel() == 0 or len(codes) == 0:
-        return best
-    again = _filter(queries, codes, mask, limits, best, sampled=True).nonzero()[:, 0]
-    if len(again):
-        queries, limits = queries[again], limits[again]
-        second = limits.new_full((len(again), k), NO_HIT.value)
-        left = _filter(queries, codes, mask, limits, second, sampled=False).nonzero()[:, 0]
-        if len(left):
-            second[left] = nearest_by_counting(queries[left], codes, mask, k)
-        best[again] = second
-    return best
+    hits = limits.new_full((len(queries), k), NO_HIT.value)
+    left = _filter(queries, codes, mask, limits, hits, sampled=False).nonzero()[:, 0]
+    if len(left):
+        hits[left] = nearest_by_counting(queries[left], codes, mask, k)
+    return hits
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """Return the one stream that copies to a device: the memory that a stream took is kept for that stream."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
 
 
 def _parts(
@@ -344,7 +376,7 @@ def _parts(
 
     On a GPU the next are copied on a stream of their own while these are searched.
     """
-    copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+    copies = _copy_stream(device)
     if copies is not None:
         copies.wait_stream(torch.cuda.current_stream(device))
 
@@ -374,12 +406,35 @@ def nearest(
     """Return int32 and int64 [q, k], searching all codes at once or `chunk` at a time, a multiple of 8."""
     words = signed_words(queries)
     best = torch.full((len(queries), k), NO_HIT.value, dtype=torch.int64, device=queries.device)
+    answer = _decoded(best)
+    if best.numel() == 0:
+        return answer
     parts = [(0, signed_words(codes), mask)] if chunk is None else _parts(codes, mask, queries.device, chunk)
     for first, part, bits in parts:
+        if len(part) == 0:
+            continue
+        before, hits = best, torch.full_like(best, NO_HIT.value)
         limits = torch.where(best[:, -1] == NO_HIT.value, best[:, -1], best[:, -1] - first)
-        hits = _nearest_hits(words, part, bits, limits, k)
-        hits = torch.where(hits == NO_HIT.value, hits, hits + first)
-        best = (hits if first == 0 else torch.cat([best, hits], dim=1)).sort(dim=1).values[:, :k]
+        overflow = _filter(words, part, bits, limits, hits, sampled=True)
+        best = _merged(before, hits, first)
+        answer = _decoded(best)  # the device is kept busy until the one look at what it found
+        if overflow.any():
+            again = overflow.nonzero()[:, 0]
+            hits[again] = _search_again(words[again], part, bits, limits[again], k)
+            best = _merged(before, hits, first)
+            answer = _decoded(best)
+    return answer
+
+
+def _merged(best: torch.Tensor, hits: torch.Tensor, first: int) -> torch.Tensor:
+    """Return the nearest of `best` and of hits whose ids count from `first`, int64 [q, k], ascending."""
+    if first:
+        hits = torch.cat([best, torch.where(hits == NO_HIT.value, hits, hits + first)], dim=1)
+    return hits.sort(dim=1).values[:, : best.shape[1]]
+
+
+def _decoded(best: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the distances and ids of hits as integers."""
     found = best != NO_HIT.value
     distances = torch.where(found, best >> ID_BITS.value, NO_DISTANCE).to(torch.int32)
     return distances, torch.where(found, best & ID_MASK.value, -1)

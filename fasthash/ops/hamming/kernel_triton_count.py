@@ -15,6 +15,7 @@ import triton.language as tl
 
 BLOCK = 1024  # codes compared at once
 BLOCKS_PER_CHUNK = 16  # what one program walks
+MAX_BINS = 2048  # of a program: every warp has all of them in its registers
 COUNTS = 2**24  # of chunks, for the queries that are searched at once
 ID_BITS = tl.constexpr(50)  # of a hit as one integer, distance << ID_BITS | id, whose order is that of hits
 ID_MASK = tl.constexpr(2**50 - 1)
@@ -78,19 +79,20 @@ def hamming_distance_kernel(queries_ptr, codes_ptr, distances_ptr, n, n_words, n
 
 @triton.jit
 def hamming_count_kernel(
-    queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_bits, n_chunks,
+    queries_ptr, codes_ptr, mask_ptr, counts_ptr, n, n_words, n_chunks, n_ranges,
     HAS_MASK: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCKS_PER_CHUNK: tl.constexpr,
 ):  # fmt: skip
-    """Add to counts int64 [q, BINS] the eligible codes at each distance; the last bin takes the others."""
-    query, chunk = _query_and(n_chunks)
-    first = chunk * BLOCK * BLOCKS_PER_CHUNK
+    """Add to counts int64 [q, n_ranges * BINS] the eligible codes of a chunk at each distance of a range."""
+    query, part = _query_and(n_chunks * n_ranges)
+    lowest = (part % n_ranges).to(tl.int32) * BINS
+    first = part // n_ranges * BLOCK * BLOCKS_PER_CHUNK
     counts = tl.zeros([BINS], dtype=tl.int32)
     for block in range(BLOCKS_PER_CHUNK):
         ids = first + block * BLOCK + tl.arange(0, BLOCK)
-        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
-        distance = tl.where(_eligible(mask_ptr, ids, n, HAS_MASK), distance, BINS - 1)
-        counts += tl.histogram(distance, BINS)
-    tl.atomic_add(counts_ptr + query * BINS + tl.arange(0, BINS), counts.to(tl.int64))
+        place = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK) - lowest
+        counted = _eligible(mask_ptr, ids, n, HAS_MASK) & (place >= 0) & (place < BINS)
+        counts += tl.histogram(place, BINS, mask=counted)
+    tl.atomic_add(counts_ptr + query * n_ranges * BINS + lowest + tl.arange(0, BINS), counts.to(tl.int64))
 
 
 @triton.jit
@@ -208,6 +210,12 @@ def hamming_distance(queries: torch.Tensor, codes: torch.Tensor, threads: int = 
     return distances
 
 
+def distance_bins(n_bits: int) -> tuple[int, int]:
+    """Return how many distances a program counts and how many ranges of so many there are."""
+    bins = min(MAX_BINS, triton.next_power_of_2(n_bits + 1))
+    return bins, triton.cdiv(n_bits + 1, bins)
+
+
 def nearest_by_counting(queries: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None, k: int) -> torch.Tensor:
     """Return the k nearest codes of every query int64 [q, k], ascending, as distance << ID_BITS | id; then 2^63 - 1.
 
@@ -216,12 +224,13 @@ def nearest_by_counting(queries: torch.Tensor, codes: torch.Tensor, mask: torch.
     nearest = torch.full((len(queries), k), 2**63 - 1, dtype=torch.int64, device=codes.device)
     n, n_words = codes.shape
     n_bits = n_words * codes.itemsize * 8
-    bins, n_chunks = triton.next_power_of_2(n_bits + 2), triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK)
+    bins, n_ranges = distance_bins(n_bits)
+    n_chunks = triton.cdiv(n, BLOCK * BLOCKS_PER_CHUNK)
     for group in _groups(len(queries), n):
         q = queries[group]
-        counts = torch.zeros((len(q), bins), dtype=torch.int64, device=codes.device)
-        hamming_count_kernel[(len(q) * n_chunks,)](
-            q, codes, mask, counts, n, n_words, n_bits, n_chunks,
+        counts = torch.zeros((len(q), n_ranges * bins), dtype=torch.int64, device=codes.device)
+        hamming_count_kernel[(len(q) * n_chunks * n_ranges,)](
+            q, codes, mask, counts, n, n_words, n_chunks, n_ranges,
             HAS_MASK=mask is not None, BINS=bins, BLOCK=BLOCK, BLOCKS_PER_CHUNK=BLOCKS_PER_CHUNK,
         )  # fmt: skip
         up_to = counts[:, : n_bits + 1].cumsum(1)

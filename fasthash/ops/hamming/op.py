@@ -78,7 +78,7 @@ def hamming_topk(
         codes: packed codes, uint8 [n, n_bits / 8], on the same device. For queries on a GPU they may also be in the
             memory of the CPU, of any size: they are copied in chunks, and in pinned memory the next chunk is copied
             while one is searched. A list or tuple of such arrays is searched as if they were one, each on the GPU it
-            lies on, all GPUs at the same time, or else where the queries are.
+            lies on, in its current stream, all GPUs at the same time, or else where the queries are.
         k: how many hits a query gets, at least 1; may exceed n.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order; where the
             codes are, or anywhere for a list of codes.
@@ -128,21 +128,33 @@ def _topk_of_shards(
     n_threads = thread_count(where, threads)
     starts = [0, *itertools.accumulate(map(len, shards))]
     flags = None if mask is None else mask_flags(_check_mask(where, mask, starts[-1]), starts[-1])
-    masks = [None if flags is None else flags[i:j] for i, j in itertools.pairwise(starts)]
-
-    def search(shard: torch.Tensor, eligible: torch.Tensor | None) -> list[torch.Tensor]:
-        device = q.device if shard.device.type == "cpu" else shard.device
-        if not _takes_codes_of_the_cpu(kernel):
+    devices = [q.device if shard.device.type == "cpu" else shard.device for shard in shards]
+    if not _takes_codes_of_the_cpu(kernel):
+        for shard, device in zip(shards, devices, strict=True):
             check_device(where, "queries", q.to(device), shard.device)
-        bits = None if eligible is None else mask_bits(where, eligible.to(shard.device), len(shard), shard.device)
-        hits = topk_op(q.to(device), shard, k, bits, n_threads, kernel=kernel, where=where)
-        return [x.to(q.device) for x in hits]
+    # Copies between devices are this thread's, and so are the streams: others begin on default ones.
+    asked = {device: q.to(device) for device in devices}
+    streams = {device: torch.cuda.current_stream(device) if device.type == "cuda" else None for device in devices}
+    masks = [
+        None if flags is None else mask_bits(where, flags[i:j].to(shard.device), j - i, shard.device)
+        for shard, (i, j) in zip(shards, itertools.pairwise(starts), strict=True)
+    ]
 
-    if len({shard.device for shard in shards}) == 1:
-        found = [search(shard, eligible) for shard, eligible in zip(shards, masks, strict=True)]
+    def search(
+        shard: torch.Tensor, device: torch.device, bits: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.cuda.stream(streams[device]):
+            hits: tuple[torch.Tensor, torch.Tensor] = topk_op(
+                asked[device], shard, k, bits, n_threads, kernel=kernel, where=where
+            )
+        return hits
+
+    if len(asked) == 1:
+        found = list(map(search, shards, devices, masks))
     else:
         with ThreadPoolExecutor(len(shards)) as pool:
-            found = list(pool.map(search, shards, masks))
+            found = list(pool.map(search, shards, devices, masks))
+    found = [(distances.to(q.device), ids.to(q.device)) for distances, ids in found]
     ids = [torch.where(part < 0, -1, part + first) for (_, part), first in zip(found, starts, strict=False)]
     return nearest_of([part for part, _ in found], ids, k)
 

@@ -8,7 +8,7 @@ import triton.language as tl
 
 from fasthash.ops.packing.reference import nan_projection, refuse_nan
 
-ROWS, BYTES = 16, 8  # a program's share of the codes
+TILE = 128  # bytes of codes that a program packs: of one row, as a mask has, or of up to 16
 PROJECTED_ROWS, PROJECTED_BITS, DEPTH = 64, 64, 32  # its share of a product, and the columns of x at a time
 
 
@@ -27,8 +27,12 @@ def pack_bits_kernel(
     x_ptr, codes_ptr, nan_ptr, n, n_bits, row_stride, column_stride,
     INFINITY: tl.constexpr, MAGNITUDE: tl.constexpr, ROWS: tl.constexpr, BYTES: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None, None]
-    byte = tl.program_id(1).to(tl.int64) * BYTES + tl.arange(0, BYTES)[None, :, None]
+    n_bytes = (tl.full([], n_bits, tl.int64) + 7) // 8
+    tiles = tl.cdiv(n_bytes, BYTES)
+    first_row = tl.program_id(0).to(tl.int64) // tiles * ROWS
+    first_byte = tl.program_id(0).to(tl.int64) % tiles * BYTES
+    rows = first_row + tl.arange(0, ROWS)[:, None, None]
+    byte = first_byte + tl.arange(0, BYTES)[None, :, None]
     position = tl.arange(0, 8)[None, None, :]
     column = byte * 8 + position  # [1, BYTES, 8]
     inside = (rows < n) & (column < n_bits)
@@ -37,11 +41,16 @@ def pack_bits_kernel(
         nans = tl.sum(((x & MAGNITUDE) > INFINITY).to(tl.int32).reshape(ROWS * BYTES * 8), axis=0)
         tl.atomic_or(nan_ptr, 1, mask=nans > 0)
     bits = (x > 0).to(tl.int32) << position
-    n_bytes = (n_bits + 7) // 8
     codes = tl.sum(bits, axis=2).to(tl.uint8)  # [ROWS, BYTES]
-    out_row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    out_byte = tl.program_id(1).to(tl.int64) * BYTES + tl.arange(0, BYTES)[None, :]
+    out_row = first_row + tl.arange(0, ROWS)[:, None]
+    out_byte = first_byte + tl.arange(0, BYTES)[None, :]
     tl.store(codes_ptr + out_row * n_bytes + out_byte, codes, mask=(out_row < n) & (out_byte < n_bytes))
+
+
+def tile_shape(n: int) -> dict[str, int]:
+    """Return the codes and bytes of a program of `pack_bits_kernel` for n codes."""
+    rows = min(16, triton.next_power_of_2(n))
+    return {"ROWS": rows, "BYTES": TILE // rows}
 
 
 def pack_bits(x: torch.Tensor) -> torch.Tensor:
@@ -52,10 +61,10 @@ def pack_bits(x: torch.Tensor) -> torch.Tensor:
         return codes
     word, infinity = _WORDS.get(x.dtype, (x.dtype, None))
     nan = torch.zeros((), dtype=torch.int32, device=x.device)
-    grid = (triton.cdiv(n, ROWS), triton.cdiv(codes.shape[1], BYTES))
-    pack_bits_kernel[grid](
+    tile = tile_shape(n)
+    pack_bits_kernel[(triton.cdiv(n, tile["ROWS"]) * triton.cdiv(codes.shape[1], tile["BYTES"]),)](
         x.detach().view(word), codes, nan, n, n_bits, *x.stride(),
-        INFINITY=infinity, MAGNITUDE=torch.iinfo(word).max, ROWS=ROWS, BYTES=BYTES,
+        INFINITY=infinity, MAGNITUDE=torch.iinfo(word).max, **tile,
     )  # fmt: skip
     if infinity is not None and nan.item():
         refuse_nan(x)
@@ -67,8 +76,10 @@ def pack_projections_kernel(
     x_ptr, projection_ptr, offset_ptr, codes_ptr, place_ptr, n, d, n_bits, row_stride, column_stride,
     ROWS: tl.constexpr, BITS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    bits = tl.program_id(1) * BITS + tl.arange(0, BITS)
+    tiles = tl.cdiv(n_bits, BITS)
+    rows = (tl.program_id(0) // tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    tile = tl.program_id(0) % tiles
+    bits = tile * BITS + tl.arange(0, BITS)
     is_row, is_bit = rows < n, bits < n_bits
     element = projection_ptr.dtype.element_ty
     projections = tl.zeros((ROWS, BITS), dtype=element)
@@ -90,7 +101,7 @@ def pack_projections_kernel(
     ones = (inside & (values > 0)).to(tl.int32).reshape(ROWS, BITS // 8, 8)
     codes = tl.sum(ones << tl.arange(0, 8)[None, None, :], axis=2).to(tl.uint8)
     n_bytes = (n_bits + 7) // 8
-    byte = tl.program_id(1) * (BITS // 8) + tl.arange(0, BITS // 8)
+    byte = tile * (BITS // 8) + tl.arange(0, BITS // 8)
     tl.store(
         codes_ptr + rows[:, None] * n_bytes + byte[None, :], codes, mask=is_row[:, None] & (byte < n_bytes)[None, :]
     )
@@ -108,8 +119,7 @@ def pack_projections(x: torch.Tensor, projection: torch.Tensor, offset: torch.Te
     beyond = n * n_bits
     place = torch.full((), beyond, dtype=torch.int64, device=x.device)
     thresholds = projection.new_zeros(n_bits) if offset is None else offset.detach().contiguous()
-    grid = (triton.cdiv(n, PROJECTED_ROWS), triton.cdiv(n_bits, PROJECTED_BITS))
-    pack_projections_kernel[grid](
+    pack_projections_kernel[(triton.cdiv(n, PROJECTED_ROWS) * triton.cdiv(n_bits, PROJECTED_BITS),)](
         x.detach(), projection.detach().contiguous(), thresholds, codes, place, n, d, n_bits, *x.stride(),
         ROWS=PROJECTED_ROWS, BITS=PROJECTED_BITS, DEPTH=DEPTH,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
+from fasthash.ops.declaration import RefusedError
 from fasthash.ops.wasserstein import kernel_triton_long, reference
 from fasthash.ops.wasserstein.kernel_triton_keys import (
     KEY_BITS,
@@ -28,6 +29,7 @@ from fasthash.ops.wasserstein.slicing import by_parts
 MAX_ELEMENTS = {torch.float64: 8192, torch.float32: 16384, torch.float16: 16384, torch.bfloat16: 16384}  # of a program
 TILE = 4096  # elements, of rows x columns, whose gradients a program writes
 COLUMNS = 128  # of a tile, at most
+MAX_ROWS = 2**31 - 2**16  # are counted in 32 bits, a tile beyond the last among them
 TILE_WARPS = 8
 SUM_BLOCK = 1024
 
@@ -94,10 +96,11 @@ def two_point_backward_kernel(
     split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
     P: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)[:, None]
-    columns = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    tiles = tl.cdiv(m, COLUMNS)
+    rows = (tl.program_id(0) // tiles).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    columns = (tl.program_id(0) % tiles).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     inside = (rows < n) & (columns < m)
-    x = load(x_ptr + rows.to(tl.int64) * row_stride + columns * column_stride, inside)
+    x = load(x_ptr + rows * row_stride + columns * column_stride, inside)
     tau = value_of(
         tl.load(parting_ptr + columns, mask=columns < m, other=0).to(tl.uint64 if x.dtype == tl.float64 else tl.uint32)
     )
@@ -107,7 +110,7 @@ def two_point_backward_kernel(
     of_high = slope(from_target(tau, False, low, high), p, P)
     slopes = tl.where((x == tau) & (rows == row), mix(tl.full([], split, x.dtype), of_low, of_high), slopes)
     unit = tl.load(upstream_ptr).to(x.dtype) * tl.full([], scale, x.dtype)
-    tl.store(gradient_ptr + rows.to(tl.int64) * m + columns, slopes * unit, mask=inside)
+    tl.store(gradient_ptr + rows * m + columns, slopes * unit, mask=inside)
 
 
 def registers(n: int, m: int, dtype: torch.dtype) -> dict[str, int]:
@@ -128,6 +131,8 @@ def two_point_wasserstein(
     Without `n_low`, n // 2 rows of each column are low.
     """
     n, m = x.shape
+    if n > MAX_ROWS:
+        raise RefusedError(f"expected x of at most {MAX_ROWS:,} rows on a GPU, got {n:,}")
     loss = torch.empty((), dtype=x.dtype, device=x.device)
     parting = torch.empty((2, m), dtype=torch.int64, device=x.device)
     law = (split, low, high, p, 1 / (n * m), exponent(p))
@@ -158,7 +163,7 @@ def two_point_backward(
     gradient = torch.empty((n, m), dtype=x.dtype, device=x.device)
     columns = min(COLUMNS, triton.next_power_of_2(m))
     rows = TILE // columns
-    two_point_backward_kernel[(triton.cdiv(n, rows), triton.cdiv(m, columns))](
+    two_point_backward_kernel[(triton.cdiv(n, rows) * triton.cdiv(m, columns),)](
         upstream, x.detach(), parting, gradient, n, m, *x.stride(), split, low, high, p, 1 / (n * m), exponent(p),
         ROWS=rows, COLUMNS=columns, num_warps=TILE_WARPS,
     )  # fmt: skip

@@ -20,7 +20,8 @@ DEVIATIONS = 5  # between the statistic's expected place in the sample and eithe
 CHUNK = 128  # rows that a program of the pass reads; their counts have to fit in a byte
 STEP = 16  # rows it loads at a time
 COLUMNS = 32  # it reads, one a thread
-TILE = 8192  # elements of a column that are searched at a time, a multiple of CHUNK
+TILE = 8192  # elements of a column that are searched at a time, of which the first stay in registers
+SLOTS = 32  # of a chunk that are listed at a time
 TILE_WARPS = 16
 
 
@@ -110,9 +111,8 @@ def _keys(pointer, stride, first, last, TILE: tl.constexpr):
 
 
 @triton.jit
-def _select(pointer, stride, n, rank, BITS: tl.constexpr, TILE: tl.constexpr):
-    """As `select`, for n elements in memory."""
-    key, _ = _keys(pointer, stride, 0, 0, TILE)
+def _select(key, inside, pointer, stride, n, rank, BITS: tl.constexpr, TILE: tl.constexpr):
+    """As `select`, for n elements in memory whose first tile is in registers, too."""
     UNSET: tl.constexpr = key.dtype.primitive_bitwidth - BITS
     tau = tl.zeros([], key.dtype)
     n_below = tl.zeros([], tl.int32)
@@ -120,19 +120,20 @@ def _select(pointer, stride, n, rank, BITS: tl.constexpr, TILE: tl.constexpr):
     unknown = tau - 1
     while (unknown >> UNSET != 0) & (n_upto - n_below > 1):
         middle = tau + (unknown - (unknown >> 1))
-        n_below_middle = tl.zeros([], tl.int32)
-        for first in range(0, n, TILE):
-            key, _ = _keys(pointer, stride, first, n, TILE)
-            n_below_middle += tl.sum((key < middle).to(tl.int32), axis=0)
+        n_below_middle = tl.sum((inside & (key < middle)).to(tl.int32), axis=0)
+        for first in range(TILE, n, TILE):
+            other, _ = _keys(pointer, stride, first, n, TILE)
+            n_below_middle += tl.sum((other < middle).to(tl.int32), axis=0)
         above = n_below_middle <= rank
         tau = tl.where(above, middle, tau)
         n_below = tl.where(above, n_below_middle, n_below)
         n_upto = tl.where(above, n_upto, n_below_middle)
         unknown = unknown >> 1
     known = tau
-    for first in range(0, n, TILE):
-        key, inside = _keys(pointer, stride, first, n, TILE)
-        tau = tl.maximum(tau, tl.max(tl.where(inside & (key - known <= unknown), key, 0), axis=0))
+    tau = tl.maximum(tau, tl.max(tl.where(inside & (key - known <= unknown), key, 0), axis=0))
+    for first in range(TILE, n, TILE):
+        other, among = _keys(pointer, stride, first, n, TILE)
+        tau = tl.maximum(tau, tl.max(tl.where(among & (other - known <= unknown), other, 0), axis=0))
     return tau, n_below, n_upto - n_below
 
 
@@ -152,24 +153,26 @@ def _find(pointer, stride, first, last, least, most, place, TILE: tl.constexpr):
 
 @triton.jit
 def _gather(
-    counts_ptr, costs_ptr, between_ptr, listed_ptr, m, n_chunks, capacity, CHUNK: tl.constexpr, TILE: tl.constexpr
-):
+    counts_ptr, costs_ptr, between_ptr, listed_ptr, m, n_chunks, capacity,
+    CHUNK: tl.constexpr, SLOTS: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
     """Add up a column's counts and costs; list what lies between, as far as there is room, in the order of rows."""
     n_below = tl.zeros([], tl.int32)
     n_least = tl.zeros([], tl.int32)
     n_between = tl.zeros([], tl.int32)
     n_most = tl.zeros([], tl.int32)
     total = tl.zeros([], tl.float64)
-    for first in range(0, n_chunks, TILE // CHUNK):
-        chunks = (first + tl.arange(0, TILE // CHUNK)).to(tl.int64)
-        count = tl.load(counts_ptr + chunks * m, mask=chunks < n_chunks, other=0)
-        costs = tl.load(costs_ptr + chunks * m, mask=chunks < n_chunks, other=0.0)
+    for first in range(0, n_chunks, TILE // SLOTS):
+        chunks = first + tl.arange(0, TILE // SLOTS)
+        count = tl.load(counts_ptr + chunks.to(tl.int64) * m, mask=chunks < n_chunks, other=0)
+        costs = tl.load(costs_ptr + chunks.to(tl.int64) * m, mask=chunks < n_chunks, other=0.0)
         of_chunk = count >> 16 & 255
-        slots = tl.arange(0, CHUNK)[None, :]
-        filled = slots < of_chunk[:, None]
-        x = tl.load(between_ptr + chunks[:, None] * CHUNK + slots, mask=filled, other=0.0)
-        places = (n_between + tl.cumsum(of_chunk, axis=0) - of_chunk)[:, None] + slots
-        tl.store(listed_ptr + places, x, mask=filled & (places < capacity))
+        places = (n_between + tl.cumsum(of_chunk, axis=0) - of_chunk)[:, None]
+        for slot in range(0, tl.max(of_chunk, axis=0), SLOTS):
+            slots = slot + tl.arange(0, SLOTS)[None, :]
+            filled = slots < of_chunk[:, None]
+            x = tl.load(between_ptr + chunks[:, None] * CHUNK + slots, mask=filled, other=0.0)
+            tl.store(listed_ptr + places + slots, x, mask=filled & (places + slots < capacity))
         n_below += tl.sum(count & 255, axis=0)
         n_least += tl.sum(count >> 8 & 255, axis=0)
         n_between += tl.sum(of_chunk, axis=0)
@@ -196,6 +199,13 @@ def _chunk_of(counts_ptr, m, n_chunks, shift, place, CHUNKS: tl.constexpr):
 
 
 @triton.jit
+def _cost_beside(key, inside, tau, low, high, p, P: tl.constexpr):
+    """The cost of the elements of a tile that are below or above tau."""
+    costs = cost(from_target(value_of(key), key < tau, low, high), p, P)
+    return tl.sum(tl.where(inside & (key != tau), costs, 0.0), axis=0).to(tl.float64)
+
+
+@triton.jit
 def _cost_of(key, counts, is_low, low, high, p, P: tl.constexpr):
     """The cost of an element with this key, zero where it does not count."""
     return tl.where(counts, cost(from_target(value_of(key), is_low, low, high), p, P).to(tl.float64), 0.0)
@@ -206,7 +216,8 @@ def two_point_search_kernel(
     x_ptr, n_low_ptr, bracket_ptr, counts_ptr, costs_ptr, between_ptr, listed_ptr, cost_ptr, parting_ptr,
     n, m, row_stride, column_stride, n_chunks, capacity,
     split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
-    P: tl.constexpr, BITS: tl.constexpr, HALVES: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr,
+    P: tl.constexpr, BITS: tl.constexpr, HALVES: tl.constexpr, CHUNK: tl.constexpr, SLOTS: tl.constexpr,
+    TILE: tl.constexpr,
 ):  # fmt: skip
     """Part a column by what was collected, or by itself where the bracket missed; write its cost times scale."""
     column = tl.program_id(0).to(tl.int64)
@@ -215,7 +226,7 @@ def two_point_search_kernel(
     listed_ptr += column * capacity
     n_below, n_least, n_between, n_most, total = _gather(
         counts_ptr, costs_ptr + column, between_ptr + column * n_chunks * CHUNK, listed_ptr, m, n_chunks, capacity,
-        CHUNK, TILE,
+        CHUNK, SLOTS, TILE,
     )  # fmt: skip
     n_low = _count_low(n_low_ptr, column, n, HALVES).to(tl.int32)
     rank = tl.minimum(n_low, n - 1)
@@ -237,9 +248,9 @@ def two_point_search_kernel(
         n_least = tl.zeros([], tl.int32)
         n_most = tl.zeros([], tl.int32)
         total = tl.zeros([], tl.float64)
-    tau, n_lower_there, n_tied = _select(
-        source, stride, tl.where(at_least | at_most, 0, n_source), rank - n_lower, BITS, TILE
-    )
+    key, inside = _keys(source, stride, 0, n_source, TILE)
+    n_searched = tl.where(at_least | at_most, 0, n_source)
+    tau, n_lower_there, n_tied = _select(key, inside, source, stride, n_searched, rank - n_lower, BITS, TILE)
     least = tl.load(bracket_ptr + column).to(tau.dtype)
     most = tl.load(bracket_ptr + m + column).to(tau.dtype)
     tau = tl.where(at_least, least, tl.where(at_most, most, tau))
@@ -261,17 +272,17 @@ def two_point_search_kernel(
                 shift = tl.full([], 16, tl.int32)
                 from_key = least + 1
                 to_key = most - 1
-            chunk, place = _chunk_of(counts_ptr, m, n_chunks, shift, place, TILE // CHUNK)
+            chunk, place = _chunk_of(counts_ptr, m, n_chunks, shift, place, TILE // SLOTS)
             first = chunk * CHUNK
             last = tl.minimum(first + CHUNK, n)
         row = _find(x_ptr, row_stride, first, last, from_key, to_key, place, TILE)
     tl.store(parting_ptr + column, tau.to(tl.int64))
     tl.store(parting_ptr + m + column, row.to(tl.int64))
 
-    for start in range(0, n_source, TILE):
+    total += _cost_beside(key, inside, tau, low, high, p, P)
+    for start in range(TILE, n_source, TILE):
         key, inside = _keys(source, stride, start, n_source, TILE)
-        costs = cost(from_target(value_of(key), key < tau, low, high), p, P)
-        total += tl.sum(tl.where(inside & (key != tau), costs, 0.0), axis=0).to(tl.float64)
+        total += _cost_beside(key, inside, tau, low, high, p, P)
     mass_low = n_tied_low + tl.where(n_tied_low < n_tied, split, 0.0)
     total += mass_low * _cost_of(tau, mass_low > 0, True, low, high, p, P)
     total += (n_tied - mass_low) * _cost_of(tau, mass_low < n_tied, False, low, high, p, P)
@@ -284,7 +295,7 @@ def blocks(dtype: torch.dtype) -> tuple[dict[str, int], dict[str, int]]:
     """Return how the collecting and the searching kernel divide their work; float64 takes twice the registers."""
     share = 2 if dtype == torch.float64 else 1
     collect = {"CHUNK": CHUNK, "STEP": STEP // share, "COLUMNS": COLUMNS, "num_warps": 1}
-    return collect, {"CHUNK": CHUNK, "TILE": TILE // share, "num_warps": TILE_WARPS}
+    return collect, {"CHUNK": CHUNK, "SLOTS": SLOTS, "TILE": TILE // share, "num_warps": TILE_WARPS}
 
 
 def part_columns(
