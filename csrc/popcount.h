@@ -1,6 +1,7 @@
 #pragma once
 
 // Included by files compiled for one processor level each, too, so in an anonymous namespace.
+#include <cstddef>
 #include <cstdint>
 
 namespace fasthash {

@@ -19,7 +19,7 @@ def time_h2q(bench: Bench) -> None:
     x = clustered(bench, n, k)
 
     def fit(restarts: int, epochs: int, rows: torch.Tensor) -> H2Q:
-        return H2Q(k, restarts=restarts, epochs=epochs, batch_size=128, init=None).fit(rows)
+        return H2Q(k, restarts=restarts, epochs=epochs, batch_size=128).fit(rows)
 
     with bench.check("H2Q: the objective of a CPU's training, within 1 %"):
         epochs = bench.sized(50, 5)
