@@ -90,7 +90,11 @@ def to_the_sign(u):
     return (u - u.sign()).abs().sum(1).mean()
 
 
-@pytest.mark.parametrize("own", [Stretched(), to_the_sign, losses.HSWD(p=1), losses.LogCosh()], ids=str)
+def term_name(term):
+    return getattr(term, "__name__", str(term))
+
+
+@pytest.mark.parametrize("own", [Stretched(), to_the_sign, losses.HSWD(p=1), losses.LogCosh()], ids=term_name)
 def test_a_term_of_your_own_stands_for_the_original(method, own):
     alone, loss = (made(method, SINGLE, quantization=quantization) for quantization in ("none", own))
     assert loss.quantizer is own
@@ -139,7 +143,9 @@ def test_original_is_the_default(method):
 
 
 @pytest.mark.parametrize("method", SMOOTH, indirect=True)
-@pytest.mark.parametrize("quantization", ["original", "hswd", losses.HSWD(p=3), to_the_sign, Stretched()], ids=str)
+@pytest.mark.parametrize(
+    "quantization", ["original", "hswd", losses.HSWD(p=3), to_the_sign, Stretched()], ids=term_name
+)
 def test_gradients(method, quantization):
     loss = made(method, SEVERAL, quantization=quantization).eval()
     assert torch.autograd.gradcheck(lambda u: loss(u, SEVERAL, INDICES), (U.clone().requires_grad_(),), atol=1e-6)
