@@ -92,7 +92,7 @@ private:
 
     void write(int64_t query, uint64_t* items, int64_t size) {
         complete_[static_cast<size_t>(query)] = size >= k_found_;
-        write_nearest(items, size, k_, set_.n_bits(), set_.ranks(), distances_ + query * k_, ids_ + query * k_);
+        write_nearest(items, size, k_, set_.max_distance(), set_.ranks(), distances_ + query * k_, ids_ + query * k_);
     }
 
     const Set& set_;
@@ -119,7 +119,7 @@ void find_nearest(const typename Scan::Set& set, const QuerySet& queries, int64_
     if (misled.empty()) return;
 
     // The sample was no fair one for these queries; without a limit they are complete.
-    const QuerySubset subset(queries, set.n_bytes, misled);
+    const QuerySubset subset(queries, set.query_bytes(), misled);
     const std::vector<uint64_t> unlimited(misled.size(), no_limit(set));
     subset.search_topk(k, distances, ids, [&](int32_t* found_distances, int64_t* found_ids) {
         LimitedSearch<Scan>(set, subset.set(), k, unlimited, options, found_distances, found_ids).run();

@@ -15,7 +15,7 @@ namespace fasthash {
 // A distance that no code reaches.
 template <class Set>
 uint64_t no_limit(const Set& set) {
-    return static_cast<uint64_t>(set.n_bits()) + 1;
+    return static_cast<uint64_t>(set.max_distance()) + 1;
 }
 
 // The size of the sample that makes a search cheapest.

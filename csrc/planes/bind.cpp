@@ -100,7 +100,7 @@ struct StoredSearch : SearchCall {
 
     StoredSearch(const char* function, const Bytes& query_codes, const Bytes& planes, int64_t n_codes, const OptionalMask& mask,
                  int threads, const std::string& isa)
-        : SearchCall(query_codes, threads, select_isa(isa)),
+        : SearchCall(query_set(query_codes), threads, select_isa(isa)),
           set(checked_set(function, query_codes, planes, n_codes, mask, select_isa(isa))) {}
 
 private:

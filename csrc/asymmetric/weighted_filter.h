@@ -1,0 +1,103 @@
+// The filter of weighted planes, written once over registers of the level that a file is compiled for; fasthash/ops/asymmetric/README.md derives it.
+// Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
+#pragma once
+
+#include "../hamming/plane_filter.h"
+#include "kernel.h"
+
+namespace fasthash {
+namespace {
+
+// Adds 2^kBlockBits planes of a list to counters, of which there are n_counters.
+template <int kBlockBits>
+FASTHASH_INLINE void add_weighted_block(const uint64_t* group, const uint16_t* planes, Bits* counters, int n_counters) {
+    Bits sums[kBlockBits];
+    add_planes<kBlockBits>(group, planes, sums);
+    Bits carry = load_plane(group, planes, (1 << kBlockBits) - 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
+#pragma GCC unroll 1
+    for (int i = kBlockBits; i < n_counters; ++i) {
+        const Bits next = counters[i] & carry;
+        counters[i] ^= carry;
+        carry = next;
+    }
+}
+
+FASTHASH_INLINE const uint16_t* add_run(const uint64_t* group, const uint16_t* planes, const PlaneRun& run, Bits* counters,
+                                        int n_counters) {
+    counters += run.column;
+    n_counters -= run.column;
+    for (int i = 0; i < run.n_large; ++i, planes += 1 << kLargeBits) {
+        add_weighted_block<kLargeBits>(group, planes, counters, n_counters);
+    }
+    for (int i = 0; i < run.n_middle; ++i, planes += 1 << kMiddleBits) {
+        add_weighted_block<kMiddleBits>(group, planes, counters, n_counters);
+    }
+    for (int i = 0; i < run.n_small; ++i, planes += 1 << kSmallBits) {
+        add_weighted_block<kSmallBits>(group, planes, counters, n_counters);
+    }
+    return planes;
+}
+
+// Where the distance of a group's codes is below a limit. With P and N the sums of the chosen positive and negative weights at a code's ones,
+// the distance is positive - P + N, so it is below if and only if P - N - (positive - limit) - 1 >= 0. Counters start from the
+// difference in brackets, count N, are complemented, which is -x - 1, and count P.
+FASTHASH_INLINE Bits filter_weighted_group(const uint64_t* group, const WeightedQuery& query, int64_t limit) {
+    Bits counters[kMaxCounterBits + 1 + kLargeBits];
+    const Bits start = all_lanes(static_cast<uint64_t>(query.positive - limit));
+    for (int i = 0; i < query.n_counters; ++i) counters[i] = -(start >> i & 1);
+    const uint16_t* planes = query.planes;
+    for (int i = 0; i < query.n_negative_runs; ++i) planes = add_run(group, planes, query.runs[i], counters, query.n_counters);
+    for (int i = 0; i < query.n_counters; ++i) counters[i] = ~counters[i];
+    for (int i = query.n_negative_runs; i < query.n_runs; ++i) planes = add_run(group, planes, query.runs[i], counters, query.n_counters);
+    return ~counters[query.n_counters - 1];
+}
+
+// The sum of the magnitudes of the weights at the bits where a code has the other sign.
+FASTHASH_INLINE uint64_t weighted_distance(const CodeTile& tile, int64_t code, int n_words, const WeightedQuery& query) {
+    const uint64_t* of_query = query.words;
+    uint64_t distance = 0;
+    for (int w = 0; w < n_words; ++w) {
+        const uint64_t different = tile.words[code * tile.code_stride + w * tile.word_stride] ^ *of_query++;
+        for (int column = 0; column < query.n_columns; ++column) distance += popcount(different & *of_query++) << column;
+    }
+    return distance;
+}
+
+// Takes the codes of a group that passed, in order, if they are below the limit of that moment.
+inline void take_passed(const CodeTile& tile, int64_t first, Bits passed, int n_words, const WeightedQuery& query, CandidateList& list) {
+    uint64_t words[kPlaneWords], of_any = 0;
+    store_bits(words, passed);
+    for (uint64_t word : words) of_any |= word;
+    for (; of_any != 0; of_any &= of_any - 1) {
+        const int bit = lowest_bit(of_any);
+        for (int64_t lane = 0, code = first + bit * kPlaneWords; lane < kPlaneWords && code < tile.count; ++lane, ++code) {
+            if (!(words[lane] >> bit & 1)) continue;
+            const uint64_t distance = weighted_distance(tile, code, n_words, query);
+            if (distance >= list.limit) continue;
+            list.items[list.size++] = make_item(distance, static_cast<uint64_t>(tile.base + code));
+            if (list.capacity - list.size < kTileGroup) list.full(list);
+        }
+    }
+}
+
+inline void make_weighted_planes(const CodeTile& tile, int n_bits, uint64_t* planes) {
+    for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += (n_bits + 1) * kPlaneWords) {
+        transpose_group(tile, first, n_bits, planes, planes + n_bits * kPlaneWords);
+    }
+}
+
+inline void filter_weighted(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
+    const int n_words = static_cast<int>(ceil_div(n_bits, 64));
+    for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += (n_bits + 1) * kPlaneWords) {
+        const int64_t limit = static_cast<int64_t>(list.limit);
+        const Bits passed = filter_weighted_group(planes, query, limit <= query.total ? limit : query.total + 1);
+        if (__builtin_expect(any(passed), 0)) take_passed(tile, first, passed, n_words, query, list);
+    }
+}
+
+constexpr AsymmetricKernel weighted_kernel() { return {kPlaneCodes, make_weighted_planes, filter_weighted}; }
+
+}  // namespace
+}  // namespace fasthash
