@@ -1,6 +1,6 @@
 from typing import Any
 
-from numpy import bool_, float32, float64, int8, int32, int64, uint8
+from numpy import bool_, float32, float64, int32, int64, uint8
 from numpy.typing import NDArray
 
 __version__: str
@@ -76,15 +76,16 @@ def hamming_radius(
     queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
 ) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
 def asymmetric_topk(
-    weights: NDArray[int8],
+    projections: NDArray[Any],
     codes: NDArray[uint8],
     k: int,
+    bits: int,
     mask: NDArray[uint8] | None,
-    distances: NDArray[int32],
+    scores: NDArray[Any],
     ids: NDArray[int64],
     threads: int,
     isa: str,
-) -> None: ...
+) -> int: ...
 def block_shape(n_bits: int) -> tuple[int, int]: ...
 def write_planes(planes: NDArray[uint8], codes: NDArray[uint8], first: int, threads: int, isa: str) -> None: ...
 def read_planes(planes: NDArray[uint8], first: int, codes: NDArray[uint8], threads: int, isa: str) -> None: ...

@@ -8,26 +8,22 @@
 
 namespace fasthash {
 
-constexpr int kMaxColumns = 7;       // bits of a weight's magnitude
-constexpr int kMaxCounterBits = 20;  // of a sum of weights, and one for its sign
+constexpr int kLargeBits = 5, kSmallBits = 3;  // 2^bits planes are a block
+constexpr int kMinCounters = 8, kMaxCounters = 21;  // 21 hold any sum of 4,096 int8 weights, with its sign
 
-// Planes that are added with the same weight: blocks of several sizes, one after the other, filled up with planes of zeros.
+// Planes that are added with the same weight and sign: large blocks, then small ones, filled up with planes of zeros.
 struct PlaneRun {
-    int column;  // the weight is 2^column
-    int n_large, n_middle, n_small;
+    int n_large, n_small;
 };
-
-constexpr int kLargeBits = 6, kMiddleBits = 4, kSmallBits = 3;  // 2^bits planes are a block
 
 // A query as the filter on planes reads it.
 struct WeightedQuery {
-    const uint64_t* words;   // for each word of a code that of the positive weights, then n_columns of the bits of their magnitudes
+    const uint64_t* words;   // for each word of a code the weights' signs, 1 for those above 0, then n_columns of the bits of their magnitudes
+    const PlaneRun* runs;    // two for each column, a bit of the magnitudes, from the lowest up: of negative and of positive weights, in turn first
     const uint16_t* planes;  // where the planes of all runs begin in a group, in words
-    const PlaneRun* runs;    // those of negative weights, then those of positive ones
-    int n_negative_runs, n_runs;
     int n_columns;
-    int n_counters;    // that hold any sum, with its sign
-    int64_t positive;  // the sum of the positive weights whose planes are among the runs
+    int n_counters;    // from kMinCounters to kMaxCounters: that hold any sum, with its sign
+    int64_t positive;  // the sum of the positive weights
     int64_t total;     // the sum of all magnitudes
 };
 

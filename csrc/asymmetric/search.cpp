@@ -1,27 +1,25 @@
 #include "search.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <vector>
 
 #include "../hamming/find_nearest.h"
 #include "weighted_scan.h"
 
 namespace fasthash {
 
-WeightedSet weighted_set(const CodeSet& set, const QuerySet& queries, Isa isa) {
-    int64_t largest = 0;
-    for (int64_t i = 0; i < queries.n_queries; ++i) {
-        const int8_t* const weights = reinterpret_cast<const int8_t*>(queries.codes) + i * set.n_bits();
-        int64_t total = 0;
-        for (int64_t bit = 0; bit < set.n_bits(); ++bit) total += std::abs(weights[bit]);
-        largest = std::max(largest, total);
-    }
-    return {set, asymmetric_kernel(isa), largest};
+template <class T>
+void search_topk(const CodeSet& set, const QuantizedQueries<T>& queries, int64_t k, Isa isa, const SearchOptions& options, T* scores,
+                 int64_t* ids) {
+    if (queries.totals.empty()) return;
+    const int64_t largest = *std::max_element(queries.totals.begin(), queries.totals.end());
+    const WeightedSet weighted{set, asymmetric_kernel(isa), largest};
+    std::vector<int32_t> distances(queries.totals.size() * static_cast<size_t>(k));
+    find_nearest<WeightedScan>(weighted, queries.set(), k, options, distances.data(), ids);
+    queries.write_scores(distances.data(), ids, k, scores);
 }
 
-void search_topk(const WeightedSet& set, const QuerySet& queries, int64_t k, const SearchOptions& options, int32_t* distances,
-                 int64_t* ids) {
-    find_nearest<WeightedScan>(set, queries, k, options, distances, ids);
-}
+template void search_topk(const CodeSet&, const QuantizedQueries<float>&, int64_t, Isa, const SearchOptions&, float*, int64_t*);
+template void search_topk(const CodeSet&, const QuantizedQueries<double>&, int64_t, Isa, const SearchOptions&, double*, int64_t*);
 
 }  // namespace fasthash

@@ -8,50 +8,33 @@
 namespace fasthash {
 namespace {
 
-// Adds 2^kBlockBits planes of a list to counters, of which there are n_counters.
-template <int kBlockBits>
-FASTHASH_INLINE void add_weighted_block(const uint64_t* group, const uint16_t* planes, Bits* counters, int n_counters) {
-    Bits sums[kBlockBits];
-    add_planes<kBlockBits>(group, planes, sums);
-    Bits carry = load_plane(group, planes, (1 << kBlockBits) - 1);
-#pragma GCC unroll 16
-    for (int i = 0; i < kBlockBits; ++i) carry = add(counters[i], sums[i], carry);
-#pragma GCC unroll 1
-    for (int i = kBlockBits; i < n_counters; ++i) {
-        const Bits next = counters[i] & carry;
-        counters[i] ^= carry;
-        carry = next;
-    }
-}
-
-FASTHASH_INLINE const uint16_t* add_run(const uint64_t* group, const uint16_t* planes, const PlaneRun& run, Bits* counters,
-                                        int n_counters) {
-    counters += run.column;
-    n_counters -= run.column;
-    for (int i = 0; i < run.n_large; ++i, planes += 1 << kLargeBits) {
-        add_weighted_block<kLargeBits>(group, planes, counters, n_counters);
-    }
-    for (int i = 0; i < run.n_middle; ++i, planes += 1 << kMiddleBits) {
-        add_weighted_block<kMiddleBits>(group, planes, counters, n_counters);
-    }
-    for (int i = 0; i < run.n_small; ++i, planes += 1 << kSmallBits) {
-        add_weighted_block<kSmallBits>(group, planes, counters, n_counters);
-    }
+template <int kCounters>
+FASTHASH_INLINE const uint16_t* add_run(const uint64_t* group, const uint16_t* planes, const PlaneRun& run, Bits* counters) {
+    for (int i = 0; i < run.n_large; ++i, planes += 1 << kLargeBits) add_block<kCounters - 1, kLargeBits>(group, planes, counters);
+    for (int i = 0; i < run.n_small; ++i, planes += 1 << kSmallBits) add_block<kCounters - 1, kSmallBits>(group, planes, counters);
     return planes;
 }
 
-// Where the distance of a group's codes is below a limit. With P and N the sums of the chosen positive and negative weights at a code's ones,
-// the distance is positive - P + N, so it is below if and only if P - N - (positive - limit) - 1 >= 0. Counters start from the
-// difference in brackets, count N, are complemented, which is -x - 1, and count P.
+// Where the distance of a group's codes is below a limit. With P and N the sums of the positive weights and of the others' magnitudes at a
+// code's ones, the distance is positive - P + N, so it is below if and only if x = N - P + (positive - limit) < 0. The counters start from what
+// is in brackets and count N; their complement is -x - 1, to which P is added. So a column needs one complement, and the next begins with
+// the sign that the last ended with. What a column leaves is halved: its lowest bit does not change the sign of what higher columns add.
+template <int kCounters>
 FASTHASH_INLINE Bits filter_weighted_group(const uint64_t* group, const WeightedQuery& query, int64_t limit) {
-    Bits counters[kMaxCounterBits + 1 + kLargeBits];
+    Bits counters[kCounters];
     const Bits start = all_lanes(static_cast<uint64_t>(query.positive - limit));
-    for (int i = 0; i < query.n_counters; ++i) counters[i] = -(start >> i & 1);
+#pragma GCC unroll 32
+    for (int i = 0; i < kCounters; ++i) counters[i] = -(start >> i & 1);
     const uint16_t* planes = query.planes;
-    for (int i = 0; i < query.n_negative_runs; ++i) planes = add_run(group, planes, query.runs[i], counters, query.n_counters);
-    for (int i = 0; i < query.n_counters; ++i) counters[i] = ~counters[i];
-    for (int i = query.n_negative_runs; i < query.n_runs; ++i) planes = add_run(group, planes, query.runs[i], counters, query.n_counters);
-    return ~counters[query.n_counters - 1];
+    for (int column = 0; column < query.n_columns; ++column) {
+        planes = add_run<kCounters>(group, planes, query.runs[2 * column], counters);
+#pragma GCC unroll 32
+        for (int i = 0; i < kCounters; ++i) counters[i] = ~counters[i];
+        planes = add_run<kCounters>(group, planes, query.runs[2 * column + 1], counters);
+#pragma GCC unroll 32
+        for (int i = 0; i + 1 < kCounters; ++i) counters[i] = counters[i + 1];
+    }
+    return counters[kCounters - 1] ^ all_lanes(-static_cast<uint64_t>(query.n_columns & 1));
 }
 
 // The sum of the magnitudes of the weights at the bits where a code has the other sign.
@@ -88,16 +71,25 @@ inline void make_weighted_planes(const CodeTile& tile, int n_bits, uint64_t* pla
     }
 }
 
-inline void filter_weighted(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
+template <int kCounters>
+void filter_weighted_codes(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
     const int n_words = static_cast<int>(ceil_div(n_bits, 64));
     for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += (n_bits + 1) * kPlaneWords) {
         const int64_t limit = static_cast<int64_t>(list.limit);
-        const Bits passed = filter_weighted_group(planes, query, limit <= query.total ? limit : query.total + 1);
+        const Bits passed = filter_weighted_group<kCounters>(planes, query, limit <= query.total ? limit : query.total + 1);
         if (__builtin_expect(any(passed), 0)) take_passed(tile, first, passed, n_words, query, list);
     }
 }
 
-constexpr AsymmetricKernel weighted_kernel() { return {kPlaneCodes, make_weighted_planes, filter_weighted}; }
+template <int kCounters = kMinCounters>
+void filter_weighted(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
+    if constexpr (kCounters < kMaxCounters) {
+        if (query.n_counters > kCounters) return filter_weighted<kCounters + 1>(tile, planes, n_bits, query, list);
+    }
+    filter_weighted_codes<kCounters>(tile, planes, n_bits, query, list);
+}
+
+constexpr AsymmetricKernel weighted_kernel() { return {kPlaneCodes, make_weighted_planes, filter_weighted<>}; }
 
 }  // namespace
 }  // namespace fasthash

@@ -11,17 +11,12 @@ namespace {
 
 int bits_of(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
 
-PlaneRun run_of(int column, int n_planes) {
-    PlaneRun run{column, n_planes >> kLargeBits, 0, 0};
-    const int left = n_planes - (run.n_large << kLargeBits);
-    run.n_middle = left >> kMiddleBits;
-    run.n_small = static_cast<int>(ceil_div(left - (run.n_middle << kMiddleBits), 1 << kSmallBits));
-    return run;
+PlaneRun run_of(int n_planes) {
+    const int n_large = n_planes >> kLargeBits, left = n_planes - (n_large << kLargeBits);
+    return {n_large, static_cast<int>(ceil_div(left, 1 << kSmallBits))};
 }
 
-int planes_of(const PlaneRun& run) {
-    return (run.n_large << kLargeBits) + (run.n_middle << kMiddleBits) + (run.n_small << kSmallBits);
-}
+int planes_of(const PlaneRun& run) { return (run.n_large << kLargeBits) + (run.n_small << kSmallBits); }
 
 }  // namespace
 
@@ -39,7 +34,7 @@ void WeightedQueries::add(const int8_t* weights, int n_bits) {
         largest = std::max(largest, std::abs(weights[bit]));
     }
     const int n_columns = bits_of(static_cast<uint64_t>(largest));
-    Lists lists{words_.size(), planes_.size(), runs_.size(), 0, 0, n_columns, 0, positive, total};
+    Lists lists{words_.size(), runs_.size(), planes_.size(), n_columns, 0, positive, total};
 
     words_.resize(words_.size() + static_cast<size_t>(ceil_div(n_bits, 64) * (1 + n_columns)));
     for (int bit = 0; bit < n_bits; ++bit) {
@@ -50,39 +45,28 @@ void WeightedQueries::add(const int8_t* weights, int n_bits) {
         }
     }
 
-    add_runs(weights, n_bits, -1, n_columns);
-    lists.n_negative_runs = static_cast<int>(runs_.size() - lists.runs);
-    add_runs(weights, n_bits, 1, n_columns);
-    lists.n_runs = static_cast<int>(runs_.size() - lists.runs);
-    lists.n_counters = bits_of(static_cast<uint64_t>(total + 1)) + 1;
-    for (size_t i = lists.runs; i < runs_.size(); ++i) {
-        const PlaneRun& run = runs_[i];
-        const int block_bits = run.n_large ? kLargeBits : run.n_middle ? kMiddleBits : kSmallBits;
-        lists.n_counters = std::max(lists.n_counters, run.column + block_bits);
+    for (int column = 0; column < n_columns; ++column) {
+        for (int sign : {-1, 1}) add_run(weights, n_bits, column % 2 == 0 ? sign : -sign, column);
     }
+    lists.n_counters = std::max(kMinCounters, bits_of(static_cast<uint64_t>(total + 1)) + 1);
     lists_.push_back(lists);
 }
 
-void WeightedQueries::add_runs(const int8_t* weights, int n_bits, int sign, int n_columns) {
-    for (int column = 0; column < n_columns; ++column) {
-        const size_t first = planes_.size();
-        for (int bit = 0; bit < n_bits; ++bit) {
-            const int weight = sign * weights[bit];
-            if (weight > 0 && weight >> column & 1) planes_.push_back(static_cast<uint16_t>(bit * plane_words_));
-        }
-        if (planes_.size() == first) continue;
-        runs_.push_back(run_of(column, static_cast<int>(planes_.size() - first)));
-        planes_.resize(first + static_cast<size_t>(planes_of(runs_.back())), static_cast<uint16_t>(n_bits * plane_words_));
+void WeightedQueries::add_run(const int8_t* weights, int n_bits, int sign, int column) {
+    const size_t first = planes_.size();
+    for (int bit = 0; bit < n_bits; ++bit) {
+        const int weight = sign * weights[bit];
+        if (weight > 0 && weight >> column & 1) planes_.push_back(static_cast<uint16_t>(bit * plane_words_));
     }
+    runs_.push_back(run_of(static_cast<int>(planes_.size() - first)));
+    planes_.resize(first + static_cast<size_t>(planes_of(runs_.back())), static_cast<uint16_t>(n_bits * plane_words_));
 }
 
 WeightedQuery WeightedQueries::operator[](int64_t i) const {
     const Lists& lists = lists_[static_cast<size_t>(i)];
     return {words_.data() + lists.words,
-            planes_.data() + lists.planes,
             runs_.data() + lists.runs,
-            lists.n_negative_runs,
-            lists.n_runs,
+            planes_.data() + lists.planes,
             lists.n_columns,
             lists.n_counters,
             lists.positive,

@@ -16,12 +16,12 @@ public:
 
 private:
     struct Lists {
-        size_t words, planes, runs;  // where they begin
-        int n_negative_runs, n_runs, n_columns, n_counters;
+        size_t words, runs, planes;  // where they begin
+        int n_columns, n_counters;
         int64_t positive, total;
     };
     void add(const int8_t* weights, int n_bits);
-    void add_runs(const int8_t* weights, int n_bits, int sign, int n_columns);
+    void add_run(const int8_t* weights, int n_bits, int sign, int column);
 
     const int64_t plane_words_;
     std::vector<uint64_t> words_;

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fasthash import _core
-from fasthash.ops.asymmetric.quantization import quantized
+from fasthash.ops.asymmetric.reference import not_finite
 
 
 def asymmetric_topk(
@@ -19,10 +19,11 @@ def asymmetric_topk(
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return float32 or float64 and int64 [q, k]."""
-    queries = quantized(projections, codes.shape[1], bits)
-    distances = codes.new_empty((len(projections), k), dtype=torch.int32)
-    ids = codes.new_empty((len(projections), k), dtype=torch.int64)
-    flags = None if mask is None else np.ascontiguousarray(mask.numpy())
+    x = projections.detach().to(torch.promote_types(projections.dtype, torch.float32)).contiguous()
+    scores, ids = x.new_empty((len(x), k)), x.new_empty((len(x), k), dtype=torch.int64)
+    eligible = None if mask is None else np.ascontiguousarray(mask.numpy())
     rows = np.ascontiguousarray(codes.numpy())
-    _core.asymmetric_topk(queries.weights.numpy(), rows, k, flags, distances.numpy(), ids.numpy(), threads, isa)
-    return queries.scores(distances, ids), ids
+    place = _core.asymmetric_topk(x.numpy(), rows, k, bits, eligible, scores.numpy(), ids.numpy(), threads, isa)
+    if place >= 0:
+        raise not_finite(x, place)
+    return scores, ids

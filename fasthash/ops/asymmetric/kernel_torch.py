@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from fasthash.ops.asymmetric.quantization import quantized
-from fasthash.ops.hamming.hits import NO_DISTANCE, nearest_of
+from fasthash.ops.asymmetric.reference import quantized
+from fasthash.ops.hamming.hits import nearest_of
 from fasthash.ops.hamming.op import mask_flags
 from fasthash.ops.packing.op import unpacked
 
@@ -21,20 +21,17 @@ def asymmetric_topk(
     threads: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return float32 or float64 and int64 [q, k]."""
-    queries = quantized(projections, codes.shape[1], bits)
-    n_bits, n = queries.weights.shape[1], len(codes)
-    weights = queries.weights.float()
-    totals = weights.abs().sum(1, keepdim=True)
+    weights, scale = quantized(projections, codes.shape[1], bits)
+    (q, n_bits), n = weights.shape, len(codes)
     flags = None if mask is None else mask_flags(mask, n)
-    distances = torch.full((len(weights), k), NO_DISTANCE, dtype=torch.int32, device=codes.device)
-    ids = torch.full((len(weights), k), -1, device=codes.device)
-    step = max(1, _CHUNK // max(n_bits, len(weights)))
+    best = torch.full((q, k), torch.inf, device=codes.device)
+    ids = torch.full((q, k), -1, device=codes.device)
+    step = max(1, _CHUNK // max(n_bits, q))
     for first in range(0, n, step):
-        signs = unpacked(codes[first : first + step], n_bits)
-        found = ((totals - weights @ signs.T) / 2).to(torch.int32)  # exact in float32: integers below 2^24
-        places = torch.arange(first, first + len(signs), device=codes.device).expand_as(found)
+        below = -weights @ unpacked(codes[first : first + step], n_bits).T  # exact in float32: integers below 2^24
+        places = torch.arange(first, first + below.shape[1], device=codes.device).expand_as(below)
         if flags is not None:
             outside = ~flags[first : first + step]
-            found, places = found.masked_fill(outside, NO_DISTANCE), places.masked_fill(outside, -1)
-        distances, ids = nearest_of([distances, found], [ids, places], k)
-    return queries.scores(distances, ids), ids
+            below, places = below.masked_fill(outside, torch.inf), places.masked_fill(outside, -1)
+        best, ids = nearest_of([best, below], [ids, places], k)
+    return (-best.to(scale) * scale[:, None]).masked_fill(ids < 0, -torch.inf), ids
