@@ -8,21 +8,24 @@
 
 namespace fasthash {
 
-constexpr int kLargeBits = 5, kSmallBits = 3;  // 2^bits planes are a block
+constexpr int kLargeBits = 5, kSmallBits = 3;       // 2^bits planes are a block
 constexpr int kMinCounters = 8, kMaxCounters = 21;  // 21 hold any sum of 4,096 int8 weights, with its sign
+constexpr int kMaxColumns = 7;                      // bits of a weight's magnitude
 
-// Planes that are added with the same weight and sign: large blocks, then small ones, filled up with planes of zeros.
+// Planes that are added with the same weight and sign: large blocks, then small ones.
 struct PlaneRun {
+    const uint16_t* planes;  // where they begin in a group, in words
     int n_large, n_small;
 };
 
-// A query as the filter on planes reads it.
+// A query as the filter on planes reads it, for a lower bound of its distances: that of some of its planes.
 struct WeightedQuery {
-    const uint64_t* words;   // for each word of a code the weights' signs, 1 for those above 0, then n_columns of the bits of their magnitudes
-    const PlaneRun* runs;    // two for each column, a bit of the magnitudes, from the lowest up: of negative and of positive weights, in turn first
-    const uint16_t* planes;  // where the planes of all runs begin in a group, in words
+    const uint64_t* words;  // for each word of a code the weights' signs, 1 for those above 0, then n_columns of the bits of their magnitudes
     int n_columns;
-    int n_counters;    // from kMinCounters to kMaxCounters: that hold any sum, with its sign
+    // From the lowest column that has any on, two runs a column: of negative and of positive weights, in turn first.
+    PlaneRun runs[2 * kMaxColumns];
+    int first_column;
+    int n_counters;    // from kMinCounters to kMaxCounters: that hold any sum of them, with its sign
     int64_t positive;  // the sum of the positive weights
     int64_t total;     // the sum of all magnitudes
 };
@@ -31,8 +34,9 @@ struct WeightedQuery {
 struct AsymmetricKernel {
     int64_t group;  // of so many codes, 64 for each word of a plane
     void (*make)(const CodeTile& tile, int n_bits, uint64_t* planes);
-    // Appends to `list` the codes of the tile whose weighted distance to the query is below the list's limit.
-    void (*filter)(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list);
+    // Appends to `list` the codes of the tile whose weighted distance to the query is below the list's limit, and returns of how many it was
+    // computed, because the lower bound was.
+    int64_t (*filter)(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list);
 };
 
 AsymmetricKernel asymmetric_kernel(Isa isa);  // of the highest level, up to this one, that the room has

@@ -9,10 +9,10 @@ namespace fasthash {
 namespace {
 
 template <int kCounters>
-FASTHASH_INLINE const uint16_t* add_run(const uint64_t* group, const uint16_t* planes, const PlaneRun& run, Bits* counters) {
+FASTHASH_INLINE void add_run(const uint64_t* group, const PlaneRun& run, Bits* counters) {
+    const uint16_t* planes = run.planes;
     for (int i = 0; i < run.n_large; ++i, planes += 1 << kLargeBits) add_block<kCounters - 1, kLargeBits>(group, planes, counters);
     for (int i = 0; i < run.n_small; ++i, planes += 1 << kSmallBits) add_block<kCounters - 1, kSmallBits>(group, planes, counters);
-    return planes;
 }
 
 // Where the distance of a group's codes is below a limit. With P and N the sums of the positive weights and of the others' magnitudes at a
@@ -22,19 +22,19 @@ FASTHASH_INLINE const uint16_t* add_run(const uint64_t* group, const uint16_t* p
 template <int kCounters>
 FASTHASH_INLINE Bits filter_weighted_group(const uint64_t* group, const WeightedQuery& query, int64_t limit) {
     Bits counters[kCounters];
-    const Bits start = all_lanes(static_cast<uint64_t>(query.positive - limit));
+    const Bits start = all_lanes(static_cast<uint64_t>((query.positive - limit) >> query.first_column));
 #pragma GCC unroll 32
     for (int i = 0; i < kCounters; ++i) counters[i] = -(start >> i & 1);
-    const uint16_t* planes = query.planes;
-    for (int column = 0; column < query.n_columns; ++column) {
-        planes = add_run<kCounters>(group, planes, query.runs[2 * column], counters);
+    const PlaneRun* run = query.runs;
+    for (int column = query.first_column; column < query.n_columns; ++column, run += 2) {
+        add_run<kCounters>(group, run[0], counters);
 #pragma GCC unroll 32
         for (int i = 0; i < kCounters; ++i) counters[i] = ~counters[i];
-        planes = add_run<kCounters>(group, planes, query.runs[2 * column + 1], counters);
+        add_run<kCounters>(group, run[1], counters);
 #pragma GCC unroll 32
         for (int i = 0; i + 1 < kCounters; ++i) counters[i] = counters[i + 1];
     }
-    return counters[kCounters - 1] ^ all_lanes(-static_cast<uint64_t>(query.n_columns & 1));
+    return counters[kCounters - 1] ^ all_lanes(-static_cast<uint64_t>((query.n_columns - query.first_column) & 1));
 }
 
 // The sum of the magnitudes of the weights at the bits where a code has the other sign.
@@ -48,21 +48,24 @@ FASTHASH_INLINE uint64_t weighted_distance(const CodeTile& tile, int64_t code, i
     return distance;
 }
 
-// Takes the codes of a group that passed, in order, if they are below the limit of that moment.
-inline void take_passed(const CodeTile& tile, int64_t first, Bits passed, int n_words, const WeightedQuery& query, CandidateList& list) {
+// Takes the codes of a group that passed, in order, if they are below the limit of that moment, and returns how many passed.
+inline int64_t take_passed(const CodeTile& tile, int64_t first, Bits passed, int n_words, const WeightedQuery& query, CandidateList& list) {
     uint64_t words[kPlaneWords], of_any = 0;
+    int64_t n_passed = 0;
     store_bits(words, passed);
     for (uint64_t word : words) of_any |= word;
     for (; of_any != 0; of_any &= of_any - 1) {
         const int bit = lowest_bit(of_any);
         for (int64_t lane = 0, code = first + bit * kPlaneWords; lane < kPlaneWords && code < tile.count; ++lane, ++code) {
             if (!(words[lane] >> bit & 1)) continue;
+            ++n_passed;
             const uint64_t distance = weighted_distance(tile, code, n_words, query);
             if (distance >= list.limit) continue;
             list.items[list.size++] = make_item(distance, static_cast<uint64_t>(tile.base + code));
             if (list.capacity - list.size < kTileGroup) list.full(list);
         }
     }
+    return n_passed;
 }
 
 inline void make_weighted_planes(const CodeTile& tile, int n_bits, uint64_t* planes) {
@@ -72,21 +75,23 @@ inline void make_weighted_planes(const CodeTile& tile, int n_bits, uint64_t* pla
 }
 
 template <int kCounters>
-void filter_weighted_codes(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
+int64_t filter_weighted_codes(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
     const int n_words = static_cast<int>(ceil_div(n_bits, 64));
+    int64_t n_passed = 0;
     for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += (n_bits + 1) * kPlaneWords) {
         const int64_t limit = static_cast<int64_t>(list.limit);
         const Bits passed = filter_weighted_group<kCounters>(planes, query, limit <= query.total ? limit : query.total + 1);
-        if (__builtin_expect(any(passed), 0)) take_passed(tile, first, passed, n_words, query, list);
+        if (__builtin_expect(any(passed), 0)) n_passed += take_passed(tile, first, passed, n_words, query, list);
     }
+    return n_passed;
 }
 
 template <int kCounters = kMinCounters>
-void filter_weighted(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
+int64_t filter_weighted(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery& query, CandidateList& list) {
     if constexpr (kCounters < kMaxCounters) {
         if (query.n_counters > kCounters) return filter_weighted<kCounters + 1>(tile, planes, n_bits, query, list);
     }
-    filter_weighted_codes<kCounters>(tile, planes, n_bits, query, list);
+    return filter_weighted_codes<kCounters>(tile, planes, n_bits, query, list);
 }
 
 constexpr AsymmetricKernel weighted_kernel() { return {kPlaneCodes, make_weighted_planes, filter_weighted<>}; }

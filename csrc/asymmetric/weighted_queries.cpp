@@ -9,36 +9,40 @@ namespace fasthash {
 
 namespace {
 
-int bits_of(uint64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(x); }
+constexpr int kSmall = 1 << kSmallBits, kSmallInLarge = 1 << (kLargeBits - kSmallBits);
+// What to leave out is decided after so many groups, or so many codes that passed.
+constexpr int64_t kGroupsAtOnce = 16, kPassedAtOnce = 32;
+// The distance of a code that passed costs as much as some 80 planes of a group, and leaving out eight planes lets about twice as many pass:
+// the sum is least where between so many of the groups at once pass.
+constexpr int64_t kFew = 1, kMany = 4;
+constexpr int kMaxStep = 16;
 
-PlaneRun run_of(int n_planes) {
-    const int n_large = n_planes >> kLargeBits, left = n_planes - (n_large << kLargeBits);
-    return {n_large, static_cast<int>(ceil_div(left, 1 << kSmallBits))};
-}
+int bits_of(int64_t x) { return x == 0 ? 0 : 64 - __builtin_clzll(static_cast<uint64_t>(x)); }
 
-int planes_of(const PlaneRun& run) { return (run.n_large << kLargeBits) + (run.n_small << kSmallBits); }
+int small_blocks(int n_planes) { return static_cast<int>(ceil_div(n_planes, kSmall)); }
 
 }  // namespace
 
 WeightedQueries::WeightedQueries(const QuerySet& queries, int n_bits, int64_t first, int64_t last, int64_t plane_words)
     : plane_words_(plane_words) {
+    const int64_t n_queries = last - first, n_words = ceil_div(n_bits, 64);
+    words_.reserve(static_cast<size_t>(n_queries * n_words * (1 + kMaxColumns)));
+    planes_.reserve(static_cast<size_t>(n_queries * kMaxColumns * (n_bits + 2 * kSmall)));
+    filters_.reserve(static_cast<size_t>(n_queries));
     for (int64_t i = first; i < last; ++i) add(reinterpret_cast<const int8_t*>(queries.codes) + i * n_bits, n_bits);
 }
 
 void WeightedQueries::add(const int8_t* weights, int n_bits) {
-    int64_t positive = 0, total = 0;
+    Filter& filter = filters_.emplace_back();
     int largest = 0;
-    for (int bit = 0; bit < n_bits; ++bit) {
-        positive += std::max<int>(weights[bit], 0);
-        total += std::abs(weights[bit]);
-        largest = std::max(largest, std::abs(weights[bit]));
-    }
-    const int n_columns = bits_of(static_cast<uint64_t>(largest));
-    Lists lists{words_.size(), runs_.size(), planes_.size(), n_columns, 0, positive, total};
+    for (int bit = 0; bit < n_bits; ++bit) largest = std::max(largest, std::abs(weights[bit]));
+    const int n_columns = filter.query.n_columns = bits_of(largest);
 
-    words_.resize(words_.size() + static_cast<size_t>(ceil_div(n_bits, 64) * (1 + n_columns)));
+    const size_t first_word = words_.size();
+    words_.resize(first_word + static_cast<size_t>(ceil_div(n_bits, 64) * (1 + n_columns)));
+    filter.query.words = words_.data() + first_word;
     for (int bit = 0; bit < n_bits; ++bit) {
-        uint64_t* const words = words_.data() + lists.words + bit / 64 * (1 + n_columns);
+        uint64_t* const words = words_.data() + first_word + bit / 64 * (1 + n_columns);
         words[0] |= uint64_t{weights[bit] > 0} << bit % 64;
         for (int column = 0; column < n_columns; ++column) {
             words[1 + column] |= static_cast<uint64_t>(std::abs(weights[bit]) >> column & 1) << bit % 64;
@@ -46,31 +50,68 @@ void WeightedQueries::add(const int8_t* weights, int n_bits) {
     }
 
     for (int column = 0; column < n_columns; ++column) {
-        for (int sign : {-1, 1}) add_run(weights, n_bits, column % 2 == 0 ? sign : -sign, column);
+        for (int sign = 0; sign < 2; ++sign) {
+            PlaneList& list = filter.lists[column][sign];
+            list.first = planes_.size();
+            for (int bit = 0; bit < n_bits; ++bit) {
+                const int weight = sign ? weights[bit] : -weights[bit];
+                if (weight > 0 && weight >> column & 1) planes_.push_back(static_cast<uint16_t>(bit * plane_words_));
+            }
+            list.n_planes = static_cast<int>(planes_.size() - list.first);
+            planes_.resize(list.first + static_cast<size_t>(round_up(list.n_planes, kSmall)), static_cast<uint16_t>(n_bits * plane_words_));
+        }
     }
-    lists.n_counters = std::max(kMinCounters, bits_of(static_cast<uint64_t>(total + 1)) + 1);
-    lists_.push_back(lists);
+    leave_out(filter, 0);
 }
 
-void WeightedQueries::add_run(const int8_t* weights, int n_bits, int sign, int column) {
-    const size_t first = planes_.size();
-    for (int bit = 0; bit < n_bits; ++bit) {
-        const int weight = sign * weights[bit];
-        if (weight > 0 && weight >> column & 1) planes_.push_back(static_cast<uint16_t>(bit * plane_words_));
+// Leaves out the last blocks of the lowest columns, as many of negative weights as of positive ones.
+void WeightedQueries::leave_out(Filter& filter, int n_blocks) {
+    WeightedQuery& query = filter.query;
+    filter.left_out = 0;
+    query.first_column = query.n_columns;
+    query.positive = query.total = 0;
+    PlaneRun* run = query.runs;
+    for (int column = 0; column < query.n_columns; ++column) {
+        int blocks[2];
+        for (int sign = 0; sign < 2; ++sign) blocks[sign] = small_blocks(filter.lists[column][sign].n_planes);
+        const int n_left_out = std::min(n_blocks - filter.left_out, column + 1 < query.n_columns ? blocks[0] + blocks[1] : 0);
+        const int of_negative = std::clamp(n_left_out / 2, n_left_out - blocks[1], blocks[0]);
+        filter.left_out += n_left_out;
+        blocks[0] -= of_negative;
+        blocks[1] -= n_left_out - of_negative;
+        if (query.first_column == query.n_columns && blocks[0] + blocks[1] > 0) query.first_column = column;
+        if (column < query.first_column) continue;
+        for (int sign = 0; sign < 2; ++sign) {
+            const PlaneList& list = filter.lists[column][sign];
+            run[(sign + column - query.first_column) % 2] = {planes_.data() + list.first, blocks[sign] / kSmallInLarge, blocks[sign] % kSmallInLarge};
+            const int64_t weight = int64_t{std::min(list.n_planes, blocks[sign] * kSmall)} << column;
+            query.total += weight;
+            if (sign) query.positive += weight;
+        }
+        run += 2;
     }
-    runs_.push_back(run_of(static_cast<int>(planes_.size() - first)));
-    planes_.resize(first + static_cast<size_t>(planes_of(runs_.back())), static_cast<uint16_t>(n_bits * plane_words_));
+    query.n_counters = std::max(kMinCounters, bits_of(query.total) + 1 - query.first_column);
 }
 
-WeightedQuery WeightedQueries::operator[](int64_t i) const {
-    const Lists& lists = lists_[static_cast<size_t>(i)];
-    return {words_.data() + lists.words,
-            runs_.data() + lists.runs,
-            planes_.data() + lists.planes,
-            lists.n_columns,
-            lists.n_counters,
-            lists.positive,
-            lists.total};
+void WeightedQueries::filtered(int64_t i, int64_t n_groups, int64_t n_passed) {
+    Filter& filter = filters_[static_cast<size_t>(i)];
+    filter.n_groups += n_groups;
+    filter.n_passed += n_passed;
+    if (filter.n_groups < kGroupsAtOnce && filter.n_passed < kPassedAtOnce) return;
+    const bool few = filter.n_passed * kGroupsAtOnce <= kFew * filter.n_groups, many = filter.n_passed * kGroupsAtOnce > kMany * filter.n_groups;
+    const bool none = filter.n_passed == 0;
+    filter.n_groups = filter.n_passed = 0;
+    if (few) {
+        if (filter.more && none) filter.step = std::min(2 * filter.step, kMaxStep);
+        leave_out(filter, filter.left_out + filter.step);
+        filter.more = true;
+    } else if (many) {
+        leave_out(filter, std::max(0, filter.left_out - filter.step));
+        filter.step = filter.more ? std::max(1, filter.step / 2) : std::min(2 * filter.step, kMaxStep);
+        filter.more = false;
+    } else {
+        filter.more = false;
+    }
 }
 
 }  // namespace fasthash

@@ -8,26 +8,37 @@
 
 namespace fasthash {
 
-// Queries of int8 weights, one a bit of the codes, as the filter reads them.
+// Queries of int8 weights, one a bit of the codes, as the filter reads them. Planes of the lowest columns are left out as long as the lower
+// bound without them tells nearly every code.
 class WeightedQueries {
 public:
     WeightedQueries(const QuerySet& queries, int n_bits, int64_t first, int64_t last, int64_t plane_words);
-    WeightedQuery operator[](int64_t i) const;  // query first + i
+
+    const WeightedQuery& operator[](int64_t i) const { return filters_[static_cast<size_t>(i)].query; }  // of query first + i
+
+    // Tells of so many groups of codes that query i has filtered, and how many codes passed.
+    void filtered(int64_t i, int64_t n_groups, int64_t n_passed);
 
 private:
-    struct Lists {
-        size_t words, runs, planes;  // where they begin
-        int n_columns, n_counters;
-        int64_t positive, total;
+    struct PlaneList {
+        size_t first;  // in planes_
+        int n_planes;  // without those of zeros that fill up the last block
+    };
+    struct Filter {
+        WeightedQuery query;
+        PlaneList lists[kMaxColumns][2];  // of each column's negative and positive weights
+        int left_out = 0;                 // small blocks
+        int step = 1;                     // so many more are tried next, or fewer if that was too many
+        bool more = false;                // whether more were tried last
+        int64_t n_groups = 0, n_passed = 0;
     };
     void add(const int8_t* weights, int n_bits);
-    void add_run(const int8_t* weights, int n_bits, int sign, int column);
+    void leave_out(Filter& filter, int n_blocks);
 
     const int64_t plane_words_;
     std::vector<uint64_t> words_;
     std::vector<uint16_t> planes_;
-    std::vector<PlaneRun> runs_;
-    std::vector<Lists> lists_;
+    std::vector<Filter> filters_;
 };
 
 }  // namespace fasthash

@@ -29,6 +29,7 @@ class WeightedScan {
 public:
     using Set = WeightedSet;
     static constexpr int64_t kUnit = Mask::kBlock;  // of codes, at whose multiples a scan can begin
+    static constexpr int64_t kSpare = 16;           // of a candidate list: the nearer the limit, the fewer planes are read
 
     WeightedScan(const WeightedSet& set, const QuerySet& queries, const SearchShare& share, const SearchOptions&)
         : set_(set),
@@ -48,7 +49,9 @@ public:
             set_.kernel.make(tile, n_bits_, planes_->get());
             for (int64_t i = 0; i < n_queries_; ++i) {
                 reader.prefetch(most_codes_, i, n_queries_);
-                if (list(i).limit > 0) set_.kernel.filter(tile, planes_->get(), n_bits_, queries_[i], list(i));
+                if (list(i).limit == 0) continue;
+                const int64_t n_passed = set_.kernel.filter(tile, planes_->get(), n_bits_, queries_[i], list(i));
+                queries_.filtered(i, ceil_div(tile.count, group), n_passed);
             }
             job.checkpoint(n_queries_ * tile.count * set_.n_words() / 2 + 1);
         }
@@ -60,7 +63,7 @@ private:
     const WeightedSet& set_;
     const int n_bits_;
     const int64_t n_queries_;
-    const WeightedQueries queries_;
+    WeightedQueries queries_;
     int64_t most_codes_;  // of the next tile; the limits fall most at the first codes, and at the end of a tile
     std::optional<AlignedArray<uint64_t>> planes_;
 };

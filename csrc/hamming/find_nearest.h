@@ -34,7 +34,7 @@ public:
           options_(options),
           k_(k),
           k_found_(std::min(k, set.n_eligible())),
-          capacity_(CandidateLists::capacity(k_found_, set.n_eligible())),
+          capacity_(CandidateLists::capacity(k_found_, set.n_eligible(), Scan::kSpare)),
           plan_(queries.n_queries, set.n_codes, options.threads, Scan::kUnit,
                 std::clamp<int64_t>(kMaxListBytes / (capacity_ * 8), 1, kMaxQueryBlock)),
           limits_(limits.size()),

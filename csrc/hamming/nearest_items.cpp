@@ -58,9 +58,12 @@ int64_t compact(uint64_t* items, int64_t size, uint64_t last, int64_t ties) {
     return kept;
 }
 
-bool can_count(uint64_t max_distance) { return max_distance <= kMaxBits + 1; }
+// Whether distances are few enough to be counted, for the items that there are.
+bool counting_pays(uint64_t max_distance, int64_t size) {
+    return max_distance <= kMaxBits + 1 && max_distance <= 8 * static_cast<uint64_t>(size);
+}
 
-// keep_nearest for distances too many to count.
+// keep_nearest without counts.
 void keep_nearest_sorted(CandidateList& list) {
     std::vector<uint64_t> sorted(list.items, list.items + list.size);
     std::nth_element(sorted.begin(), sorted.begin() + (list.k - 1), sorted.end());
@@ -73,7 +76,7 @@ void keep_nearest_sorted(CandidateList& list) {
 
 void keep_nearest(CandidateList& list) {
     if (list.size < list.k) return;
-    if (!can_count(list.limit)) return keep_nearest_sorted(list);
+    if (!counting_pays(list.limit, list.size)) return keep_nearest_sorted(list);
     int64_t ties;
     const uint64_t last = DistanceCounts(list.items, list.size, static_cast<int64_t>(list.limit)).kth(list.k, ties);
     list.size = compact(list.items, list.size, last, ties);
@@ -87,7 +90,7 @@ void write_nearest(uint64_t* items, int64_t size, int64_t k, int64_t max_distanc
         distances[at] = static_cast<int32_t>(item_distance(item));
         ids[at] = mask ? mask->id(rank) : rank;
     };
-    if (n_hits > 0 && can_count(static_cast<uint64_t>(max_distance))) {
+    if (n_hits > 0 && counting_pays(static_cast<uint64_t>(max_distance), size)) {
         DistanceCounts counts(items, size, max_distance);
         if (size > k) {
             int64_t ties;
