@@ -20,7 +20,8 @@ struct PlaneRun {
 
 // A query as the filter on planes reads it, for a lower bound of its distances: that of some of its planes.
 struct WeightedQuery {
-    const uint64_t* words;  // for each word of a code the weights' signs, 1 for those above 0, then n_columns of the bits of their magnitudes
+    const uint64_t*
+        words;  // for each word of a code the weights' signs, 1 for those above 0, then n_columns of the bits of their magnitudes
     int n_columns;
     // From the lowest column that has any on, two runs a column: of negative and of positive weights, in turn first.
     PlaneRun runs[2 * kMaxColumns];

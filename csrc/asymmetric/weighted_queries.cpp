@@ -38,14 +38,16 @@ void WeightedQueries::add(const int8_t* weights, int n_bits) {
     for (int bit = 0; bit < n_bits; ++bit) largest = std::max(largest, std::abs(weights[bit]));
     const int n_columns = filter.query.n_columns = bits_of(largest);
 
+    const int64_t n_words = ceil_div(n_bits, 64), stride = 1 + n_columns;
     const size_t first_word = words_.size();
-    words_.resize(first_word + static_cast<size_t>(ceil_div(n_bits, 64) * (1 + n_columns)));
-    filter.query.words = words_.data() + first_word;
+    words_.resize(first_word + static_cast<size_t>(n_words * stride));
+    uint64_t* const words = words_.data() + first_word;
+    filter.query.words = words;
     for (int bit = 0; bit < n_bits; ++bit) {
-        uint64_t* const words = words_.data() + first_word + bit / 64 * (1 + n_columns);
-        words[0] |= uint64_t{weights[bit] > 0} << bit % 64;
+        uint64_t* const word = words + bit / 64 * stride;
+        word[0] |= uint64_t{weights[bit] > 0} << bit % 64;
         for (int column = 0; column < n_columns; ++column) {
-            words[1 + column] |= static_cast<uint64_t>(std::abs(weights[bit]) >> column & 1) << bit % 64;
+            word[1 + column] |= static_cast<uint64_t>(std::abs(weights[bit]) >> column & 1) << bit % 64;
         }
     }
 
@@ -53,9 +55,11 @@ void WeightedQueries::add(const int8_t* weights, int n_bits) {
         for (int sign = 0; sign < 2; ++sign) {
             PlaneList& list = filter.lists[column][sign];
             list.first = planes_.size();
-            for (int bit = 0; bit < n_bits; ++bit) {
-                const int weight = sign ? weights[bit] : -weights[bit];
-                if (weight > 0 && weight >> column & 1) planes_.push_back(static_cast<uint16_t>(bit * plane_words_));
+            for (int64_t w = 0; w < n_words; ++w) {
+                const uint64_t* const word = words + w * stride;
+                for (uint64_t left = word[1 + column] & (sign ? word[0] : ~word[0]); left != 0; left &= left - 1) {
+                    planes_.push_back(static_cast<uint16_t>((64 * w + __builtin_ctzll(left)) * plane_words_));
+                }
             }
             list.n_planes = static_cast<int>(planes_.size() - list.first);
             planes_.resize(list.first + static_cast<size_t>(round_up(list.n_planes, kSmall)), static_cast<uint16_t>(n_bits * plane_words_));
@@ -83,7 +87,8 @@ void WeightedQueries::leave_out(Filter& filter, int n_blocks) {
         if (column < query.first_column) continue;
         for (int sign = 0; sign < 2; ++sign) {
             const PlaneList& list = filter.lists[column][sign];
-            run[(sign + column - query.first_column) % 2] = {planes_.data() + list.first, blocks[sign] / kSmallInLarge, blocks[sign] % kSmallInLarge};
+            run[(sign + column - query.first_column) % 2] = {planes_.data() + list.first, blocks[sign] / kSmallInLarge,
+                                                             blocks[sign] % kSmallInLarge};
             const int64_t weight = int64_t{std::min(list.n_planes, blocks[sign] * kSmall)} << column;
             query.total += weight;
             if (sign) query.positive += weight;
@@ -98,7 +103,8 @@ void WeightedQueries::filtered(int64_t i, int64_t n_groups, int64_t n_passed) {
     filter.n_groups += n_groups;
     filter.n_passed += n_passed;
     if (filter.n_groups < kGroupsAtOnce && filter.n_passed < kPassedAtOnce) return;
-    const bool few = filter.n_passed * kGroupsAtOnce <= kFew * filter.n_groups, many = filter.n_passed * kGroupsAtOnce > kMany * filter.n_groups;
+    const bool few = filter.n_passed * kGroupsAtOnce <= kFew * filter.n_groups,
+               many = filter.n_passed * kGroupsAtOnce > kMany * filter.n_groups;
     const bool none = filter.n_passed == 0;
     filter.n_groups = filter.n_passed = 0;
     if (few) {
