@@ -9,6 +9,7 @@ import torch
 
 from fasthash.errors import dtype_name
 from fasthash.index.rows import Rows, rows_at
+from fasthash.ops.asymmetric.op import topk_op as asymmetric_op
 from fasthash.ops.hamming.op import radius_op, topk_op
 from fasthash.ops.planes import BLOCK_CODES, new_planes, planes_radius, planes_topk, read_planes, write_planes
 
@@ -87,6 +88,13 @@ class CodeRows:
         """Return distances and positions of the k nearest, as `hamming_topk` has them, among a mask of bits."""
         distances, positions = topk_op(queries, self.rows, k, mask, threads, where=where)
         return distances, positions
+
+    def nearest_asymmetric(
+        self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return negative scores and positions of the k best, as `asymmetric_topk` has them, among a mask of bits."""
+        scores, positions = asymmetric_op(projections, self.rows, k, bits, mask, threads, where=where)
+        return _negative(scores), positions
 
     def within(
         self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
@@ -185,11 +193,22 @@ class CodePlanes:
         """Return distances and positions of the k nearest, as `CodeRows.nearest` does."""
         return planes_topk(queries, self._planes, self._n, k, mask, threads, where=where)
 
+    def nearest_asymmetric(
+        self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return negative scores and positions, as `CodeRows.nearest_asymmetric` does, of a copy of the codes."""
+        return CodeRows(Rows(self.rows)).nearest_asymmetric(where, projections, k, bits, mask, threads)
+
     def within(
         self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return offsets, distances and positions, as `CodeRows.within` does."""
         return planes_radius(queries, self._planes, self._n, radius, mask, threads, where=where)
+
+
+def _negative(scores: torch.Tensor) -> torch.Tensor:
+    """Return `-scores`, on the CPU without torch's threads."""
+    return torch.from_numpy(-scores.numpy()) if scores.device.type == "cpu" else -scores
 
 
 def _check_memory(section: str, memory: torch.Tensor, shape: tuple[int, ...]) -> None:

@@ -18,10 +18,11 @@ class Search:
     Attributes:
         where: what errors begin with.
         contents: what the index held when the search began.
-        queries: uint8 [q, w].
+        queries: codes, uint8 [q, w], or projections, floating-point [q, n_bits].
         threads: 0 by default.
         mask: the eligible positions, as bits, uint8 [ceil(n / 8)], or None for all.
         few: instead, the only ones that are looked at, int64 [m], ascending.
+        bits: of a number of projections.
     """
 
     where: str
@@ -30,10 +31,23 @@ class Search:
     threads: int
     mask: torch.Tensor | None = None
     few: torch.Tensor | None = None
+    bits: int = 4
+
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether the queries are projections."""
+        return self.queries.is_floating_point()
 
     def nearest(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest, as `hamming_topk` has them, by comparing with all."""
-        distances, at = self._codes().nearest(self.where, self.queries, k, self.mask, self.threads)
+        """Return distances and positions of the k nearest by comparing with all.
+
+        As `hamming_topk` has them, or for projections the negative scores of `asymmetric_topk`.
+        """
+        codes = self._codes()
+        if self.is_asymmetric:
+            distances, at = codes.nearest_asymmetric(self.where, self.queries, k, self.bits, self.mask, self.threads)
+        else:
+            distances, at = codes.nearest(self.where, self.queries, k, self.mask, self.threads)
         return distances, at if self.few is None else values_at(self.few, at)
 
     def within(self, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -19,11 +19,11 @@ def asymmetric_topk(
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return float32 or float64 and int64 [q, k]."""
-    x = projections.detach().to(torch.promote_types(projections.dtype, torch.float32)).contiguous()
+    x = projections.detach().to(torch.promote_types(projections.dtype, torch.float32))
     scores, ids = x.new_empty((len(x), k)), x.new_empty((len(x), k), dtype=torch.int64)
+    queries, rows = np.ascontiguousarray(x.numpy()), np.ascontiguousarray(codes.numpy())
     eligible = None if mask is None else np.ascontiguousarray(mask.numpy())
-    rows = np.ascontiguousarray(codes.numpy())
-    place = _core.asymmetric_topk(x.numpy(), rows, k, bits, eligible, scores.numpy(), ids.numpy(), threads, isa)
+    place = _core.asymmetric_topk(queries, rows, k, bits, eligible, scores.numpy(), ids.numpy(), threads, isa)
     if place >= 0:
         raise not_finite(x, place)
     return scores, ids
