@@ -101,6 +101,18 @@ def planes_topk(
     threads: int,
     isa: str,
 ) -> None: ...
+def asymmetric_planes_topk(
+    projections: NDArray[Any],
+    planes: NDArray[uint8],
+    n: int,
+    k: int,
+    bits: int,
+    mask: NDArray[uint8] | None,
+    scores: NDArray[Any],
+    ids: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> int: ...
 def planes_radius(
     queries: NDArray[uint8],
     planes: NDArray[uint8],

@@ -46,7 +46,7 @@ bool check(int n_bits, int64_t count) {
     const AsymmetricKernel kernel = KERNEL();
     const int64_t n_words = ceil_div(n_bits, 64), stride = round_up(count, kTileGroup);
     const std::vector<int8_t> weights = random_weights(n_bits);
-    WeightedQueries queries({reinterpret_cast<const uint8_t*>(weights.data()), kQueries}, n_bits, 0, kQueries, kernel.group / 64);
+    WeightedQueries<uint16_t> queries({reinterpret_cast<const uint8_t*>(weights.data()), kQueries}, n_bits, 0, kQueries, kernel.group / 64);
 
     std::vector<uint64_t> words(static_cast<size_t>(n_words * stride));
     for (uint64_t& word : words) word = random_word();

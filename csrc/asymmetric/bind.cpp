@@ -1,6 +1,5 @@
 #include <pybind11/stl.h>
 
-#include <stdexcept>
 #include <string>
 
 #include "../bindings/search_arguments.h"
@@ -22,7 +21,6 @@ int64_t topk(const Array<T>& projections, const Array<uint8_t>& codes, int64_t k
     const RowArguments rows(kName, codes, mask);
     const int64_t n_queries = projections.shape(0), n_columns = projections.shape(1);
     if (ceil_div(n_columns, 8) != rows.set.n_bytes) check_shape(kName, "projections", projections, {n_queries, rows.set.n_bits()});
-    if (bits < 1 || bits > 8) throw std::invalid_argument(std::string(kName) + ": expected bits from 1 to 8, got " + std::to_string(bits));
     const Isa level = select_isa(isa);
     const QuantizedQueries<T> queries(projections.data(), n_queries, n_columns, rows.set.n_bits(), bits);
     T* const out_scores = output(kName, "scores", scores, {n_queries, k});

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 
 namespace fasthash {
 
@@ -21,6 +23,7 @@ T nearest(T x) {
 template <class T>
 QuantizedQueries<T>::QuantizedQueries(const T* x, int64_t n_queries, int64_t n_columns, int64_t n_bits, int bits)
     : weights(static_cast<size_t>(n_queries * n_bits)), scales(static_cast<size_t>(n_queries)), totals(scales.size()) {
+    if (bits < 1 || bits > 8) throw std::invalid_argument("expected bits from 1 to 8, got " + std::to_string(bits));
     const T levels = static_cast<T>(std::max(1, (1 << (bits - 1)) - 1));
     for (int64_t i = 0; i < n_queries; ++i, x += n_columns) {
         T largest = 0;

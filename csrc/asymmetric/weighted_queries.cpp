@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "../popcount.h"
 #include "../rounding.h"
 
 namespace fasthash {
@@ -23,8 +24,18 @@ int small_blocks(int n_planes) { return static_cast<int>(ceil_div(n_planes, kSma
 
 }  // namespace
 
-WeightedQueries::WeightedQueries(const QuerySet& queries, int n_bits, int64_t first, int64_t last, int64_t plane_words)
-    : plane_words_(plane_words) {
+uint64_t weighted_distance(const uint64_t* code, int64_t n_words, const uint64_t* query, int n_columns) {
+    uint64_t distance = 0;
+    for (int64_t w = 0; w < n_words; ++w) {
+        const uint64_t different = code[w] ^ *query++;
+        for (int column = 0; column < n_columns; ++column) distance += popcount(different & *query++) << column;
+    }
+    return distance;
+}
+
+template <class Offset>
+WeightedQueries<Offset>::WeightedQueries(const QuerySet& queries, int n_bits, int64_t first, int64_t last, int64_t plane_words)
+    : plane_words_(plane_words), zeros_(static_cast<Offset>(n_bits * plane_words)) {
     const int64_t n_queries = last - first, n_words = ceil_div(n_bits, 64);
     words_.reserve(static_cast<size_t>(n_queries * n_words * (1 + kMaxColumns)));
     planes_.reserve(static_cast<size_t>(n_queries * kMaxColumns * (n_bits + 2 * kSmall)));
@@ -32,7 +43,8 @@ WeightedQueries::WeightedQueries(const QuerySet& queries, int n_bits, int64_t fi
     for (int64_t i = first; i < last; ++i) add(reinterpret_cast<const int8_t*>(queries.codes) + i * n_bits, n_bits);
 }
 
-void WeightedQueries::add(const int8_t* weights, int n_bits) {
+template <class Offset>
+void WeightedQueries<Offset>::add(const int8_t* weights, int n_bits) {
     Filter& filter = filters_.emplace_back();
     int largest = 0;
     for (int bit = 0; bit < n_bits; ++bit) largest = std::max(largest, std::abs(weights[bit]));
@@ -58,23 +70,24 @@ void WeightedQueries::add(const int8_t* weights, int n_bits) {
             for (int64_t w = 0; w < n_words; ++w) {
                 const uint64_t* const word = words + w * stride;
                 for (uint64_t left = word[1 + column] & (sign ? word[0] : ~word[0]); left != 0; left &= left - 1) {
-                    planes_.push_back(static_cast<uint16_t>((64 * w + __builtin_ctzll(left)) * plane_words_));
+                    planes_.push_back(static_cast<Offset>((64 * w + __builtin_ctzll(left)) * plane_words_));
                 }
             }
             list.n_planes = static_cast<int>(planes_.size() - list.first);
-            planes_.resize(list.first + static_cast<size_t>(round_up(list.n_planes, kSmall)), static_cast<uint16_t>(n_bits * plane_words_));
+            planes_.resize(list.first + static_cast<size_t>(round_up(list.n_planes, kSmall)), zeros_);
         }
     }
     leave_out(filter, 0);
 }
 
 // Leaves out the last blocks of the lowest columns, as many of negative weights as of positive ones.
-void WeightedQueries::leave_out(Filter& filter, int n_blocks) {
-    WeightedQuery& query = filter.query;
+template <class Offset>
+void WeightedQueries<Offset>::leave_out(Filter& filter, int n_blocks) {
+    WeightedQuery<Offset>& query = filter.query;
     filter.left_out = 0;
     query.first_column = query.n_columns;
     query.positive = query.total = 0;
-    PlaneRun* run = query.runs;
+    PlaneRun<Offset>* run = query.runs;
     for (int column = 0; column < query.n_columns; ++column) {
         int blocks[2];
         for (int sign = 0; sign < 2; ++sign) blocks[sign] = small_blocks(filter.lists[column][sign].n_planes);
@@ -98,7 +111,21 @@ void WeightedQueries::leave_out(Filter& filter, int n_blocks) {
     query.n_counters = std::max(kMinCounters, bits_of(query.total) + 1 - query.first_column);
 }
 
-void WeightedQueries::filtered(int64_t i, int64_t n_groups, int64_t n_passed) {
+template <class Offset>
+void WeightedQueries<Offset>::put_zeros(Offset zeros) {
+    zeros_ = zeros;
+    for (const Filter& filter : filters_) {
+        for (int column = 0; column < filter.query.n_columns; ++column) {
+            for (const PlaneList& list : filter.lists[column]) {
+                std::fill_n(planes_.begin() + static_cast<int64_t>(list.first) + list.n_planes,
+                            round_up(list.n_planes, kSmall) - list.n_planes, zeros);
+            }
+        }
+    }
+}
+
+template <class Offset>
+void WeightedQueries<Offset>::filtered(int64_t i, int64_t n_groups, int64_t n_passed) {
     Filter& filter = filters_[static_cast<size_t>(i)];
     filter.n_groups += n_groups;
     filter.n_passed += n_passed;
@@ -119,5 +146,8 @@ void WeightedQueries::filtered(int64_t i, int64_t n_groups, int64_t n_passed) {
         filter.more = false;
     }
 }
+
+template class WeightedQueries<uint16_t>;  // in a tile
+template class WeightedQueries<int64_t>;   // in a block of stored planes
 
 }  // namespace fasthash

@@ -63,7 +63,7 @@ private:
     const WeightedSet& set_;
     const int n_bits_;
     const int64_t n_queries_;
-    WeightedQueries queries_;
+    WeightedQueries<uint16_t> queries_;
     int64_t most_codes_;  // of the next tile; the limits fall most at the first codes, and at the end of a tile
     std::optional<AlignedArray<uint64_t>> planes_;
 };

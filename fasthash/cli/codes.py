@@ -155,10 +155,10 @@ def search(
     """Search INDEX for QUERIES and write HITS.
 
     INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of packed codes, or hexadecimal hashes,
-    as `index` takes them; or of projections, floating-point [q, b], that are compared asymmetrically. The format of HITS is its extension: .npz has `distances` and `ids` [q, k], and with --radius
-    those of query i from `offsets[i]` to `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and
-    distance; .jsonl has a line a query, {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard
-    output.
+    as `index` takes them; or projections, floating-point [q, b], that are compared asymmetrically. The format of HITS
+    is its extension: .npz has `distances` and `ids` [q, k], and with --radius those of query i from `offsets[i]` to
+    `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
+    {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
     """
     from fasthash.data import read_array
     from fasthash.index import load_index

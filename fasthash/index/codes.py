@@ -11,7 +11,15 @@ from fasthash.errors import dtype_name
 from fasthash.index.rows import Rows, rows_at
 from fasthash.ops.asymmetric.op import topk_op as asymmetric_op
 from fasthash.ops.hamming.op import radius_op, topk_op
-from fasthash.ops.planes import BLOCK_CODES, new_planes, planes_radius, planes_topk, read_planes, write_planes
+from fasthash.ops.planes import (
+    BLOCK_CODES,
+    asymmetric_planes_topk,
+    new_planes,
+    planes_radius,
+    planes_topk,
+    read_planes,
+    write_planes,
+)
 
 Codes: TypeAlias = Union["CodeRows", "CodePlanes"]
 
@@ -196,8 +204,9 @@ class CodePlanes:
     def nearest_asymmetric(
         self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return negative scores and positions, as `CodeRows.nearest_asymmetric` does, of a copy of the codes."""
-        return CodeRows(Rows(self.rows)).nearest_asymmetric(where, projections, k, bits, mask, threads)
+        """Return negative scores and positions of the k best, as `CodeRows.nearest_asymmetric` does."""
+        scores, at = asymmetric_planes_topk(projections, self._planes, self._n, k, bits, mask, threads, where=where)
+        return _negative(scores), at
 
     def within(
         self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
