@@ -50,25 +50,36 @@ FASTHASH_INLINE uint64_t weighted_distance(const CodeTile& tile, int64_t code, i
     return distance;
 }
 
-// Takes the codes of a group that passed, in order, if they are below the limit of that moment, and returns how many passed.
-inline int64_t take_passed(const CodeTile& tile, int64_t first, Bits passed, int n_words, const WeightedQuery<uint16_t>& query,
-                           CandidateList& list) {
+// What passed of a group, of which some is taken.
+struct Taken {
+    int64_t n_codes;
+    int next_bit;  // of the group's words, up to which all is taken
+};
+
+// Takes the codes of a group that passed, in order, if they are below the limit of that moment: all, or so many that the limit may have fallen.
+inline Taken take_passed(const CodeTile& tile, int64_t first, Bits passed, int n_words, const WeightedQuery<uint16_t>& query,
+                         CandidateList& list) {
+    constexpr int64_t kAtOnce = 64;
     uint64_t words[kPlaneWords], of_any = 0;
-    int64_t n_passed = 0;
+    Taken taken{0, 64};
     store_bits(words, passed);
     for (uint64_t word : words) of_any |= word;
     for (; of_any != 0; of_any &= of_any - 1) {
         const int bit = lowest_bit(of_any);
+        if (taken.n_codes >= kAtOnce) {
+            taken.next_bit = bit;
+            break;
+        }
         for (int64_t lane = 0, code = first + bit * kPlaneWords; lane < kPlaneWords && code < tile.count; ++lane, ++code) {
             if (!(words[lane] >> bit & 1)) continue;
-            ++n_passed;
+            ++taken.n_codes;
             const uint64_t distance = weighted_distance(tile, code, n_words, query);
             if (distance >= list.limit) continue;
             list.items[list.size++] = make_item(distance, static_cast<uint64_t>(tile.base + code));
             if (list.capacity - list.size < kTileGroup) list.full(list);
         }
     }
-    return n_passed;
+    return taken;
 }
 
 inline void make_weighted_planes(const CodeTile& tile, int n_bits, uint64_t* planes) {
@@ -83,8 +94,15 @@ int64_t filter_weighted_codes(const CodeTile& tile, const uint64_t* planes, int 
     const int n_words = static_cast<int>(ceil_div(n_bits, 64));
     int64_t n_passed = 0;
     for (int64_t first = 0; first < tile.count; first += kPlaneCodes, planes += (n_bits + 1) * kPlaneWords) {
-        const Bits passed = filter_weighted_group<kCounters>(planes, query, list.limit, [](const uint16_t* offsets) { return offsets; });
-        if (__builtin_expect(any(passed), 0)) n_passed += take_passed(tile, first, passed, n_words, query, list);
+        for (int bit = 0; bit < 64;) {
+            const Bits passed =
+                filter_weighted_group<kCounters>(planes, query, list.limit, [](const uint16_t* offsets) { return offsets; }) &
+                all_lanes(~uint64_t{0} << bit);
+            if (__builtin_expect(!any(passed), 1)) break;
+            const Taken taken = take_passed(tile, first, passed, n_words, query, list);
+            n_passed += taken.n_codes;
+            bit = taken.next_bit;
+        }
     }
     return n_passed;
 }
