@@ -3,6 +3,7 @@ from . import data, evaluate, hashers, index, layers, losses, recipes
 from ._core import __version__
 from .hashes import from_hashes, to_hashes
 from .index import FlatIndex, MultiIndex, load_index
+from .ops.asymmetric import ScoredHits, asymmetric_topk
 from .ops.hamming import Hits, RadiusHits, hamming_distance, hamming_radius, hamming_topk, merge_hits
 from .ops.householder import householder_apply, householder_product
 from .ops.packing import pack_bits, pack_projections, unpack_bits
@@ -16,7 +17,9 @@ __all__ = [
     "Hits",
     "MultiIndex",
     "RadiusHits",
+    "ScoredHits",
     "__version__",
+    "asymmetric_topk",
     "data",
     "duplicate_groups",
     "evaluate",

@@ -76,6 +76,17 @@ def hamming_topk(
 def hamming_radius(
     queries: NDArray[uint8], codes: NDArray[uint8], radius: int, mask: NDArray[uint8] | None, threads: int, isa: str
 ) -> tuple[NDArray[int64], NDArray[int32], NDArray[int64]]: ...
+def asymmetric_topk(
+    projections: NDArray[Any],
+    codes: NDArray[uint8],
+    k: int,
+    bits: int,
+    mask: NDArray[uint8] | None,
+    scores: NDArray[Any],
+    ids: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> int: ...
 def block_shape(n_bits: int) -> tuple[int, int]: ...
 def write_planes(planes: NDArray[uint8], codes: NDArray[uint8], first: int, threads: int, isa: str) -> None: ...
 def read_planes(planes: NDArray[uint8], first: int, codes: NDArray[uint8], threads: int, isa: str) -> None: ...
@@ -92,6 +103,18 @@ def planes_topk(
     isa: str,
     max_distance: int = ...,
 ) -> None: ...
+def asymmetric_planes_topk(
+    projections: NDArray[Any],
+    planes: NDArray[uint8],
+    n: int,
+    k: int,
+    bits: int,
+    mask: NDArray[uint8] | None,
+    scores: NDArray[Any],
+    ids: NDArray[int64],
+    threads: int,
+    isa: str,
+) -> int: ...
 def planes_radius(
     queries: NDArray[uint8],
     planes: NDArray[uint8],

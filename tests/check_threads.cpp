@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "../csrc/asymmetric/search.h"
 #include "../csrc/cpu_features.h"
 #include "../csrc/h2q/trainer.h"
 #include "../csrc/hamming/search.h"
@@ -86,6 +87,11 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
         write_hits(found, 5, offsets.data(), threads, interrupted, hit_distances.data(), hit_ids.data());
         for (int64_t id : hit_ids) sum += id;
     }
+
+    const QuantizedQueries<double> real_queries(data.x.data(), kQueries, kColumns, 8 * kBytes, 4);
+    Values<double> scores(ids.size());
+    search_topk(set, real_queries, kHits, isa, options, scores.data(), ids.data());
+    sum += ids[0] + static_cast<int64_t>(scores[1] * 1e6);
 
     Values<uint64_t> blocks(static_cast<size_t>((kCodes + kBlockCodes - 1) / kBlockCodes * block_words(8 * kBytes)));
     const PlanesKernel planes = planes_kernel(isa);

@@ -313,6 +313,7 @@ def test_the_core_compiles_for_aarch64(tmp_path):
 
 
 CHECKED = {
+    "asymmetric": ("asymmetric/weighted_queries",),
     "hamming": ("hamming/plane_queries", "hamming/query_set", "hamming/code_set"),
     "planes": ("planes/stored_queries", "hamming/query_set", "hamming/code_set"),
 }

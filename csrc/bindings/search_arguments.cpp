@@ -12,9 +12,8 @@ namespace fasthash {
 
 namespace {
 
-CodeSet checked_set(const char* function, const Array<uint8_t>& queries, const Array<uint8_t>& codes, const Mask* mask) {
+CodeSet checked_set(const char* function, const Array<uint8_t>& codes, const Mask* mask) {
     const int64_t n_codes = codes.shape(0), n_bytes = codes.shape(1);
-    check_shape(function, "queries", queries, {queries.shape(0), n_bytes});
     if (n_bytes < 1 || 8 * n_bytes > kMaxBits) {
         throw std::invalid_argument(std::string(function) + ": expected codes of 1 to " + std::to_string(kMaxBits / 8) + " bytes, got " +
                                     std::to_string(n_bytes));
@@ -30,18 +29,23 @@ std::unique_ptr<const Mask> checked_mask(const char* function, const OptionalArr
 
 }  // namespace
 
+QuerySet query_set(const Array<uint8_t>& codes) { return {codes.data(), codes.shape(0)}; }
+
+RowArguments::RowArguments(const char* function, const Array<uint8_t>& codes, const OptionalArray<uint8_t>& mask)
+    : mask_(checked_mask(function, mask, codes.shape(0))), set(checked_set(function, codes, mask_.get())) {}
+
 SearchArguments::SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
                                  const OptionalArray<uint8_t>& mask, int threads, Isa isa)
-    : SearchCall(query_codes, threads, isa),
-      mask_(checked_mask(function, mask, codes.shape(0))),
-      set(checked_set(function, query_codes, codes, mask_.get())) {}
+    : SearchCall(query_set(query_codes), threads, isa), RowArguments(function, codes, mask) {
+    check_shape(function, "queries", query_codes, {queries.n_queries, set.n_bytes});
+}
 
 py::tuple SearchArguments::run_radius(int64_t radius, const std::function<HitGroups()>& search) {
     return SearchCall::run_radius(std::min(radius, set.n_bits()), search);
 }
 
-SearchCall::SearchCall(const Array<uint8_t>& query_codes, int threads, Isa isa)
-    : queries{query_codes.data(), query_codes.shape(0)}, options{hamming_kernel(isa), thread_count(threads), {}} {}
+SearchCall::SearchCall(const QuerySet& of_queries, int threads, Isa isa)
+    : queries(of_queries), options{hamming_kernel(isa), thread_count(threads), {}} {}
 
 void SearchCall::run(const std::function<void()>& search) {
     run_interruptible([&](const std::function<bool()>& interrupted) {

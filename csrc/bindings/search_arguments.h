@@ -16,7 +16,7 @@ struct SearchCall {
     const QuerySet queries;
     SearchOptions options;
 
-    SearchCall(const Array<uint8_t>& query_codes, int threads, Isa isa);
+    SearchCall(const QuerySet& queries, int threads, Isa isa);
 
     // Calls `search` as run_interruptible does, with options that tell of the interrupt.
     void run(const std::function<void()>& search);
@@ -25,13 +25,21 @@ struct SearchCall {
     pybind11::tuple run_radius(int64_t max_distance, const std::function<HitGroups()>& search);
 };
 
-// The arguments of a search of rows, checked. The arrays stay the caller's.
-class SearchArguments : public SearchCall {
+// Packed queries in an array, which stays the caller's.
+QuerySet query_set(const Array<uint8_t>& codes);
+
+// Packed codes that are searched and a mask of them, checked. The arrays stay the caller's.
+class RowArguments {
     std::unique_ptr<const Mask> mask_;
 
 public:
     const CodeSet set;
 
+    RowArguments(const char* function, const Array<uint8_t>& codes, const OptionalArray<uint8_t>& mask);
+};
+
+// The arguments of a search of rows for packed queries, checked.
+struct SearchArguments : SearchCall, RowArguments {
     SearchArguments(const char* function, const Array<uint8_t>& query_codes, const Array<uint8_t>& codes,
                     const OptionalArray<uint8_t>& mask, int threads, Isa isa);
 

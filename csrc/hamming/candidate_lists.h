@@ -13,8 +13,8 @@ namespace fasthash {
 // The candidate lists of several queries in one piece of memory, each cut back to its k nearest when it is full.
 class CandidateLists {
 public:
-    // Items of a list for the k nearest of n_codes.
-    static int64_t capacity(int64_t k, int64_t n_codes) { return std::min(k + std::max<int64_t>(k, 64), n_codes) + kTileGroup; }
+    // Items of a list for the k nearest of n_codes, which is cut back when it has `spare` more at least.
+    static int64_t capacity(int64_t k, int64_t n_codes, int64_t spare) { return std::min(k + std::max(k, spare), n_codes) + kTileGroup; }
 
     // Query i starts from limit(i).
     template <class Limit>

@@ -182,7 +182,9 @@ void TileReader::copy(int64_t count, int64_t column) {
         case 2: copy_words<2>(count, column); break;
         case 3: copy_words<3>(count, column); break;
         case 4: copy_words<4>(count, column); break;
+        case 6: copy_words<6>(count, column); break;
         case 8: copy_words<8>(count, column); break;
+        case 12: copy_words<12>(count, column); break;
         case 16: copy_words<16>(count, column); break;
         default:
             for (int64_t j = 0; j < count; ++j) place(at_ + j, column + j);

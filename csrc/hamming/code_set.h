@@ -42,6 +42,8 @@ struct CodeSet {
 
     int n_words() const { return (n_bytes + 7) / 8; }
     int64_t n_bits() const { return int64_t{8} * n_bytes; }
+    int query_bytes() const { return n_bytes; }
+    int64_t max_distance() const { return n_bits(); }
     int64_t n_eligible() const { return mask ? mask->n_eligible() : n_codes; }
     const Mask* ranks() const {
         return gather ? mask : nullptr;

@@ -34,7 +34,7 @@ public:
           options_(options),
           k_(k),
           k_found_(std::min(k, set.n_eligible())),
-          capacity_(CandidateLists::capacity(k_found_, set.n_eligible())),
+          capacity_(CandidateLists::capacity(k_found_, set.n_eligible(), Scan::kSpare)),
           plan_(queries.n_queries, set.n_codes, options.threads, Scan::kUnit,
                 std::clamp<int64_t>(kMaxListBytes / (capacity_ * 8), 1, kMaxQueryBlock)),
           limits_(limits.size()),
@@ -92,7 +92,7 @@ private:
 
     void write(int64_t query, uint64_t* items, int64_t size) {
         complete_[static_cast<size_t>(query)] = size >= k_found_;
-        write_nearest(items, size, k_, set_.n_bits(), set_.ranks(), distances_ + query * k_, ids_ + query * k_);
+        write_nearest(items, size, k_, set_.max_distance(), set_.ranks(), distances_ + query * k_, ids_ + query * k_);
     }
 
     const Set& set_;
@@ -123,7 +123,7 @@ void find_nearest(const typename Scan::Set& set, const QuerySet& queries, int64_
     if (misled.empty()) return;
 
     // The sample was no fair one for these queries; without its limit they are complete.
-    const QuerySubset subset(queries, set.n_bytes, misled);
+    const QuerySubset subset(queries, set.query_bytes(), misled);
     const std::vector<uint64_t> unlimited(misled.size(), farthest);
     subset.search_topk(k, distances, ids, [&](int32_t* found_distances, int64_t* found_ids) {
         LimitedSearch<Scan>(set, subset.set(), k, unlimited, options, found_distances, found_ids).run();

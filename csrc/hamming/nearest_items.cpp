@@ -1,6 +1,7 @@
 #include "nearest_items.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace fasthash {
 
@@ -57,32 +58,50 @@ int64_t compact(uint64_t* items, int64_t size, uint64_t last, int64_t ties) {
     return kept;
 }
 
+// Whether distances are few enough to be counted, for the items that there are.
+bool counting_pays(uint64_t max_distance, int64_t size) {
+    return max_distance <= kMaxBits + 1 && max_distance <= 8 * static_cast<uint64_t>(size);
+}
+
+// keep_nearest without counts.
+void keep_nearest_sorted(CandidateList& list) {
+    std::vector<uint64_t> sorted(list.items, list.items + list.size);
+    std::nth_element(sorted.begin(), sorted.begin() + (list.k - 1), sorted.end());
+    const uint64_t last = sorted[static_cast<size_t>(list.k - 1)];
+    list.size = std::remove_if(list.items, list.items + list.size, [&](uint64_t item) { return item > last; }) - list.items;
+    list.limit = item_distance(last);
+}
+
 }  // namespace
 
 void keep_nearest(CandidateList& list) {
     if (list.size < list.k) return;
+    if (!counting_pays(list.limit, list.size)) return keep_nearest_sorted(list);
     int64_t ties;
     const uint64_t last = DistanceCounts(list.items, list.size, static_cast<int64_t>(list.limit)).kth(list.k, ties);
     list.size = compact(list.items, list.size, last, ties);
     list.limit = last;
 }
 
-void write_nearest(uint64_t* items, int64_t size, int64_t k, int64_t n_bits, const Mask* mask, int32_t* distances, int64_t* ids) {
+void write_nearest(uint64_t* items, int64_t size, int64_t k, int64_t max_distance, const Mask* mask, int32_t* distances, int64_t* ids) {
     const int64_t n_hits = std::min(k, size);
-    if (n_hits > 0) {
-        DistanceCounts counts(items, size, n_bits);
+    const auto write = [&](uint64_t item, int64_t at) {
+        const int64_t rank = item_rank(item);
+        distances[at] = static_cast<int32_t>(item_distance(item));
+        ids[at] = mask ? mask->id(rank) : rank;
+    };
+    if (n_hits > 0 && counting_pays(static_cast<uint64_t>(max_distance), size)) {
+        DistanceCounts counts(items, size, max_distance);
         if (size > k) {
             int64_t ties;
             const uint64_t last = counts.kth(k, ties);
             compact(items, size, last, ties);
         }
         int64_t* next = counts.positions();
-        for (int64_t i = 0; i < n_hits; ++i) {
-            const uint64_t distance = item_distance(items[i]);
-            const int64_t rank = item_rank(items[i]), at = next[distance]++;
-            distances[at] = static_cast<int32_t>(distance);
-            ids[at] = mask ? mask->id(rank) : rank;
-        }
+        for (int64_t i = 0; i < n_hits; ++i) write(items[i], next[item_distance(items[i])]++);
+    } else {
+        std::partial_sort(items, items + n_hits, items + size);
+        for (int64_t i = 0; i < n_hits; ++i) write(items[i], i);
     }
     fill_without_hits(k - n_hits, distances + n_hits, ids + n_hits);
 }

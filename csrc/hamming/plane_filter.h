@@ -263,17 +263,22 @@ inline void transpose(Bits* registers) {
     }
 }
 
-template <int kCounters, int kBlockBits>
-void make_group(const CodeTile& tile, int64_t first, const PlaneLayout& layout, const PlaneQuery& every, uint64_t* planes) {
+// The planes of the bits of a group, and one of zeros.
+inline void transpose_group(const CodeTile& tile, int64_t first, int n_bits, uint64_t* planes, uint64_t* zeros) {
     const int64_t readable = round_up(tile.count, kTileGroup) - first;
-    for (int bit = 0; bit < layout.n_bits; bit += 64) {
+    for (int bit = 0; bit < n_bits; bit += 64) {
         const uint64_t* words = tile.words + first + bit / 64 * tile.word_stride;
         Bits registers[64];
         for (int i = 0; i < 64; ++i) registers[i] = i * kPlaneWords < readable ? load_bits(words + i * kPlaneWords) : Bits{};
         transpose(registers);
-        for (int i = 0; i < 64 && bit + i < layout.n_bits; ++i) store_bits(planes + (bit + i) * kPlaneWords, registers[i]);
+        for (int i = 0; i < 64 && bit + i < n_bits; ++i) store_bits(planes + (bit + i) * kPlaneWords, registers[i]);
     }
-    store_bits(planes + layout.zeros, Bits{});
+    store_bits(zeros, Bits{});
+}
+
+template <int kCounters, int kBlockBits>
+void make_group(const CodeTile& tile, int64_t first, const PlaneLayout& layout, const PlaneQuery& every, uint64_t* planes) {
+    transpose_group(tile, first, layout.n_bits, planes, planes + layout.zeros);
     Bits counters[kCounters + 1] = {};
     for (int i = 0; i < kCounters; ++i) counters[i] = -(all_lanes(static_cast<uint64_t>(layout.n_bits / 2)) >> i & 1);
     add_query<kCounters, kBlockBits>(planes, every, counters);

@@ -16,7 +16,7 @@ namespace fasthash {
 // A distance that no code reaches that may be found.
 template <class Set>
 uint64_t farthest_limit(const Set& set, const SearchOptions& options) {
-    return static_cast<uint64_t>(std::min(set.n_bits(), options.max_distance)) + 1;
+    return static_cast<uint64_t>(std::min(set.max_distance(), options.max_distance)) + 1;
 }
 
 // The size of the sample that makes a search cheapest.
@@ -58,7 +58,7 @@ std::vector<uint64_t> sampled_limits(const typename Scan::Set& set, const QueryS
     const Sample sample(k, set.n_codes, set.n_words(), queries.n_queries, Scan::kUnit);
     if (sample.n_codes == 0) return limits;
     const int64_t n_blocks = set.n_codes / Scan::kUnit, n_sampled = sample.n_codes / Scan::kUnit;
-    const int64_t capacity = CandidateLists::capacity(sample.k, sample.n_codes);
+    const int64_t capacity = CandidateLists::capacity(sample.k, sample.n_codes, Scan::kSpare);
     const SearchPlan plan(queries.n_queries, sample.n_codes, options.threads, Scan::kUnit, kMaxQueryBlock, 1);
     parallel_for(plan.n_tasks(), options.threads, options.interrupted, [&](Job& job, int64_t task) {
         const SearchShare share(plan, task);

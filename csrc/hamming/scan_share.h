@@ -22,6 +22,7 @@ class ShareScan {
 public:
     using Set = CodeSet;
     static constexpr int64_t kUnit = Mask::kBlock;  // of codes, at whose multiples a scan can begin
+    static constexpr int64_t kSpare = 64;           // of a candidate list
 
     ShareScan(const CodeSet& set, const QuerySet& queries, const SearchShare& share, const SearchOptions& options)
         : set_(set),

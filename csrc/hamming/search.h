@@ -14,7 +14,7 @@ struct SearchOptions {
     HammingKernel kernel;
     int threads;
     std::function<bool()> interrupted;
-    int64_t max_distance = kMaxBits;  // of the nearest codes; farther ones are as if they were not there
+    int64_t max_distance = INT64_MAX;  // of the nearest codes; farther ones are as if they were not there
 };
 
 // The k nearest codes of every query, sorted by (distance, id): distances and ids are [n_queries, k].

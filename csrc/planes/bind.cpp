@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../asymmetric/search.h"
 #include "../bindings/search_arguments.h"
 #include "../rounding.h"
 #include "search.h"
@@ -94,22 +95,20 @@ void gather(const Bytes& planes, const Array<int64_t>& positions, Bytes codes, i
         [&](const std::function<bool()>& interrupted) { gather_codes(blocks, wanted, n_positions, n_bytes, n_threads, interrupted, out); });
 }
 
+StoredCodes checked_set(const char* function, const Bytes& planes, int64_t n_codes, int64_t n_bytes, const OptionalMask& mask, Isa isa) {
+    check_planes(function, planes, n_bytes, n_codes);
+    if (mask) check_shape(function, "mask", *mask, {ceil_div(n_codes, 8)});
+    return {words_of(planes), n_codes, static_cast<int>(n_bytes), data_or_null(mask), planes_kernel(isa)};
+}
+
 // The arguments of a search, checked.
 struct StoredSearch : SearchCall {
     const StoredCodes set;
 
     StoredSearch(const char* function, const Bytes& query_codes, const Bytes& planes, int64_t n_codes, const OptionalMask& mask,
                  int threads, const std::string& isa)
-        : SearchCall(query_codes, threads, select_isa(isa)),
-          set(checked_set(function, query_codes, planes, n_codes, mask, select_isa(isa))) {}
-
-private:
-    static StoredCodes checked_set(const char* function, const Bytes& queries, const Bytes& planes, int64_t n_codes,
-                                   const OptionalMask& mask, Isa isa) {
-        check_planes(function, planes, queries.shape(1), n_codes);
-        if (mask) check_shape(function, "mask", *mask, {ceil_div(n_codes, 8)});
-        return {words_of(planes), n_codes, static_cast<int>(queries.shape(1)), data_or_null(mask), planes_kernel(isa)};
-    }
+        : SearchCall(query_set(query_codes), threads, select_isa(isa)),
+          set(checked_set(function, planes, n_codes, query_codes.shape(1), mask, select_isa(isa))) {}
 };
 
 void topk(const Bytes& queries, const Bytes& planes, int64_t n_codes, int64_t k, const OptionalMask& mask, Array<int32_t> distances,
@@ -129,6 +128,29 @@ py::tuple radius(const Bytes& queries, const Bytes& planes, int64_t n_codes, int
                              [&] { return search_radius(search.set, search.queries, bound, search.options); });
 }
 
+// As asymmetric_topk of rows.
+template <class T>
+int64_t asymmetric_topk(const Array<T>& projections, const Bytes& planes, int64_t n_codes, int64_t k, int bits, const OptionalMask& mask,
+                        Array<T> scores, Array<int64_t> ids, int threads, const std::string& isa) {
+    constexpr const char* name = "asymmetric_planes_topk";
+    const int64_t n_queries = projections.shape(0), n_columns = projections.shape(1);
+    const Isa level = select_isa(isa);
+    const StoredCodes set = checked_set(name, planes, n_codes, ceil_div(n_columns, 8), mask, level);
+    const QuantizedQueries<T> queries(projections.data(), n_queries, n_columns, set.n_bits(), bits);
+    T* const out_scores = output(name, "scores", scores, {n_queries, k});
+    int64_t* const out_ids = output(name, "ids", ids, {n_queries, k});
+    if (queries.not_finite >= 0) return queries.not_finite;
+    SearchCall search(queries.set(), threads, level);
+    search.run([&] { search_topk(set, queries, k, level, search.options, out_scores, out_ids); });
+    return -1;
+}
+
+template <class T>
+void define_asymmetric_topk(py::module_& m) {
+    m.def("asymmetric_planes_topk", &asymmetric_topk<T>, exact("projections"), exact("planes"), py::arg("n"), py::arg("k"), py::arg("bits"),
+          exact("mask"), exact("scores"), exact("ids"), py::arg("threads"), py::arg("isa"));
+}
+
 // The planes of a block, and the bytes of a plane.
 py::tuple block_shape(int n_bits) { return py::make_tuple(block_planes(n_bits), kPlaneBytes); }
 
@@ -141,6 +163,8 @@ void register_planes(py::module_& m) {
     m.def("gather_planes", &gather, exact("planes"), exact("positions"), exact("codes"), py::arg("threads"));
     m.def("planes_topk", &topk, exact("queries"), exact("planes"), py::arg("n"), py::arg("k"), exact("mask"), exact("distances"),
           exact("ids"), py::arg("threads"), py::arg("isa"), py::arg("max_distance") = kMaxBits);
+    define_asymmetric_topk<float>(m);
+    define_asymmetric_topk<double>(m);
     m.def("planes_radius", &radius, exact("queries"), exact("planes"), py::arg("n"), py::arg("radius"), exact("mask"), py::arg("threads"),
           py::arg("isa"));
 }

@@ -18,6 +18,7 @@ class StoredScan {
 public:
     using Set = StoredCodes;
     static constexpr int64_t kUnit = kBlockCodes / 3;  // of codes, at whose multiples a scan can begin
+    static constexpr int64_t kSpare = 64;              // of a candidate list
 
     StoredScan(const StoredCodes& set, const QuerySet& queries, const SearchShare& share, const SearchOptions&)
         : set_(set),

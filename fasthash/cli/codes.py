@@ -140,6 +140,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 )
 @click.option("--metric", type=click.Choice(("inner_product", "l2")), help="Of reranking.  [default: inner_product]")
 @click.option("--factor", type=click.IntRange(1, _MOST), help="Times k are reranked.  [default: 10]")
+@click.option("--query-bits", type=click.IntRange(1, 8), help="Of a number of projections.  [default: 4]")
 @bit_order("QUERIES, as it was of the index's codes")
 def search(
     index: Path,
@@ -152,37 +153,42 @@ def search(
     rerank_queries: str | None,
     metric: str | None,
     factor: int | None,
+    query_bits: int | None,
     bitorder: str | None,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 
     INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of packed codes, or hexadecimal hashes,
-    as `index` takes them. The format of HITS is its extension: .npz has `distances` and `ids` [q, k], and with --radius
-    those of query i from `offsets[i]` to `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and
-    distance; .jsonl has a line a query, {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard
-    output.
+    as `index` takes them; or projections, floating-point [q, b], that are compared asymmetrically. The format of HITS
+    is its extension: .npz has `distances` and `ids` [q, k], and with --radius those of query i from `offsets[i]` to
+    `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
+    {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
     """
     from fasthash.data import read_array
     from fasthash.index import load_index
 
     if (rerank is None) != (rerank_queries is None):
         raise click.UsageError("expected --rerank and --rerank-queries, both or neither, got one of them")
-    for name, value in (("--rerank", rerank), ("-k", k)):
+    for name, value in (("--rerank", rerank), ("-k", k), ("--query-bits", query_bits)):
         if value is not None and radius is not None:
             raise click.UsageError(f"expected {name} or --radius, got both")
-    reranked: dict[str, Any] = {
+    settings: dict[str, Any] = {
         name: value for name, value in (("metric", metric), ("factor", factor)) if value is not None
     }
-    if reranked and rerank is None:
-        raise click.UsageError(f"expected --{next(iter(reranked))} only with --rerank, got it alone")
+    if settings and rerank is None:
+        raise click.UsageError(f"expected --{next(iter(settings))} only with --rerank, got it alone")
     if rerank is not None and rerank_queries is not None:
         by = rerank if rerank == "asymmetric" else floats(read_array(rerank))
         by_queries = floats(read_array(rerank_queries))
-        reranked |= {"rerank": by, "rerank_queries": by_queries}
+        settings |= {"rerank": by, "rerank_queries": by_queries}
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)
     q, _ = read_codes(queries, bitorder, loaded.n_bits)
+    if query_bits is not None:
+        if q.dtype.kind != "f":
+            raise click.UsageError(f"expected --query-bits only with QUERIES that are projections, got {q.dtype} codes")
+        settings["bits"] = query_bits
     found = (
-        loaded.search(q, k or _K, threads=threads, **reranked)
+        loaded.search(q, k or _K, threads=threads, **settings)
         if radius is None
         else loaded.radius_search(q, radius, threads=threads)
     )

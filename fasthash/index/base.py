@@ -24,6 +24,7 @@ from fasthash.errors import (
     check_codes,
     check_device_name,
     check_flag,
+    check_floating,
     check_integer,
     check_values,
     dtype_name,
@@ -35,6 +36,7 @@ from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_cand
 from fasthash.index.rows import Rows, values_at
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
+from fasthash.ops.asymmetric.op import MAX_QUERY_BITS
 from fasthash.ops.hamming import Hits, RadiusHits
 from fasthash.ops.hamming.hits import check_hits
 from fasthash.ops.hamming.op import thread_count
@@ -307,17 +309,21 @@ class Index(ABC):
         rerank_queries: Array | None = None,
         metric: str = "inner_product",
         factor: int = 10,
+        bits: int = 4,
     ) -> Hits:
         """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
 
         Args:
-            queries: uint8 [q, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
+            queries: codes, uint8 [q, ceil(n_bits / 8)], whose bits beyond `n_bits` are 0: the distance is Hamming's. Or
+                projections, floating-point [q, n_bits], a hasher's `transform`, which find more for somewhat more time:
+                the distance is the negative score of `fasthash.asymmetric_topk`, the inner product with the codes as
+                vectors of -1 and +1 that it is near to.
             k: how many hits a query gets, at least 1.
             mask: the eligible codes in order of insertion, as in `fasthash.hamming_topk`.
             among: the ids of the eligible codes instead, integers [m] or a set; those that are not in the index are
                 passed over. Where they are less than an eighth of the index, no others are looked at.
             threads: as in `fasthash.hamming_topk`.
-            rerank: what the `factor * k` codes of smallest Hamming distance are ordered by. An array: the vectors that
+            rerank: what the `factor * k` nearest codes are ordered by. An array: the vectors that
                 the codes stand for, floating-point or int8 [len(index), d] in order of insertion, of which only the
                 candidates' are read, from a memory-mapped file for instance. "asymmetric": the codes themselves, as
                 vectors of -1 and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with
@@ -327,16 +333,17 @@ class Index(ABC):
             metric: "inner_product", of which the distance is the negative, or "l2", of which it is the square.
             factor: how many times k candidates are taken, at least 1. Where `factor * k` reaches len(index), the hits
                 are exact in the second distance.
+            bits: of a number of projections, 1 to 8, as in `fasthash.asymmetric_topk`.
 
         Returns:
             `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
-            codes are eligible, rows end in distance 2^31 - 1 and id -1. Reranked, the distances are those of `rerank`,
-            floating-point and ascending, NaN counting as infinity; ties are in the order of Hamming distance; and rows
-            end in infinity and id -1.
+            codes are eligible, rows end in id -1 and distance 2^31 - 1, or infinity where distances are floating-point,
+            of projections or reranked. Reranked, they are those of `rerank`, ascending, NaN counting as infinity; ties
+            are in the order of the first distance.
 
         Raises:
             TypeError: if an argument has the wrong dtype.
-            ValueError: if shapes, widths or k do not fit.
+            ValueError: if shapes, widths, k or bits do not fit, or a projection is not finite.
         """
         where = f"{type(self).__name__}.search"
         k = check_integer(where, "k", k, 1)
@@ -344,7 +351,8 @@ class Index(ABC):
         factor = check_integer(where, "factor", factor, 1)
         if (rerank is None or callable(rerank)) and rerank_queries is not None:
             raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
-        search = self._checked(where, queries, mask, among, threads)
+        bits = check_integer(where, "bits", bits, 1, MAX_QUERY_BITS)
+        search = self._checked(where, self._check_queries(where, queries), mask, among, threads, bits)
         contents = search.contents
         check_hits(where, k, search.queries)
         if rerank is None:
@@ -462,7 +470,8 @@ class Index(ABC):
         """Return a search, and what is sought, checked."""
         bound = min(check_integer(where, "radius", radius, 0), MAX_BITS)
         most = None if max_hits is None else check_integer(where, "max_hits", max_hits, 1)
-        search = self._checked(where, queries, mask, among, threads)
+        codes = self._check_codes(where, "queries", queries)
+        search = self._checked(where, codes, mask, among, threads)
         own = None if exclude is None else self._check_ids(where, exclude, "exclude")
         if own is not None and len(own) != (q := len(search.queries)):
             raise ValueError(f"{where}: expected exclude of shape {[q]}, an id a query, got {list(own.shape)}")
@@ -547,14 +556,20 @@ class Index(ABC):
         return HammingPairs(*all_as_given(found, codes))
 
     def _checked(
-        self, where: str, queries: Array, mask: Array | None, among: Array | None, threads: int | None
+        self,
+        where: str,
+        queries: torch.Tensor,
+        mask: Array | None,
+        among: Array | None,
+        threads: int | None,
+        bits: int = 1,
     ) -> Search:
-        q = self._check_codes(where, "queries", queries).to(self.device)
+        q = queries.to(self.device)
         n_threads = thread_count(where, threads)
         if among is None:
             contents = self._contents
-            bits = contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
-            return Search(where, contents, q, n_threads, mask=bits)
+            eligible = contents.eligible if mask is None else contents.mask(where, self._to_mask(where, mask))
+            return Search(where, contents, q, n_threads, mask=eligible, bits=bits)
         if mask is not None:
             raise ValueError(f"{where}: expected mask or among, got both")
         i = self._check_ids(where, listed(among), "among")
@@ -563,8 +578,8 @@ class Index(ABC):
             positions = contents.find(where, i)
         positions = _found(positions)
         if len(positions) < _FEW * len(contents):
-            return Search(where, contents, q, n_threads, few=positions.to(contents.device))
-        return Search(where, contents, q, n_threads, mask=contents.mask_of(positions))
+            return Search(where, contents, q, n_threads, few=positions.to(contents.device), bits=bits)
+        return Search(where, contents, q, n_threads, mask=contents.mask_of(positions), bits=bits)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the index to a file, which `fasthash.load_index` reads.
@@ -671,6 +686,26 @@ class Index(ABC):
     @abstractmethod
     def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return offsets, distances and positions, as `fasthash.hamming_radius` has them."""
+
+    def _check_queries(self, where: str, queries: Array) -> torch.Tensor:
+        """Return codes or projections, checked."""
+        q = to_tensor(where, "queries", queries)
+        if not q.is_floating_point():
+            return self._check_codes(where, "queries", q)
+        check_values(where, "queries", q)
+        check_floating(where, "queries", q)
+        if q.ndim != 2 or q.shape[1] != self.n_bits:
+            raise ValueError(
+                f"{where}: expected queries of shape [q, {self.n_bits}] where they are projections, got {list(q.shape)}"
+            )
+        q = q.detach()
+        values = (q.float() if q.dtype == torch.bfloat16 else q).cpu().numpy()
+        if not (finite := np.isfinite(values)).all():
+            row, column = np.argwhere(~finite)[0]
+            raise ValueError(
+                f"{where}: expected queries to be finite, got {values[row, column]} in row {row}, column {column}"
+            )
+        return q
 
     def _check_codes(self, where: str, name: str, codes: Array) -> torch.Tensor:
         c = to_tensor(where, name, codes)

@@ -9,8 +9,17 @@ import torch
 
 from fasthash.errors import MAX_BITS, dtype_name
 from fasthash.index.rows import Rows, rows_at
+from fasthash.ops.asymmetric.op import topk_op as asymmetric_op
 from fasthash.ops.hamming.op import radius_op, topk_op
-from fasthash.ops.planes import BLOCK_CODES, new_planes, planes_radius, planes_topk, read_planes, write_planes
+from fasthash.ops.planes import (
+    BLOCK_CODES,
+    asymmetric_planes_topk,
+    new_planes,
+    planes_radius,
+    planes_topk,
+    read_planes,
+    write_planes,
+)
 
 Codes: TypeAlias = Union["CodeRows", "CodePlanes"]
 
@@ -93,6 +102,13 @@ class CodeRows:
         """Return distances and positions of the k nearest, as `hamming_topk` has them, among a mask of bits."""
         distances, positions = topk_op(queries, self.rows, k, mask, threads, max_distance, where=where)
         return distances, positions
+
+    def nearest_asymmetric(
+        self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return negative scores and positions of the k best, as `asymmetric_topk` has them, among a mask of bits."""
+        scores, positions = asymmetric_op(projections, self.rows, k, bits, mask, threads, where=where)
+        return _negative(scores), positions
 
     def within(
         self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
@@ -197,11 +213,23 @@ class CodePlanes:
         """Return distances and positions of the k nearest, as `CodeRows.nearest` does."""
         return planes_topk(queries, self._planes, self._n, k, mask, threads, max_distance, where=where)
 
+    def nearest_asymmetric(
+        self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return negative scores and positions of the k best, as `CodeRows.nearest_asymmetric` does."""
+        scores, at = asymmetric_planes_topk(projections, self._planes, self._n, k, bits, mask, threads, where=where)
+        return _negative(scores), at
+
     def within(
         self, where: str, queries: torch.Tensor, radius: int, mask: torch.Tensor | None, threads: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return offsets, distances and positions, as `CodeRows.within` does."""
         return planes_radius(queries, self._planes, self._n, radius, mask, threads, where=where)
+
+
+def _negative(scores: torch.Tensor) -> torch.Tensor:
+    """Return `-scores`, on the CPU without torch's threads."""
+    return torch.from_numpy(-scores.numpy()) if scores.device.type == "cpu" else -scores
 
 
 def _check_memory(section: str, memory: torch.Tensor, shape: tuple[int, ...]) -> None:

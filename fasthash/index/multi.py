@@ -177,7 +177,7 @@ class MultiIndex(Index):
         where = "MultiIndex.search_bounded"
         bound = check_integer(where, "max_candidates", max_candidates, 1)
         k = check_integer(where, "k", k, 1)
-        search = self._checked(where, queries, mask, among, threads)
+        search = self._checked(where, self._check_codes(where, "queries", queries), mask, among, threads)
         check_hits(where, k, search.queries)
         tables = self._tables_for(search, wanted=True)
         if tables is None:
@@ -188,7 +188,7 @@ class MultiIndex(Index):
         return BoundedHits(*all_as_given((distances, search.contents.ids_at(positions), complete), queries))
 
     def _nearest(self, search: Search, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
-        tables = self._tables_for(search)
+        tables = None if search.is_asymmetric else self._tables_for(search)
         return search.nearest(k, max_distance) if tables is None else _by(tables.topk, search, k, max_distance)
 
     def _within(self, search: Search, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -19,10 +19,11 @@ class Search:
     Attributes:
         where: what errors begin with.
         contents: what the index held when the search began.
-        queries: uint8 [q, w].
+        queries: codes, uint8 [q, w], or projections, floating-point [q, n_bits].
         threads: 0 by default.
         mask: the eligible positions, as bits, uint8 [ceil(n / 8)], or None for all.
         few: instead, the only ones that are looked at, int64 [m], ascending.
+        bits: of a number of projections.
     """
 
     where: str
@@ -31,10 +32,23 @@ class Search:
     threads: int
     mask: torch.Tensor | None = None
     few: torch.Tensor | None = None
+    bits: int = 4
+
+    @property
+    def is_asymmetric(self) -> bool:
+        """Whether the queries are projections."""
+        return self.queries.is_floating_point()
 
     def nearest(self, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and positions of the k nearest, as `hamming_topk` has them, by comparing with all."""
-        distances, at = self._codes().nearest(self.where, self.queries, k, self.mask, self.threads, max_distance)
+        """Return distances and positions of the k nearest by comparing with all.
+
+        As `hamming_topk` has them, or for projections, whatever `max_distance`, the negative scores of `asymmetric_topk`.
+        """
+        codes = self._codes()
+        if self.is_asymmetric:
+            distances, at = codes.nearest_asymmetric(self.where, self.queries, k, self.bits, self.mask, self.threads)
+        else:
+            distances, at = codes.nearest(self.where, self.queries, k, self.mask, self.threads, max_distance)
         return distances, at if self.few is None else values_at(self.few, at)
 
     def within(self, radius: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -432,6 +432,19 @@ def test_hits_are_reranked(arrays, searched, extension):
         np.testing.assert_allclose(found[..., 1], expected.distances, rtol=1e-6)
 
 
+def test_projections_are_compared_asymmetrically(arrays, searched):
+    _, index = searched
+    projections = np.load(arrays("projections.npy"))
+    for options, bits in (((), 4), (("--query-bits", "2"), 2)):
+        ran("search", arrays("index"), arrays("projections.npy"), arrays("hits.npz"), "-k", "4", *options)
+        expected = index.search(projections, 4, bits=bits)
+        with np.load(arrays("hits.npz")) as found:
+            np.testing.assert_array_equal(found["ids"], expected.ids)
+            np.testing.assert_array_equal(found["distances"], expected.distances)
+    refused = run("search", arrays("index"), arrays("codes.npy"), arrays("hits.npz"), "--query-bits", "2")
+    assert "expected --query-bits only with QUERIES that are projections, got uint8 codes" in refused.output
+
+
 def test_a_distance_that_is_not_finite_is_null_in_json(arrays, searched):
     projections = np.load(arrays("projections.npy"))
     projections[3] = np.nan

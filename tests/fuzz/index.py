@@ -212,14 +212,24 @@ def search(r: Random, kind: str) -> Call:
 
     def check(
         result, now, queries, k, mask=None, among=None, threads=None, rerank=None, rerank_queries=None,
-        metric="inner_product", factor=10,
+        metric="inner_product", factor=10, bits=4,
     ):  # fmt: skip
         index.same(now)
         assert metric in ("inner_product", "l2")
         assert int(factor) >= 1
         for x in result:
             same_form(x, queries)
-        found, chosen = distances(queries, index.codes), index.chosen(mask, among)
+        assert 1 <= int(bits) <= 8
+        chosen = index.chosen(mask, among)
+        if numbers(queries).dtype.kind == "f":
+            assert numbers(queries).shape[1] == index.n_bits
+            found = fh.asymmetric_topk(numbers(queries), index.codes, int(k), bits=int(bits), mask=chosen)
+            if rerank is None:
+                equal(result.distances, -found.scores)
+                equal(result.ids, np.append(index.ids, -1)[found.ids])
+                return
+        else:
+            found = distances(queries, index.codes)
         if rerank is None:
             expected = nearest(found, k, chosen, index.ids)
             equal(result.distances, expected[0])
@@ -239,6 +249,10 @@ def search(r: Random, kind: str) -> Call:
 
     queries = index.queries(r)
     arguments = {"queries": queries, "k": str(r.choice((1, 2, 5, 20)))}
+    if r.random() < 0.2:
+        q = int(queries.split(", ")[1])
+        arguments["queries"] = array(r, f"floats({seed(r)}, {q}, {index.n_bits})")
+        arguments |= option(r, {"bits": str(r.randint(1, 8))})
     arguments |= index.choice(r) | option(r, {"threads": "2"})
     if r.random() < 0.3:
         d = index.n_bits if r.random() < 0.5 else at_least_one(r)

@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 import torch
 
-from fasthash.ops import hamming, householder, packing, wasserstein
+from fasthash.ops import asymmetric, hamming, householder, packing, wasserstein
 from tests.fuzz.calls import Call, close, equal, option, same_form, target, value_of
 from tests.fuzz.values import array, at_least_one, numbers, seed, some_rows
 
@@ -185,6 +185,38 @@ def hamming_topk(r: Random) -> Call:
     }
     arrays = ("queries", "mask") if searched[0] == "[" else ("queries", "codes", "mask")
     return Call("fh.hamming_topk", "hamming_topk", arguments, check, arrays=arrays, sizes=("k",))
+
+
+@target("fasthash.asymmetric_topk")
+def asymmetric_topk(r: Random) -> Call:
+    def check(result, projections, codes, k, bits=4, mask=None, threads=None, kernel=None):
+        for x in result:
+            same_form(x, projections)
+        x, c = numbers(projections), numbers(codes)
+        x = x.astype(np.promote_types(x.dtype, np.float32))
+        assert x.shape[1] <= 8 * c.shape[1] < x.shape[1] + 8
+        assert np.isfinite(x).all()
+        largest, levels = np.abs(x).max(1, initial=0), x.dtype.type(max(1, 2 ** (int(bits) - 1) - 1))
+        weights = np.rint(x / np.where(largest > 0, largest, 1)[:, None] * levels).astype(np.int64)
+        weights = np.where(x > 0, 1, -1) if int(bits) == 1 else weights
+        signs = np.unpackbits(c, axis=1, bitorder="little", count=x.shape[1]).astype(np.int64) * 2 - 1
+        sums = weights @ signs.T
+        below, ids = nearest(-sums, k, eligible(mask, len(c)), np.arange(len(c)))
+        scores = np.where(ids < 0, -np.inf, -below.astype(x.dtype) * (largest / levels)[:, None])
+        equal(result.scores, scores.astype(x.dtype))
+        equal(result.ids, ids)
+
+    width, n = r.choice(WIDTHS), some_rows(r)
+    arguments = {
+        "projections": real(r, some_rows(r), 8 * width - r.randrange(8)),
+        "codes": codes(r, n, width),
+        "k": str(r.choice((1, 2, 5, 20))),
+        **option(r, {"bits": str(r.randint(1, 8)), "mask": mask_of(r, n), "threads": "2"}),
+        **kernel_option(r, asymmetric),
+    }
+    return Call(
+        "fh.asymmetric_topk", "asymmetric_topk", arguments, check, arrays=("projections", "codes", "mask"), sizes=("k",)
+    )
 
 
 @target("fasthash.hamming_radius")

@@ -788,3 +788,56 @@ def test_nothing_is_added_when_pairing_fails(make, monkeypatch):
     assert (index.codes.tolist(), index.ids.tolist()) == before
     index.add(random_codes(2, seed=5), [1002, 1001])
     assert index.get([1002, 1001]).tolist() == random_codes(2, seed=5).tolist()
+
+
+def expected_asymmetric(index, projections, k, bits=4, mask=None):
+    """As `asymmetric_topk` finds them among the index's codes, ids for positions."""
+    scores, at = fh.asymmetric_topk(projections, index.codes.numpy(), k, bits=bits, mask=mask)
+    return -scores, np.append(index.ids.numpy(), -1)[at]
+
+
+@pytest.mark.parametrize("n_bits", [27, 32])
+def test_projections_are_compared_with_all_codes(make, n_bits, rng):
+    index = make(n_bits)
+    vectors, projections = (rng.standard_normal((n, n_bits)).astype(np.float32) for n in (300, 6))
+    index.add(fh.pack_bits(vectors), ids=np.arange(300)[::-1].copy() * 3)
+    index.remove([6, 9, 300])
+    for arguments in ({}, {"bits": 1}, {"bits": 8}, {"mask": rng.random(297) < 0.5}):
+        found = index.search(projections, 7, **arguments)
+        expected = expected_asymmetric(index, projections, 7, **arguments)
+        np.testing.assert_array_equal(found.distances, expected[0])
+        np.testing.assert_array_equal(found.ids, expected[1])
+    few = index.search(projections, 4, among=[0, 12, 15])
+    assert np.isposinf(few.distances[:, 3]).all()
+    assert (np.sort(few.ids[:, :3], axis=1) == [0, 12, 15]).all()
+    again = fh.index.from_bytes(index.to_bytes()).search(torch.from_numpy(projections), 7)
+    assert torch.equal(again.ids, torch.from_numpy(index.search(projections, 7).ids))
+
+
+def test_what_projections_find_is_reranked(make, rng):
+    index = make(32)
+    vectors, queries = (rng.standard_normal((n, 32)).astype(np.float32) for n in (300, 6))
+    index.add(fh.pack_bits(vectors))
+    _, candidates = expected_asymmetric(index, queries, 15)
+    found = index.search(queries, 5, rerank=vectors, rerank_queries=queries, factor=3)
+    inner = np.take_along_axis(queries @ vectors.T, candidates, axis=1)
+    np.testing.assert_array_equal(found.ids, np.take_along_axis(candidates, np.argsort(-inner, axis=1)[:, :5], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        (np.ones((2, 4), np.float32), r"search: expected queries of shape \[q, 32\] where they are projections, got"),
+        (np.ones(32, np.float32), r"search: expected queries of shape \[q, 32\] where they are projections, got"),
+        (np.full((2, 32), np.nan), "search: expected queries to be finite, got nan in row 0, column 0"),
+    ],
+)
+def test_projections_that_do_not_fit_are_refused(make, queries, message):
+    index = make(32)
+    index.add(random_codes(5))
+    with pytest.raises(ValueError, match=message):
+        index.search(queries, 2)
+    with pytest.raises(ValueError, match="search: expected bits from 1 to 8, got 9"):
+        index.search(np.ones((2, 32)), 2, bits=9)
+    with pytest.raises(TypeError, match="radius_search: expected queries of dtype uint8"):
+        index.radius_search(np.ones((2, 32)), 2)

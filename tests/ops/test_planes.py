@@ -13,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthash import _core
+from fasthash.ops.asymmetric import reference as asymmetric_rows
 from fasthash.ops.hamming import NO_DISTANCE
 from fasthash.ops.hamming import reference as rows
+from fasthash.ops.packing import pack_bits
 from fasthash.ops.planes import (
     BLOCK_CODES,
     KERNELS,
+    asymmetric_planes_topk,
     new_planes,
     planes_radius,
     planes_topk,
@@ -388,3 +391,39 @@ DISTANCES, IDS = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.int64)
 def test_the_core_refuses_what_it_would_read_or_write_beyond(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(*arguments)
+
+
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED))
+@pytest.mark.parametrize("n_bits", [7, 24, 64, 200, 384, 1000, 4096])
+def test_asymmetric_searches_agree_with_rows(kernel, n_bits):
+    n = 2_300
+    codes = random_codes(n, -(-n_bits // 8))
+    codes[1_000:1_200] = codes[5]
+    planes, projections = stored(codes), torch.randn(4, n_bits, generator=torch.Generator().manual_seed(0))
+    projections[3] = 0
+    for mask in (None, random_mask(n, 0.3)):
+        for k, bits in ((1, 4), (20, 1), (n + 1, 4), (20, 8)):
+            expected = asymmetric_rows.asymmetric_topk(projections, codes, k, bits, mask)
+            found = asymmetric_planes_topk(projections, planes, n, k, bits, mask, 1, kernel=kernel)
+            assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("q", [1, 70])
+def test_asymmetric_searches_of_several_blocks(threads, q):
+    """Of clustered codes, for which planes are left out."""
+    n = 4 * BLOCK_CODES + 700
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(50, 96, generator=generator)
+    codes = pack_bits(centres.repeat(n // 50 + 1, 1)[:n] + 0.5 * torch.randn(n, 96, generator=generator))
+    projections = centres[torch.arange(q) % 50] + 0.5 * torch.randn(q, 96, generator=generator)
+    for mask in (None, random_mask(n, 0.5)):
+        found = asymmetric_planes_topk(projections, stored(codes), n, 10, 4, mask, threads)
+        assert_equal(found, asymmetric_rows.asymmetric_topk(projections, codes, 10, 4, mask))
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "reference"])
+def test_asymmetric_searches_refuse_projections_that_are_not_finite(kernel):
+    projections = torch.full((1, 8), torch.nan)
+    with pytest.raises(ValueError, match="expected projections to be finite, got nan in row 0, column 0"):
+        asymmetric_planes_topk(projections, stored(random_codes(9, 1)), 9, 1, 4, kernel=kernel)

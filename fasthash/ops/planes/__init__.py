@@ -1,6 +1,7 @@
 from fasthash.ops.planes.op import (
     BLOCK_CODES,
     KERNELS,
+    asymmetric_planes_topk,
     new_planes,
     planes_radius,
     planes_topk,
@@ -11,6 +12,7 @@ from fasthash.ops.planes.op import (
 __all__ = [
     "BLOCK_CODES",
     "KERNELS",
+    "asymmetric_planes_topk",
     "new_planes",
     "planes_radius",
     "planes_topk",

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 
 from fasthash.ops.packing import pack_bits
-from fasthash.ops.planes.op import new_planes, planes_radius, planes_topk, read_planes, write_planes
+from fasthash.ops.planes.op import (
+    asymmetric_planes_topk,
+    new_planes,
+    planes_radius,
+    planes_topk,
+    read_planes,
+    write_planes,
+)
 
 TOLERANCE = 0.0
 
@@ -23,4 +30,6 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
         results += [distances, positions, read_planes(planes, n_bits, positions.flatten(), kernel=kernel)]
         results += planes_radius(queries[:1], planes, len(codes), int(distances.max()), kernel=kernel)
         results += [read_planes(planes, n_bits, slice(3, 1000), kernel=kernel)]
+        projections = torch.randn(3, n_bits, generator=generator).to(device)
+        results += asymmetric_planes_topk(projections, planes, len(codes), 20, 4, kernel=kernel)
     return tuple(results)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fasthash import _core
 from fasthash.errors import MAX_BITS
+from fasthash.ops.asymmetric.reference import not_finite
 
 
 def write_planes(planes: torch.Tensor, codes: torch.Tensor, first: int, threads: int, isa: str = "") -> None:
@@ -45,6 +46,27 @@ def planes_topk(
     rows, bits = np.ascontiguousarray(queries.numpy()), _bits(mask)
     _core.planes_topk(rows, planes.numpy(), n, k, bits, *out, threads, isa, max_distance)
     return distances, positions
+
+
+def asymmetric_planes_topk(
+    projections: torch.Tensor,
+    planes: torch.Tensor,
+    n: int,
+    k: int,
+    bits: int,
+    mask: torch.Tensor | None,
+    threads: int,
+    isa: str = "",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return float32 or float64 and int64 [q, k]."""
+    x = projections.detach().to(torch.promote_types(projections.dtype, torch.float32))
+    scores, positions = x.new_empty((len(x), k)), x.new_empty((len(x), k), dtype=torch.int64)
+    out = scores.numpy(), positions.numpy()
+    queries = np.ascontiguousarray(x.numpy())
+    place = _core.asymmetric_planes_topk(queries, planes.numpy(), n, k, bits, _bits(mask), *out, threads, isa)
+    if place >= 0:
+        raise not_finite(x, place)
+    return scores, positions
 
 
 def planes_radius(

@@ -125,6 +125,39 @@ def planes_topk(
     return distances, positions
 
 
+def asymmetric_planes_topk(
+    projections: torch.Tensor,
+    planes: torch.Tensor,
+    n: int,
+    k: int,
+    bits: int,
+    mask: torch.Tensor | None = None,
+    threads: int = 0,
+    *,
+    kernel: str | None = None,
+    where: str = "planes",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the k codes of the largest score at the first n places, as `fasthash.asymmetric_topk` does.
+
+    Args:
+        projections: floating-point [q, n_bits], finite.
+        planes: see `planes_topk`.
+        n: how many codes there are.
+        k: at least 1.
+        bits: of a number of projections, 1 to 8.
+        mask: the eligible codes as bits, uint8 [ceil(n / 8)].
+        threads: 0 by default.
+        kernel: a name from `fasthash.ops.planes.KERNELS`; by default the best one.
+        where: what errors begin with.
+
+    Returns:
+        Scores float32 or float64 [q, k] and positions int64 [q, k], filled up with -inf and -1.
+    """
+    search = choose(KERNELS, planes.device, kernel, where).function("asymmetric_planes_topk")
+    scores, positions = search(projections, planes, n, k, bits, mask, threads)
+    return scores, positions
+
+
 def planes_radius(
     queries: torch.Tensor,
     planes: torch.Tensor,

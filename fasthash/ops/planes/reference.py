@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import MAX_BITS
+from fasthash.ops.asymmetric.reference import asymmetric_topk
 from fasthash.ops.hamming.reference import hamming_radius, hamming_topk
 
 
@@ -39,6 +40,20 @@ def planes_topk(
     """Return the hits of the search of rows."""
     codes = read_planes(planes, queries.shape[1] * 8, slice(0, n), threads)
     return hamming_topk(queries, codes, k, mask, threads, max_distance)
+
+
+def asymmetric_planes_topk(
+    projections: torch.Tensor,
+    planes: torch.Tensor,
+    n: int,
+    k: int,
+    bits: int,
+    mask: torch.Tensor | None,
+    threads: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the hits of the search of rows."""
+    n_bits = -(-projections.shape[1] // 8) * 8
+    return asymmetric_topk(projections, read_planes(planes, n_bits, slice(0, n), threads), k, bits, mask)
 
 
 def planes_radius(

@@ -1,0 +1,116 @@
+"""Exact search among packed codes by the inner product with real queries, quantised."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from fasthash.errors import check_codes, check_device, check_floating, check_integer, check_matrix
+from fasthash.ops.arrays import Array, all_as_given, to_tensor
+from fasthash.ops.declaration import declare
+from fasthash.ops.hamming.hits import check_hits
+from fasthash.ops.hamming.op import mask_bits, thread_count
+from fasthash.ops.registry import Kernel, cpu_kernels
+
+KERNELS = {
+    "reference": Kernel("fasthash.ops.asymmetric.reference", ("cpu", "cuda")),
+    **cpu_kernels("fasthash.ops.asymmetric.kernel_cpu"),
+    "torch": Kernel("fasthash.ops.asymmetric.kernel_torch", ("cpu", "cuda")),
+}
+
+MAX_QUERY_BITS = 8
+
+
+class ScoredHits(NamedTuple):
+    """The codes of the largest score of each query.
+
+    Attributes:
+        scores: float32 or float64 [q, k], descending; -inf where fewer than k codes are eligible.
+        ids: int64 [q, k], among equal scores in the order of the codes; -1 where fewer than k codes are eligible.
+    """
+
+    scores: Array
+    ids: Array
+
+
+def asymmetric_topk(
+    projections: Array,
+    codes: Array,
+    k: int,
+    *,
+    bits: int = 4,
+    mask: Array | None = None,
+    threads: int | None = None,
+    kernel: str | None = None,
+) -> ScoredHits:
+    """Find the k codes of the largest inner product with every real query, exactly for queries of so many bits.
+
+    The codes are signs s in {-1, +1}, a bit that is 1 being +1; the queries are what a hasher's `transform` gives, of
+    which it takes the signs as codes. A query x becomes integers w = round(x L / max|x|), L = 2^(bits - 1) - 1, and a
+    code's score is scale * sum_b w_b s_b with scale = max|x| / L. It is off the inner product of x and s by at most
+    sum_b |x_b - scale w_b| <= n_bits scale / 2, and the rounding of floating-point numbers. With one bit w is the sign
+    of x, -1 for 0, and scale the mean of |x|: the order is that of the Hamming distance.
+
+    Equal sums are ordered by the lower id, so the answer is the same on every machine, with any kernel and any number
+    of threads. Codes that are NumPy arrays or CPU tensors in C order are read where they lie. A search on a CPU
+    releases the GIL, may run in several Python threads at once, and stops at Ctrl-C.
+
+    Args:
+        projections: of any floating-point dtype of 16 bits or more, finite, [q, n_bits].
+        codes: packed codes, uint8 [n, ceil(n_bits / 8)] in `pack_bits` order, on the same device; spare bits are passed
+            over.
+        k: how many hits a query gets, at least 1; may exceed n.
+        bits: of a query's number, 1 to 8. A search takes a time proportional to about bits - 1.
+        mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
+        kernel: a name from `fasthash.ops.asymmetric.KERNELS`; by default the best one for the device.
+
+    Returns:
+        `ScoredHits(scores, ids)` of shape [q, k], tensors if `projections` is one, else NumPy arrays; scores in float64
+        if the projections are, else in float32. Where fewer than k codes are eligible, rows end in score -inf and id
+        -1.
+
+    Raises:
+        TypeError: if an argument has the wrong dtype.
+        ValueError: if shapes, widths, devices, k or bits do not fit, or a projection is not finite.
+
+    Source: Gao, Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound", 2024, for the
+    quantised query.
+    """
+    where = "asymmetric_topk"
+    k = check_integer(where, "k", k, 1)
+    bits = check_integer(where, "bits", bits, 1, MAX_QUERY_BITS)
+    x, c = to_tensor(where, "projections", projections).detach(), to_tensor(where, "codes", codes)
+    check_floating(where, "projections", x)
+    check_matrix(where, "projections", x, "n_bits")
+    check_codes(where, "codes", c)
+    width = c.shape[1]
+    if -(-x.shape[1] // 8) != width:
+        raise ValueError(
+            f"{where}: expected projections of {8 * width - 7} to {8 * width} columns for codes of {width} bytes, got "
+            f"{x.shape[1]}"
+        )
+    check_device(where, "projections", x, c.device)
+    n_threads = thread_count(where, threads)
+    check_hits(where, k, x)
+    eligible = None if mask is None else mask_bits(where, mask, len(c), c.device)
+    found = topk_op(x, c, k, bits, eligible, n_threads, kernel=kernel)
+    return ScoredHits(*all_as_given(found, projections))
+
+
+def _topk_fake(
+    projections: torch.Tensor, codes: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = (projections.shape[0], k)
+    dtype = torch.promote_types(projections.dtype, torch.float32)
+    return projections.new_empty(shape, dtype=dtype), projections.new_empty(shape, dtype=torch.int64)
+
+
+topk_op = declare(
+    "asymmetric_topk(Tensor projections, Tensor codes, SymInt k, int bits, Tensor? mask, int threads) "
+    "-> (Tensor, Tensor)",
+    KERNELS,
+    _topk_fake,
+)
