@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -165,25 +167,26 @@ def test_places_are_those_of_a_sort(kernel, shape, by, n_labels):
         assert torch.equal(places(kernel, *given, *similarity, k, within, own), expected)
 
 
-@pytest.mark.parametrize("kernel", runnable(KERNELS))
-@pytest.mark.parametrize("n_labels", [None, 64])
-@pytest.mark.parametrize("n_bits", [24, 64])
-@pytest.mark.parametrize("columns", [None, 5, 300])
-def test_places_agree_with_the_reference_on_tiles_tasks_and_long_groups(kernel, n_bits, n_labels, columns, monkeypatch):
-    """Items are looked at alone, all together and in groups of every way of sorting; queries alone and side by side."""
-    monkeypatch.setattr("fasthash.ops.ranking.kernel_torch.DISTANCES_AT_ONCE", 50_000)
+@cache
+def rankings_of_many(n_bits, n_labels, n_columns):
+    """Arguments of rankings of more items than a tile has, and the places that the reference finds."""
     q, n = 19, 5225
     given = sample(q, n, n_bits, n_labels)
-    similarity = NONE if columns is None else directions(q, n, columns, torch.float32)
-    for k, within, own in (
-        (n, n_bits, -1),
-        (n - 1, n_bits, 2500),
-        (9, n_bits, 0),
-        (n, n_bits // 2 - 1, 7),
-        (700, 3, -1),
-    ):
-        expected = places(KERNELS["reference"], *given, *similarity, k, within, own)
-        assert torch.equal(places(kernel, *given, *similarity, k, within, own), expected)
+    similarity = NONE if n_columns is None else directions(q, n, n_columns, torch.float32)
+    cuts = (n, n_bits, -1), (n - 1, n_bits, 2500), (9, n_bits, 0), (n, n_bits // 2 - 1, 7), (700, 3, -1)
+    arguments = [(*given, *similarity, *cut) for cut in cuts]
+    return [(each, places(KERNELS["reference"], *each)) for each in arguments]
+
+
+@pytest.mark.parametrize("n_labels", [None, 64])
+@pytest.mark.parametrize("n_bits", [24, 64])
+@pytest.mark.parametrize("n_columns", [None, 300])
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+def test_places_agree_with_the_reference_on_tiles_and_tasks(kernel, n_bits, n_labels, n_columns, monkeypatch):
+    """Few items are looked at and all, in groups of every way of sorting, of queries alone and side by side."""
+    monkeypatch.setattr("fasthash.ops.ranking.kernel_torch.DISTANCES_AT_ONCE", 50_000)
+    for arguments, expected in rankings_of_many(n_bits, n_labels, n_columns):
+        assert torch.equal(places(kernel, *arguments), expected)
 
 
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
