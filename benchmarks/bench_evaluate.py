@@ -71,8 +71,10 @@ def bench_rules_for_ties(benchmark, name, places, rng, scale):
             x * rng.random(x.shape, dtype=np.float32) for x in (query_signs, signs)
         )
     benchmark.group = f"mean average precision over {places}, 2,000 x 200,000, 64 bits, 10 labels"
-    benchmark.extra_info.update(row=name, comparisons=q * n, bytes=packed[2].nbytes)
-    if name == "a sort each":
+    loop = name == "a sort each"
+    row, threads = (name, 1) if loop else (f"fasthash, {name}", fh._core.default_threads())
+    benchmark.extra_info.update(row=row, threads=threads, comparisons=q * n, bytes=packed[2].nbytes)
+    if loop:
         value = benchmark.pedantic(
             lambda: sort_each(query_signs, query_labels, signs, labels, at), rounds=1, iterations=1
         )

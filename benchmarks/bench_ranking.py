@@ -11,7 +11,8 @@ from fasthash.ops.ranking import KERNELS, average_op
 from .conftest import runnable
 
 Q, N, N_LABELS = 1000, 54_000, 10
-ROWS = runnable(KERNELS, "reference")  # which takes memory for every distance
+# Without the reference, which takes memory for every distance.
+ROWS = {f"fasthash {name}": kernel for name, kernel in runnable(KERNELS, "reference").items()}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -26,7 +27,7 @@ def bench_distance_counts(benchmark, name, several, scale):
     queries, codes = map(fh.pack_bits, signs)
     kinds = "10 labels, several an item" if several else "10 classes"
     benchmark.group = f"items and relevant items by distance, {Q:,} x {N:,}, 64 bits, {kinds}"
-    benchmark.extra_info.update(row=name, comparisons=Q * N, bytes=codes.nbytes)
+    benchmark.extra_info.update(row=name, threads=fh._core.default_threads(), comparisons=Q * N, bytes=codes.nbytes)
     count = ROWS[name].function("distance_counts")
     totals, relevants = benchmark.pedantic(
         lambda: count(queries, codes, *labels, 0), rounds=3, iterations=1, warmup_rounds=1
@@ -48,7 +49,9 @@ def bench_relevance_by_place(benchmark, name, k, similar, scale):
     k = min(k, len(signs[1]))
     ties = "by 64 columns of float32" if similar else "in their order"
     benchmark.group = f"relevant items among the first {k:,}, {Q:,} x {N:,}, 64 bits, 10 classes, ties {ties}"
-    benchmark.extra_info.update(row=name, comparisons=Q * N, bytes=retrieval[1].nbytes)
+    benchmark.extra_info.update(
+        row=name, threads=fh._core.default_threads(), comparisons=Q * N, bytes=retrieval[1].nbytes
+    )
     place = ROWS[name].function("relevance_by_place")
     bits = benchmark.pedantic(
         lambda: place(*retrieval, *similarity, k, 64, -1, 0), rounds=2, iterations=1, warmup_rounds=1
