@@ -20,13 +20,13 @@ def retrieval(rng, q, n, n_labels):
     return parts
 
 
-def sort_each(query_signs, query_labels, signs, labels):
+def sort_each(query_signs, query_labels, signs, labels, at=None):
     """As it is widely written: float signs, and NumPy's sort of every query's distances."""
     values, labels = [], labels.astype(np.float32)
     for query, wanted in zip(query_signs, query_labels.astype(np.float32), strict=True):
         relevant = labels @ wanted > 0
         distances = 0.5 * (signs.shape[1] - signs @ query)
-        places = np.flatnonzero(relevant[np.argsort(distances)]) + 1
+        places = np.flatnonzero(relevant[np.argsort(distances)][:at]) + 1
         values.append((np.arange(1, len(places) + 1) / places).mean() if len(places) else 0)
     return float(np.mean(values))
 
@@ -51,4 +51,36 @@ def bench_mean_average_precision(benchmark, case, name, threads, rng, scale, mon
     else:
         value = benchmark.pedantic(lambda: sort_each(query_signs, query_labels, signs, labels), rounds=2, iterations=1)
     low, high = (mean_average_precision(*packed, ties=ties) for ties in ("pessimistic", "optimistic"))
+    assert low <= value <= high
+
+
+RULES = ("expected", "optimistic", "index", "cosine", "inner_product")
+PLACES = {"the first 1,000": 1000, "all": None}
+
+
+@pytest.mark.parametrize("name", [*RULES, "a sort each"])
+@pytest.mark.parametrize("places", PLACES)
+def bench_rules_for_ties(benchmark, name, places, rng, scale):
+    q, n, n_labels = 2000, 200_000, 10
+    query_signs, query_labels, signs, labels = retrieval(rng, scale(q, 20), scale(n, 500), n_labels)
+    packed = (fh.pack_bits(query_signs), query_labels, fh.pack_bits(signs), labels)
+    at = PLACES[places] and scale(PLACES[places], 100)
+    settings = {"at": at}
+    if name in ("cosine", "inner_product"):
+        settings["query_embeddings"], settings["embeddings"] = (
+            x * rng.random(x.shape, dtype=np.float32) for x in (query_signs, signs)
+        )
+    benchmark.group = f"mean average precision over {places}, 2,000 x 200,000, 64 bits, 10 labels"
+    loop = name == "a sort each"
+    row, threads = (name, 1) if loop else (f"fasthash, {name}", fh._core.default_threads())
+    benchmark.extra_info.update(row=row, threads=threads, comparisons=q * n, bytes=packed[2].nbytes)
+    if loop:
+        value = benchmark.pedantic(
+            lambda: sort_each(query_signs, query_labels, signs, labels, at), rounds=1, iterations=1
+        )
+    else:
+        value = benchmark.pedantic(
+            lambda: mean_average_precision(*packed, ties=name, **settings), rounds=3, iterations=1, warmup_rounds=1
+        )
+    low, high = (mean_average_precision(*packed, ties=ties, at=at) for ties in ("pessimistic", "optimistic"))
     assert low <= value <= high

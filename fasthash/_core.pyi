@@ -135,6 +135,26 @@ def distance_counts(
     threads: int,
     isa: str,
 ) -> None: ...
+def relevance_by_place(
+    queries: NDArray[uint8],
+    codes: NDArray[uint8],
+    query_labels: NDArray[int32],
+    labels: NDArray[int32],
+    shared: bool,
+    query_vectors: NDArray[Any] | None,
+    vectors: NDArray[Any] | None,
+    scales: NDArray[float64] | None,
+    k: int,
+    within: int,
+    own: int,
+    bits: NDArray[uint8],
+    threads: int,
+    isa: str,
+) -> None: ...
+def average_precision(
+    bits: NDArray[uint8], found: NDArray[int64], precisions: NDArray[float64], threads: int
+) -> None: ...
+def weight_by_place(bits: NDArray[uint8], weights: NDArray[float64], sums: NDArray[float64], threads: int) -> None: ...
 def id_map_insert(
     table: NDArray[int64],
     ids: NDArray[int64],

@@ -23,6 +23,8 @@
 #include "../csrc/pairs/pair_search.h"
 #include "../csrc/planes/search.h"
 #include "../csrc/ranking/counts.h"
+#include "../csrc/ranking/order.h"
+#include "../csrc/ranking/places.h"
 #include "../csrc/thread_pool.h"
 #include "../csrc/wasserstein/sorted_cost.h"
 #include "../csrc/wasserstein/two_point_cost.h"
@@ -143,6 +145,24 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     const Labels labels{data.query_labels.data(), data.labels.data(), kCodes, 1, false};
     distance_counts(set, queries, labels, ranking_kernel(isa), options, totals.data(), relevants.data());
     sum += totals[20];
+
+    constexpr int64_t kWidth = 4;
+    const Values<float> vectors(kCodes * kWidth, 0.5F);
+    const Values<double> scales(kCodes, 1);
+    const Vectors of_all{vectors.data(), nullptr, kWidth};
+    const Similarity similarity{of_all, of_all, scales.data(), matrix_product_kernel(isa).of<double>()};
+    for (const Similarity* by : {static_cast<const Similarity*>(nullptr), &similarity}) {
+        for (int64_t k : {int64_t{100}, kCodes}) {
+            Values<uint8_t> bits(static_cast<size_t>(kQueries * ((k + 7) / 8)));
+            relevance_by_place(set, queries, labels, {k, 8 * kBytes, -1, by}, ranking_kernel(isa), options, bits.data());
+            const PlaceBits places{bits.data(), kQueries, (k + 7) / 8};
+            Values<int64_t> found_places(kQueries);
+            Values<double> precisions(kQueries), by_place(8 * bits.size() / kQueries);
+            average_precision(places, threads, interrupted, found_places.data(), precisions.data());
+            weight_by_place(places, precisions.data(), threads, interrupted, by_place.data());
+            sum += found_places[1] + static_cast<int64_t>(by_place[0]);
+        }
+    }
 
     const Multiply<double> multiply = matrix_product_kernel(isa).of<double>();
     Values<uint8_t> packed(kRows * kReflections / 8);

@@ -11,40 +11,8 @@ namespace fasthash {
 
 namespace {
 
-constexpr int64_t kQueriesPerTask = 16;
 constexpr int64_t kLabelsAtOnce = 4096;
 constexpr int kCounters = 4;  // side by side, so that equal neighbours do not wait for each other
-
-// Which of the codes [first, first + n) are relevant to a query; `common` is scratch of as many words.
-Relevance relevance_of(const Labels& labels, int64_t query, int64_t first, int64_t n, int32_t* common) {
-    const int32_t* const wanted = labels.queries + query * labels.n_words;
-    const auto plane = [&](int64_t word) { return labels.codes + word * labels.n_codes + first; };
-    if (!labels.shared) return {plane(0), wanted[0], false};
-    int64_t n_wanted = 0, last = 0;
-    for (int64_t word = 0; word < labels.n_words; ++word) {
-        if (wanted[word] == 0) continue;
-        ++n_wanted;
-        last = word;
-    }
-    if (n_wanted <= 1) return {plane(last), wanted[last], true};
-    for (int64_t i = 0; i < n; ++i) common[i] = plane(last)[i] & wanted[last];
-    for (int64_t word = 0; word < last; ++word) {
-        if (wanted[word] == 0) continue;
-        for (int64_t i = 0; i < n; ++i) common[i] |= plane(word)[i] & wanted[word];
-    }
-    return {common, -1, true};
-}
-
-// Calls visit(i, whether code i is relevant).
-template <class Visit>
-void visit_relevant(const Relevance& relevance, int64_t n, const Visit& visit) {
-    const auto [labels, wanted, shared] = relevance;
-    if (shared) {
-        for (int64_t i = 0; i < n; ++i) visit(i, (labels[i] & wanted) != 0);
-    } else {
-        for (int64_t i = 0; i < n; ++i) visit(i, labels[i] == wanted);
-    }
-}
 
 int64_t count_relevant(const Labels& labels, int64_t query) {
     std::vector<int32_t> common(kLabelsAtOnce);
@@ -123,7 +91,7 @@ public:
     void write(int64_t* totals, int64_t* relevants) {
         const int64_t bins = set_.n_bits() + 1;
         for (int64_t i = 0; i < n_; ++i) {
-            int64_t *const all = totals + (first_ + i) * bins, *const relevant = relevants + (first_ + i) * bins;
+            int64_t *const all = totals + i * bins, *const relevant = relevants + i * bins;
             Counts& own = counts_[static_cast<size_t>(i)];
             if (in_bits_) kernel_.finish(own.bits);
             own.write(all, relevant);
@@ -163,12 +131,18 @@ private:
 }  // namespace
 
 void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
+                     const HammingKernel& distances, int64_t first, int64_t last, Job& job, int64_t* totals, int64_t* relevants) {
+    CountTask counts(set, queries, labels, kernel, distances, first, last);
+    counts.run(job);
+    counts.write(totals, relevants);
+}
+
+void distance_counts(const CodeSet& set, const QuerySet& queries, const Labels& labels, const RankingKernel& kernel,
                      const SearchOptions& options, int64_t* totals, int64_t* relevants) {
-    parallel_for(ceil_div(queries.n_queries, kQueriesPerTask), options.threads, options.interrupted, [&](Job& job, int64_t task) {
-        const int64_t first = task * kQueriesPerTask, last = std::min(first + kQueriesPerTask, queries.n_queries);
-        CountTask counts(set, queries, labels, kernel, options.kernel, first, last);
-        counts.run(job);
-        counts.write(totals, relevants);
+    const int64_t bins = set.n_bits() + 1, step = std::clamp<int64_t>(queries.n_queries / options.threads, 1, kQueriesCounted);
+    parallel_for(ceil_div(queries.n_queries, step), options.threads, options.interrupted, [&](Job& job, int64_t task) {
+        const int64_t first = task * step, last = std::min(first + step, queries.n_queries);
+        distance_counts(set, queries, labels, kernel, options.kernel, first, last, job, totals + first * bins, relevants + first * bins);
     });
 }
 

@@ -23,12 +23,13 @@ struct alignas(64) BitCounts {
     uint32_t all[64], relevant[64];
 };
 
-// Null at the levels that count codes one by one.
 struct RankingKernel {
+    // Null at the levels that count codes one by one, as is the next one.
     // Counts codes of the tile, one word each, from the first one, and returns how many it counted.
     int64_t (*count)(const CodeTile& tile, uint64_t query, const Relevance& relevance, BitCounts& counts);
     // Adds to the numbers what is in bits.
     void (*finish)(BitCounts& counts);
+    void (*widen)(const float* from, int64_t n, double* to);
 };
 
 RankingKernel ranking_kernel(Isa isa);  // of the highest level, up to this one, that the room has

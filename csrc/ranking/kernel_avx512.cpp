@@ -1,7 +1,8 @@
 #include "count_avx512.h"
+#include "widen.h"
 
 namespace fasthash {
 
-RankingKernel ranking_kernel_avx512() { return {count, finish}; }
+RankingKernel ranking_kernel_avx512() { return {count, finish, widen}; }
 
 }  // namespace fasthash

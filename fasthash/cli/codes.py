@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from importlib import import_module
@@ -23,11 +24,13 @@ from fasthash.cli.inputs import (
     read_rotation,
 )
 from fasthash.errors import MAX_BITS
-from fasthash.evaluate.names import TIES
+from fasthash.evaluate.names import TIES, UNANSWERED
 from fasthash.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fasthash.evaluate import PrecisionRecallCurve
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE = 1 << 16
@@ -197,18 +200,56 @@ def search(
         click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
 
 
+def curves_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a file of curves that is not named as one, or whose folder is not there."""
+    if path is not None and path.suffix != ".csv":
+        raise click.BadParameter(f"expected a .csv file, got {path}")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"expected a file in a folder that there is, got {path}")
+    return path
+
+
 @click.command()
 @given_array("query_codes")
 @given_array("query_labels")
 @given_array("codes")
 @given_array("labels")
 @click.option(
-    "--at", type=click.IntRange(1, _MOST), help="Of the mean average precision: how many of the nearest items count."
+    "--at",
+    type=click.IntRange(-1, _MOST),
+    help="Of the mean average precision: how many of the nearest items count, all by -1.  [default: -1]",
 )
 @click.option(
-    "--ties", type=click.Choice([ties for ties in TIES if ties != "cosine"]), default=TIES[0], show_default=True
+    "--within",
+    type=click.IntRange(0, MAX_BITS),
+    help="Of the mean average precision: items farther than this distance do not count, as in --within 2.",
 )
+@click.option(
+    "--ties",
+    type=click.Choice(TIES),
+    default=TIES[0],
+    show_default=True,
+    help="Which order stands for items at one distance: the mean over all, relevant ones first or last, that of the "
+    "items (a stable sort's), or by the embeddings' cosines or inner products.",
+)
+@click.option(
+    "--unanswered",
+    type=click.Choice(UNANSWERED),
+    default=UNANSWERED[0],
+    show_default=True,
+    help="What a query without a relevant item among CODES counts: zero or nothing; skip_unfound leaves out those "
+    "without one among the items that count. Of precision_within_2, a query without an item so near.",
+)
+@click.option("--leave-one-out", is_flag=True, help="The queries are CODES: each is left out of its own ranking.")
+@click.option("--query-embeddings", type=ArrayFile(), help="With --ties cosine and inner_product, [q, m].")
+@click.option("--embeddings", type=ArrayFile(), help="With --ties cosine and inner_product, [n, m].")
 @click.option("--json", "as_json", is_flag=True, help="Write the values as a JSON object.")
+@click.option(
+    "--curves",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=curves_file,
+    help="A .csv file for precision and recall of the first 1, 2, ... items, as many as --at says.",
+)
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
@@ -222,8 +263,14 @@ def evaluate(
     codes: str,
     labels: str,
     at: int | None,
+    within: int | None,
     ties: str,
+    unanswered: str,
+    leave_one_out: bool,
+    query_embeddings: str | None,
+    embeddings: str | None,
     as_json: bool,
+    curves: Path | None,
     plots: Path | None,
     bitorder: str | None,
 ) -> None:
@@ -231,24 +278,41 @@ def evaluate(
 
     Codes are packed, or hexadecimal hashes, as `index` takes them; labels are integers [n], or 0 and 1 [n, c] where
     items have several.
+
+    As HashNet's code has it: --at 1000 --ties index --unanswered skip_unfound; as DeepHash-pytorch's: --at 1000 --ties
+    index. Where the queries are the items: fasthash evaluate c.npy y.npy c.npy y.npy --leave-one-out.
     """
     import numpy as np
 
     from fasthash.data import read_array
-    from fasthash.evaluate import mean_average_precision, precision_at, precision_within
+    from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_by_rank, precision_within
 
     if plots is not None:
         import_module("fasthash.evaluate.plots")  # which refuses before any work where there is no matplotlib
     query, c = (np.array(read_codes(place, bitorder)[0]) for place in (query_codes, codes))
     wanted, known = (np.array(read_array(place)) for place in (query_labels, labels))
-    results = {"mAP" if at is None else f"mAP@{at}": mean_average_precision(query, wanted, c, known, at=at, ties=ties)}
-    for k in (100, 1000):
-        if k <= len(c):
-            results[f"precision_at_{k}"] = precision_at(k, query, wanted, c, known, ties=ties)
-    results["precision_within_2"] = precision_within(2, query, wanted, c, known)
-    if plots is not None:
-        plots.mkdir(parents=True, exist_ok=True)
-        draw(plots, query, wanted, c, known, ties)
+    retrieval = query, wanted, c, known
+    ranked: dict[str, Any] = {"ties": ties, "leave_one_out": leave_one_out}
+    for name, place in (("query_embeddings", query_embeddings), ("embeddings", embeddings)):
+        if place is not None:
+            ranked[name] = floats(read_array(place))
+    n_ranked = len(c) - leave_one_out
+    title = "mAP" if at in (None, -1) else f"mAP@{at}"
+    title = title if within is None else f"{title} within {within}"
+    results = {
+        title: mean_average_precision(*retrieval, at=at, within=within, unanswered=unanswered, **ranked),
+        **{f"precision_at_{k}": precision_at(k, *retrieval, **ranked) for k in (100, 1000) if k <= n_ranked},
+        "precision_within_2": precision_within(
+            2, *retrieval, unanswered="zero" if unanswered == "zero" else "skip", leave_one_out=leave_one_out
+        ),
+    }
+    if curves is not None or plots is not None:
+        by_rank = precision_recall_by_rank(*retrieval, at=at if plots is None else None, **ranked)
+        if curves is not None:
+            write_curves(curves, by_rank, at)
+        if plots is not None:
+            plots.mkdir(parents=True, exist_ok=True)
+            draw(plots, retrieval, by_rank, leave_one_out)
     if as_json:
         click.echo(json.dumps(results))
         return
@@ -256,20 +320,26 @@ def evaluate(
         click.echo(f"{name:<20} {value:.4f}")
 
 
-def draw(
-    folder: Path, query: NDArray[Any], wanted: NDArray[Any], codes: NDArray[Any], known: NDArray[Any], ties: str
-) -> None:
+def write_curves(path: Path, curves: PrecisionRecallCurve, at: int | None) -> None:
+    """Write precision and recall of the first items to a .csv file, a row a number of items."""
+    rows = zip(*(part[: None if at == -1 else at].tolist() for part in curves), strict=True)
+    with replacing(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("rank", "precision", "recall"))
+        writer.writerows((rank, *values) for rank, values in enumerate(rows, start=1))
+
+
+def draw(folder: Path, retrieval: tuple[NDArray[Any], ...], by_rank: PrecisionRecallCurve, leave_one_out: bool) -> None:
     """Write the pictures of an evaluation to a folder."""
-    from fasthash.evaluate import precision_at, precision_recall_curve
+    from fasthash.evaluate import precision_recall_curve
     from fasthash.evaluate.plots import precision_at_figure, precision_recall_figure
 
-    name = f"{8 * codes.shape[1]} bits"
-    places = [k for power in range(7) for k in (10**power, 2 * 10**power, 5 * 10**power) if k <= len(codes)]
-    precisions = {k: precision_at(k, query, wanted, codes, known, ties=ties) for k in places}
-    curve = precision_recall_curve(query, wanted, codes, known)
+    name = f"{8 * retrieval[2].shape[1]} bits"
+    places = [k for power in range(7) for k in (10**power, 2 * 10**power, 5 * 10**power) if k <= len(by_rank.precision)]
+    curve = precision_recall_curve(*retrieval, leave_one_out=leave_one_out)
     for file, figure in (
         ("precision_recall.png", precision_recall_figure({name: curve})),
-        ("precision_at_k.png", precision_at_figure({name: precisions})),
+        ("precision_at_k.png", precision_at_figure({name: {k: float(by_rank.precision[k - 1]) for k in places}})),
     ):
         with replacing(folder / file) as path:
             figure.savefig(path, format="png", dpi=120)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_values
 from fasthash.evaluate.counts import Retrieval
-from fasthash.evaluate.names import TIES
-from fasthash.evaluate.ranking import CountedRanking, Floats, OrderedRanking, Ranking
+from fasthash.evaluate.names import BY_EMBEDDINGS, TIES, UNANSWERED
+from fasthash.evaluate.ranking import CountedRanking, Floats, OrderedRanking, Ranking, Similarity
 from fasthash.ops.arrays import Array, as_given, to_tensor
 
-UNANSWERED = ("zero", "skip")
+_ROWS_AT_ONCE = 1 << 16  # of embeddings
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -58,11 +58,13 @@ def mean_average_precision(
         within: the largest Hamming distance at which items count, 0 to n_bits; None for any.
         ties: what stands for a ranking of items at equal distance: "expected", the exact mean over all their orders;
             "optimistic", relevant ones first; "pessimistic", relevant ones last; "index", the order of the database,
-            that of a stable sort; "cosine", by descending cosine of the embeddings, then the order of the database.
+            that of a stable sort; "cosine" or "inner_product", by that of the embeddings, the largest first, and then
+            the order of the database. Cosines that round to the same multiple of 2^-29 are equal, as are inner products
+            once the longest of the embeddings has length 1.
         unanswered: what a query without any relevant item in the database counts: "zero", or "skip" for nothing;
             "skip_unfound" skips those without one among the items that count, which with `at` takes ties in an order.
-        query_embeddings: for ties "cosine", floating-point [q, m].
-        embeddings: for ties "cosine", floating-point [n, m].
+        query_embeddings: for ties "cosine" and "inner_product", floating-point [q, m].
+        embeddings: for ties "cosine" and "inner_product", floating-point [n, m].
         leave_one_out: whether query i is item i of the database and is left out of its own ranking, of n - 1 items.
 
     Raises:
@@ -74,7 +76,7 @@ def mean_average_precision(
     """
     where = "mean_average_precision"
     retrieval = Retrieval(where, query_codes, query_labels, codes, labels, leave_one_out)
-    check_choice(where, "unanswered", unanswered, (*UNANSWERED, "skip_unfound"))
+    check_choice(where, "unanswered", unanswered, UNANSWERED)
     place = retrieval.n_ranked if at is None or _is_all(at) else _place(retrieval, "at", at)
     if within is not None:
         within = check_integer(where, "within", within, 0, retrieval.codes.shape[1] * 8)
@@ -159,7 +161,7 @@ def recall_at(
     """
     where = "recall_at"
     retrieval = Retrieval(where, query_codes, query_labels, codes, labels, leave_one_out)
-    check_choice(where, "unanswered", unanswered, UNANSWERED)
+    check_choice(where, "unanswered", unanswered, UNANSWERED[:2])
     k = _place(retrieval, "k", k)
     ranking = _ranking(retrieval, ties, query_embeddings, embeddings)
     found = ranking.relevant_in_top(k)
@@ -194,7 +196,7 @@ def precision_within(
     where = "precision_within"
     retrieval = Retrieval(where, query_codes, query_labels, codes, labels, leave_one_out)
     radius = check_integer(where, "radius", radius, 0, retrieval.codes.shape[1] * 8)
-    check_choice(where, "unanswered", unanswered, UNANSWERED)
+    check_choice(where, "unanswered", unanswered, UNANSWERED[:2])
     within, relevant = (counts[:, : radius + 1].sum(1).numpy() for counts in retrieval.counts())
     return _mean(where, relevant / np.maximum(within, 1), within > 0, unanswered, "an item within the radius")
 
@@ -271,8 +273,8 @@ def precision_recall_by_rank(
         raise ValueError(f"{where}: expected at least one query with a relevant item, got none")
     shares = answered / (np.maximum(ranking.n_relevant, 1) * answered.sum())
     weights = np.full(len(answered), 1 / len(answered))
-    precision = ranking.relevant_by_place(k, weights).cumsum() / np.arange(1, k + 1)
-    recall = ranking.relevant_by_place(k, shares).cumsum()
+    by_rank, recall = ranking.relevant_by_place(k, np.stack([weights, shares])).cumsum(1)
+    precision = by_rank / np.arange(1, k + 1)
     return PrecisionRecallCurve(*(as_given(torch.from_numpy(x), query_codes) for x in (precision, recall)))
 
 
@@ -294,15 +296,18 @@ def _ranking(
     """Return the rankings with ties resolved as asked, or raise."""
     where = retrieval.where
     check_choice(where, "ties", ties, TIES)
-    if (ties == "cosine") != (query_embeddings is not None) or (ties == "cosine") != (embeddings is not None):
-        raise ValueError(f"{where}: expected query_embeddings and embeddings with ties 'cosine' and only then")
-    if ties == "cosine":
-        return OrderedRanking(retrieval, _directions(retrieval, query_embeddings, embeddings), within)
+    by_embeddings = ties in BY_EMBEDDINGS
+    if by_embeddings != (query_embeddings is not None) or by_embeddings != (embeddings is not None):
+        raise ValueError(
+            f"{where}: expected query_embeddings and embeddings with ties 'cosine' or 'inner_product' and only then"
+        )
+    if by_embeddings:
+        return OrderedRanking(retrieval, _similarity(retrieval, ties, query_embeddings, embeddings), within)
     return OrderedRanking(retrieval, None, within) if ties == "index" else CountedRanking(retrieval, ties, within)
 
 
-def _directions(retrieval: Retrieval, query_embeddings: Array, embeddings: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return embeddings as float64 rows of length 1, or raise."""
+def _similarity(retrieval: Retrieval, ties: str, query_embeddings: Array, embeddings: Array) -> Similarity:
+    """Return embeddings, float32 or float64, and for each item one over its length, or over the largest; or raise."""
     pair, where = [], retrieval.where
     for name, given, codes in (
         ("query_embeddings", query_embeddings, retrieval.query_codes),
@@ -314,16 +319,21 @@ def _directions(retrieval: Retrieval, query_embeddings: Array, embeddings: Array
         check_matrix(where, name, x, "m")
         if len(x) != len(codes):
             raise ValueError(f"{where}: expected {name} with {len(codes)} rows, got {len(x)}")
-        x = x.detach().to(codes.device, torch.float64)
-        if not x.isfinite().all():
+        x = x.detach().to(codes.device)
+        x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        lengths = torch.cat([x[i : i + _ROWS_AT_ONCE].double().norm(dim=1) for i in range(0, len(x), _ROWS_AT_ONCE)])
+        if not (lengths.isfinite().all() or x.isfinite().all()):
             raise ValueError(f"{where}: expected {name} to be finite, got a NaN or an infinity")
-        pair.append(torch.nn.functional.normalize(x, dim=1))
-    if pair[0].shape[1] != pair[1].shape[1]:
+        pair.append(x)
+    queries, items = pair
+    if queries.shape[1] != items.shape[1]:
         raise ValueError(
             f"{where}: expected query_embeddings and embeddings of equal width, got "
-            f"{pair[0].shape[1]} and {pair[1].shape[1]}"
+            f"{queries.shape[1]} and {items.shape[1]}"
         )
-    return pair[0], pair[1]
+    wide = torch.promote_types(queries.dtype, items.dtype)
+    lengths = lengths if ties == "cosine" else lengths.max().expand(len(lengths))
+    return queries.to(wide), items.to(wide), 1 / lengths.clamp(min=1e-12)
 
 
 def _mean_of_answered(where: str, ranking: Ranking, values: Floats, unanswered: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Protocol
 
@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from fasthash.evaluate.counts import Retrieval
-from fasthash.ops.hamming.op import distance_op, topk_op
-from fasthash.ops.ranking.reference import relevance
+from fasthash.ops.ranking import average_op, places_op, weight_op
 
 Floats = NDArray[np.float64]
+Similarity = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 _QUERIES_AT_ONCE = 64
-_NUMBERS_AT_ONCE = 1 << 20  # of some queries: distances, or elements of embeddings and labels
-_WHOLE = 4  # more than a fourth of the items are sorted faster than searched for
+_BYTES_AT_ONCE = 1 << 24  # of places
 
 
 class Ranking(Protocol):
@@ -35,7 +34,7 @@ class Ranking(Protocol):
         """Return each query's average precision over its first k items, [q]."""
 
     def relevant_by_place(self, k: int, weights: Floats) -> Floats:
-        """Return at each place the sum of the weights [q] of the queries whose item there is relevant, [k]."""
+        """Return at each place the sums of the weights [m, q] of the queries whose item there is relevant, [m, k]."""
 
 
 class CountedRanking:
@@ -92,17 +91,18 @@ class CountedRanking:
         return values
 
     def relevant_by_place(self, k: int, weights: Floats) -> Floats:
-        """Return [k]."""
+        """Return [m, k]."""
         t, r = self._totals, self._relevants
         before = t.cumsum(1) - t
         first, width = (before, t) if self._ties == "expected" else (before, r)
         if self._ties == "pessimistic":
             first = before + t - r
-        height = weights[:, None] * np.where(width > 0, r / np.maximum(width, 1), 0)
-        steps = np.zeros(self._n + 1)  # of sums that are constant within a group
-        np.add.at(steps, first.astype(np.int64), height)
-        np.add.at(steps, (first + width).astype(np.int64), -height)
-        return np.asarray(steps.cumsum()[:k])
+        share = np.where(width > 0, r / np.maximum(width, 1), 0)
+        steps = np.zeros((len(weights), self._n + 1))  # of sums that are constant within a group
+        for own, total in zip(weights, steps, strict=True):
+            np.add.at(total, first.astype(np.int64), own[:, None] * share)
+            np.add.at(total, (first + width).astype(np.int64), -own[:, None] * share)
+        return np.asarray(steps.cumsum(1)[:, :k])
 
     def _taken(self, k: int) -> Floats:
         """Return how many relevant items at each distance are among the first k."""
@@ -114,20 +114,17 @@ class CountedRanking:
 
 
 class OrderedRanking:
-    """Rankings whose ties are in the order of the database, or of cosines and then of the database.
-
-    Only the k nearest items of a query are looked at, and those as near as the last of them.
+    """Rankings whose ties are in the order of the database, or of embeddings' similarities and then of the database.
 
     Args:
         retrieval: what is ranked.
-        embeddings: where cosines decide, of the queries and of the database, float64 rows of length 1.
+        similarity: where embeddings decide, what `places_op` takes of them: the queries', the database's, its scales.
         within: the largest distance that is ranked.
     """
 
-    def __init__(
-        self, retrieval: Retrieval, embeddings: tuple[torch.Tensor, torch.Tensor] | None, within: int | None
-    ) -> None:
-        self._retrieval, self._embeddings, self._within = retrieval, embeddings, within
+    def __init__(self, retrieval: Retrieval, similarity: Similarity | None, within: int | None) -> None:
+        self._retrieval, self._similarity = retrieval, similarity
+        self._within = retrieval.codes.shape[1] * 8 if within is None else within
 
     @cached_property
     def n_relevant(self) -> Floats:
@@ -136,98 +133,39 @@ class OrderedRanking:
 
     def relevant_in_top(self, k: int) -> Floats:
         """Return [q]."""
-        return self._of_queries(k, lambda relevant: np.asarray(relevant.sum(1), dtype=np.float64))
+        return np.concatenate([found for _, found in self._averages(k)])
 
     def average_precision(self, k: int) -> Floats:
         """Return [q]."""
-
-        def averages(relevant: NDArray[np.bool_]) -> Floats:
-            rows, places = relevant.nonzero()
-            found = np.bincount(rows, minlength=len(relevant))
-            rank = np.arange(1, len(rows) + 1) - (found.cumsum() - found)[rows]
-            sums = np.bincount(rows, rank / (places + 1), len(relevant))
-            return np.asarray(sums / np.maximum(found, 1))
-
-        return self._of_queries(k, averages)
+        return np.concatenate([averages for averages, _ in self._averages(k)])
 
     def relevant_by_place(self, k: int, weights: Floats) -> Floats:
-        """Return [k]."""
-        total = np.zeros(k)
-        for part, relevant in self._relevance(k):
-            total += weights[part] @ relevant
-        return total
+        """Return [m, k]."""
+        sums = np.zeros((len(weights), k))
+        for part, bits in self._places(k):
+            for own, total in zip(weights, sums, strict=True):
+                given = torch.from_numpy(own[part]).to(bits.device)
+                total += weight_op(bits, given, 0, where=self._retrieval.where).cpu().numpy()[:k]
+        return sums
 
-    def _of_queries(self, k: int, measured: Callable[[NDArray[np.bool_]], Floats]) -> Floats:
-        values = np.empty(len(self._retrieval.query_codes))
-        for part, relevant in self._relevance(k):
-            values[part] = measured(relevant)
-        return values
+    def _averages(self, k: int) -> Iterator[tuple[Floats, Floats]]:
+        for _, bits in self._places(k):
+            averages, found = average_op(bits, 0, where=self._retrieval.where)
+            yield averages.cpu().numpy(), found.cpu().numpy().astype(np.float64)
 
-    def _relevance(self, k: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-        """Yield the places of some queries, and which of their first k items are relevant, [part, k]."""
+    def _places(self, k: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield which queries are ranked, and the places that have a relevant item, uint8 [part, ceil(k / 8)]."""
         retrieval = self._retrieval
-        for part, m in self._parts(k + retrieval.leave_one_out):
-            rows = torch.from_numpy(part).to(retrieval.codes.device)
-            distances, ids = self._nearest(rows, m)
-            if retrieval.leave_one_out:
-                kept = ids != rows[:, None]
-                kept[kept.all(1), -1] = False
-                distances, ids = (x[kept].view(len(rows), m - 1) for x in (distances, ids))
-            distances, ids, own = distances[:, :k], ids[:, :k], retrieval.query_labels[rows]
-            if m == len(retrieval.codes):
-                relevant = relevance(own, retrieval.labels).gather(1, ids)
-            else:
-                labels = retrieval.labels[ids]
-                relevant = labels == own[:, None] if labels.ndim == 2 else (labels & own[:, None]).any(2)
-            if self._within is not None:
-                relevant &= distances <= self._within
-            yield part, relevant.cpu().numpy()
-
-    def _parts(self, k: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-        """Yield the places of queries, and how many of their nearest items hold the first k, whatever ties do."""
-        retrieval = self._retrieval
-        n, needed = len(retrieval.codes), np.full(len(retrieval.query_codes), k)
-        width = retrieval.labels[0].numel()
-        if self._embeddings is not None:
-            width += self._embeddings[0].shape[1]
-            within = retrieval.counts_of_all()[0].numpy().cumsum(1)
-            needed = np.take_along_axis(within, (within < k).sum(1)[:, None], 1)[:, 0]
-        needed[needed * _WHOLE > n] = n
-        rest = np.argsort(-needed, kind="stable")  # the first of a part needs most
-        while len(rest):
-            most = int(needed[rest[0]])
-            step = max(1, _NUMBERS_AT_ONCE // (most if most == n else most * width))
-            yield rest[:step], most
-            rest = rest[step:]
-
-    def _nearest(self, rows: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the distances and ids of the m nearest items of some queries in the order of the rule, [part, m]."""
-        retrieval = self._retrieval
-        queries, where = retrieval.query_codes[rows], retrieval.where
-        if m == len(retrieval.codes):
-            distances = distance_op(queries, retrieval.codes, 0, where=where)
-            ids = _order(distances.to(torch.uint8 if retrieval.codes.shape[1] < 32 else torch.int16))
-            distances = distances.gather(1, ids)
-        else:
-            distances, ids = topk_op(queries, retrieval.codes, m, None, 0, where=where)
-        if self._embeddings is None:
-            return distances, ids
-        own, embeddings = self._embeddings[0][rows], self._embeddings[1]
-        if m == len(embeddings):
-            cosines = (own @ embeddings.T).gather(1, ids)
-        else:
-            near = embeddings.index_select(0, ids.flatten()).view(len(rows), m, -1)
-            cosines = torch.bmm(near, own[:, :, None])[..., 0]
-        # Rounded by a cast, so that equal embeddings are equal wherever a matrix product has them.
-        order = _order((distances.long() << 42) - (cosines * 2.0**40 + 0.5).long())
-        return distances.gather(1, order), ids.gather(1, order)
-
-
-def _order(keys: torch.Tensor) -> torch.Tensor:
-    """Return the places of the keys of each row in ascending order, equal ones in theirs."""
-    if keys.device.type == "cpu":  # NumPy sorts up to 16 bits by digits
-        return torch.from_numpy(np.argsort(keys.numpy(), axis=1, kind="stable"))
-    return keys.sort(dim=1, stable=True).indices
+        step = max(1, _BYTES_AT_ONCE // -(-k // 8))
+        for first in range(0, len(retrieval.query_codes), step):
+            part = slice(first, first + step)
+            queries, vectors, scales = self._similarity or (None, None, None)
+            bits = places_op(
+                retrieval.query_codes[part], retrieval.codes, retrieval.query_labels[part], retrieval.labels,
+                None if queries is None else queries[part], vectors, scales,
+                k, self._within, first if retrieval.leave_one_out else -1, 0, where=retrieval.where,
+            )  # fmt: skip
+            yield part, bits
 
 
 def _expected_sum(t: Floats, r: Floats, before: Floats, relevant_before: Floats, harmonic: Floats) -> Floats:

@@ -13,6 +13,7 @@ import torch
 
 from fasthash.errors import MissingDependencyError, check_choice, check_flag, check_matrix
 from fasthash.evaluate import metrics
+from fasthash.evaluate.names import BY_EMBEDDINGS
 from fasthash.ops.arrays import check_tensor
 from fasthash.ops.packing import pack_bits
 
@@ -46,7 +47,7 @@ class RetrievalMetric(Metric):
         self._function, self._leading, self._settings = function, leading, settings
         where = type(self).__name__
         self._leaves_one_out = check_flag(where, "leave_one_out", settings.get("leave_one_out", False))
-        self._with_outputs = settings.get("ties") == "cosine"
+        self._with_outputs = settings.get("ties") in BY_EMBEDDINGS
         kinds = ("codes", "labels", "outputs") if self._with_outputs else ("codes", "labels")
         for part in _PARTS[: 1 if self._leaves_one_out else 2]:
             for kind in kinds:
@@ -67,7 +68,9 @@ class RetrievalMetric(Metric):
         check_matrix(where, "outputs", x, "n_bits")
         packed = x.dtype == torch.uint8
         if packed and self._with_outputs:
-            raise TypeError(f"{where}: expected outputs of a floating-point dtype for ties 'cosine', got uint8")
+            raise TypeError(
+                f"{where}: expected outputs of a floating-point dtype for ties {self._settings['ties']!r}, got uint8"
+            )
         y = check_tensor(where, "labels", labels).detach()
         if len(y) != len(x):
             raise ValueError(f"{where}: expected labels of {len(x)} items, got {len(y)}")

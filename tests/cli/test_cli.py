@@ -581,6 +581,74 @@ def test_an_evaluation_as_json_and_as_pictures(arrays, searched):
             assert file.read(4) == b"\x89PNG"
 
 
+EVALUATIONS = {
+    "--at -1": {"at": -1},
+    "--at 7 --ties index --unanswered skip_unfound": {"at": 7, "ties": "index", "unanswered": "skip_unfound"},
+    "--within 3 --ties pessimistic --unanswered skip": {"within": 3, "ties": "pessimistic", "unanswered": "skip"},
+    "--ties cosine --at 20 --within 9": {"ties": "cosine", "at": 20, "within": 9},
+    "--ties inner_product": {"ties": "inner_product"},
+    "--leave-one-out --ties index": {"ties": "index", "leave_one_out": True},
+}
+
+
+@pytest.mark.parametrize("options", EVALUATIONS)
+def test_an_evaluation_by_each_rule(arrays, digits, options):
+    settings, asked = EVALUATIONS[options], options.split()
+    embeddings = digits[0].reshape(len(digits[0]), -1).astype(np.float32)
+    codes = fh.pack_bits(embeddings[:, 16:40] - 4)
+    np.save(arrays("codes.npy"), codes)
+    own = settings.get("leave_one_out", False)
+    parts = (slice(None), slice(None)) if own else (slice(100), slice(100, None))
+    if settings.get("ties") in ("cosine", "inner_product"):
+        for name, part in zip(("query-embeddings", "embeddings"), parts, strict=True):
+            np.save(arrays(f"{name}.npy"), embeddings[part])
+            asked += [f"--{name}", arrays(f"{name}.npy")]
+        settings = settings | {"query_embeddings": embeddings[parts[0]], "embeddings": embeddings[parts[1]]}
+    places, truth = [], []
+    for name, part in zip(("asked", "searched"), parts, strict=True):
+        for kind, array in (("codes", codes), ("labels", digits[1])):
+            truth.append(array[part])
+            places.append(arrays(f"{name}-{kind}.npy"))
+            np.save(places[-1], truth[-1])
+    values = json.loads(ran("evaluate", *places, *asked, "--json", "--curves", arrays("curves.csv")))
+    assert next(iter(values.values())) == fh.evaluate.mean_average_precision(*truth, **settings)
+    ranked = {k: v for k, v in settings.items() if k in ("ties", "leave_one_out", "query_embeddings", "embeddings")}
+    assert values["precision_at_100"] == fh.evaluate.precision_at(100, *truth, **ranked)
+    near = {"unanswered": "skip" if "unanswered" in settings else "zero", "leave_one_out": own}
+    assert values["precision_within_2"] == fh.evaluate.precision_within(2, *truth, **near)
+    with open(arrays("curves.csv"), newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["rank", "precision", "recall"]
+    expected = fh.evaluate.precision_recall_by_rank(*truth, at=settings.get("at"), **ranked)
+    ranks, precision, recall = np.array(rows, dtype=float).T
+    assert np.array_equal(ranks, np.arange(1, len(expected.precision) + 1))
+    assert np.array_equal(precision, expected.precision)
+    assert np.array_equal(recall, expected.recall)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--at", "-2"], "-2 is not in the range -1<=x<="),
+        (["--ties", "none"], "'none' is not one of 'expected'"),
+        (["--curves", "a.txt"], "expected a .csv file, got a.txt"),
+        (["--curves", "not/there/a.csv"], "expected a file in a folder that there is, got not"),
+    ],
+)
+def test_what_an_evaluation_does_not_take(arrays, options, message):
+    result = run("evaluate", *[arrays("labels.npy")] * 4, *options)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_embeddings_are_asked_for(arrays, digits):
+    np.save(arrays("codes.npy"), fh.pack_bits(np.ones((len(digits[1]), 8), np.float32)))
+    np.save(arrays("all.npy"), digits[1])
+    result = run("evaluate", *[arrays("codes.npy"), arrays("all.npy")] * 2, "--ties", "cosine")
+    assert result.exit_code == 1
+    assert "expected query_embeddings and embeddings with ties 'cosine' or 'inner_product'" in result.output
+
+
 def test_pictures_without_matplotlib_are_told_of_before_any_work(arrays, monkeypatch):
     monkeypatch.delitem(sys.modules, "fasthash.evaluate.plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -20,6 +20,7 @@ from fasthash.evaluate import (
     precision_within,
     recall_at,
 )
+from fasthash.evaluate.names import TIES
 from tests.evaluate.conftest import small_retrieval
 
 
@@ -102,7 +103,7 @@ def embeddings_of(retrieval):
 
 
 def settings_of(ties, retrieval):
-    if ties != "cosine":
+    if ties not in ("cosine", "inner_product"):
         return {"ties": ties}
     return dict(zip(("query_embeddings", "embeddings"), embeddings_of(retrieval), strict=True)) | {"ties": ties}
 
@@ -110,18 +111,25 @@ def settings_of(ties, retrieval):
 def published(retrieval, ties, at, within=None, *, leave_one_out=False):
     """The loop of the field's repositories over queries: what is relevant of the items that count, and of all."""
     query_codes, query_labels, codes, labels = retrieval
-    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in embeddings_of(retrieval))
+    u, v = embeddings_of(retrieval)
+    lengths = np.linalg.norm(v, axis=1)
     for i, (code, label) in enumerate(zip(query_codes, query_labels, strict=True)):
         distances = np.array([bin(int(code[0] ^ other[0])).count("1") for other in codes])
         relevant = labels == label
-        second = {"optimistic": ~relevant, "pessimistic": relevant, "cosine": np.round(-v @ u[i], 12)}
+        products = np.round(-v @ u[i], 12)
+        second = {"optimistic": ~relevant, "pessimistic": relevant, "inner_product": products}
+        second["cosine"] = np.round(products / lengths, 12)
         order = np.lexsort((second.get(ties, 0 * distances), distances))
         order = order[order != i] if leave_one_out else order
         end = len(order) if within is None else int((distances[order] <= within).sum())
         yield relevant[order][: min(at, end)], relevant[order]
 
 
-@given(small_retrieval(), st.sampled_from(["optimistic", "pessimistic", "index", "cosine"]), st.integers(0, 3))
+@given(
+    small_retrieval(),
+    st.sampled_from(TIES[1:]),
+    st.integers(0, 3),
+)
 def test_every_rule_against_the_loop(retrieval, ties, within):
     n, settings = len(retrieval[2]), settings_of(ties, retrieval)
     for at in (1, n):
@@ -138,7 +146,7 @@ def test_every_rule_against_the_loop(retrieval, ties, within):
     assert mean_average_precision(*retrieval, at=-1, **settings) == mean_average_precision(*retrieval, **settings)
 
 
-@given(small_retrieval(), st.sampled_from(["optimistic", "pessimistic", "index", "cosine"]))
+@given(small_retrieval(), st.sampled_from(TIES[1:]))
 def test_queries_that_are_the_database_are_left_out_of_their_own_rankings(retrieval, ties):
     codes, labels = retrieval[2:]
     own = (codes, labels, codes, labels)
@@ -156,7 +164,7 @@ def test_queries_that_are_the_database_are_left_out_of_their_own_rankings(retrie
         precision_at(len(codes), *own, **settings)
 
 
-@given(small_retrieval(), st.sampled_from(["expected", "optimistic", "pessimistic", "index", "cosine"]))
+@given(small_retrieval(), st.sampled_from(TIES))
 def test_curves_by_rank_are_every_precision_and_recall(retrieval, ties):
     settings = settings_of(ties, retrieval)
     if not (retrieval[1][:, None] == retrieval[3]).any():
@@ -264,6 +272,7 @@ def test_extremes():
 
 
 CODES, LABELS = np.zeros((3, 1), np.uint8), np.zeros(3, int)
+NO_EMBEDDINGS = "expected query_embeddings and embeddings with ties 'cosine' or 'inner_product' and only then$"
 RANKED = {
     "mean_average_precision": mean_average_precision,
     "precision_at": partial(precision_at, 2),
@@ -344,15 +353,21 @@ def test_what_is_not_of_numbers_is_named(name, wrong):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ties": "first"}, "expected ties to be one of 'expected', 'optimistic', 'pessimistic', 'index', 'cosine'"),
-        ({"ties": "cosine"}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
+        (
+            {"ties": "first"},
+            "expected ties to be one of 'expected', 'optimistic', 'pessimistic', 'index', 'cosine', 'inner_product'",
+        ),
+        (
+            {"ties": "cosine"},
+            NO_EMBEDDINGS,
+        ),
         (
             {"query_embeddings": np.ones((3, 2))},
-            "expected query_embeddings and embeddings with ties 'cosine' and only then",
+            NO_EMBEDDINGS,
         ),
         (
             {"ties": "cosine", "query_embeddings": np.ones((3, 2))},
-            "expected query_embeddings and embeddings with ties 'cosine' and only then$",
+            NO_EMBEDDINGS,
         ),
         (
             {"ties": "cosine", "query_embeddings": np.ones((3, 2)), "embeddings": np.ones((2, 2))},
@@ -362,7 +377,10 @@ def test_what_is_not_of_numbers_is_named(name, wrong):
             {"ties": "cosine", "query_embeddings": np.ones((3, 2)), "embeddings": np.ones(3)},
             r"expected embeddings of shape \[n, m\], got \[3\]",
         ),
-        ({"embeddings": np.ones((3, 2))}, "expected query_embeddings and embeddings with ties 'cosine' and only then"),
+        (
+            {"embeddings": np.ones((3, 2))},
+            NO_EMBEDDINGS,
+        ),
         (
             {"ties": "cosine", "embeddings": np.ones((3, 2)), "query_embeddings": np.ones((2, 2))},
             "expected query_embeddings with 3 rows, got 2",

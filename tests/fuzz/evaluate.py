@@ -30,7 +30,7 @@ def retrieval(r: Random) -> tuple[dict[str, str], int, int]:
 def ranked(r: Random, arguments: dict[str, str], q: int, n: int) -> dict[str, str]:
     arguments |= option(r, {"ties": repr(r.choice(("expected", "optimistic", "pessimistic", "index")))}, 0.7)
     if r.random() < 0.2:
-        arguments["ties"] = "'cosine'"
+        arguments["ties"] = repr(r.choice(("cosine", "inner_product")))
         for name, rows in zip(EMBEDDINGS, (q, n), strict=True):
             arguments[name] = array(r, f"floats({seed(r)}, {rows}, 3, dtype={r.choice(FLOATING)!r})")
     return arguments
@@ -62,12 +62,13 @@ def rankings(query_codes, query_labels, codes, labels, ties="expected", query_em
     query_codes, codes = map(codes_of, (query_codes, codes))
     found, relevant = distances(query_codes, codes), relevance(query_labels, labels)
     assert relevant.shape == found.shape
-    assert (ties == "cosine") == (query_embeddings is not None) == (embeddings is not None)
+    by_embeddings = ties in ("cosine", "inner_product")
+    assert by_embeddings == (query_embeddings is not None) == (embeddings is not None)
     second = {"optimistic": -relevant.astype(float), "pessimistic": relevant.astype(float)}.get(ties, 0 * found)
-    if ties == "cosine":
+    if by_embeddings:
         u, v = (numbers(x).astype(float) for x in (query_embeddings, embeddings))
-        lengths = np.linalg.norm(u, axis=1)[:, None] * np.linalg.norm(v, axis=1)
-        second = -(u @ v.T) / np.maximum(lengths, 1e-12)
+        lengths = np.linalg.norm(v, axis=1) if ties == "cosine" else 1
+        second = -(u @ v.T) / np.maximum(np.linalg.norm(u, axis=1)[:, None] * lengths, 1e-12)
     order = np.lexsort((second, found), axis=1)
     return np.take_along_axis(relevant, order, 1), np.take_along_axis(found, order, 1)
 

@@ -18,6 +18,8 @@ def compiled_calls(threads):
     rows = (x[:, :16] * 4 / np.linalg.norm(x[:, :16], axis=1, keepdims=True)).astype(np.float32)
     tables = _core.MultiIndexTables(codes, 64, 0, True, 1)
     half = np.full(128, 550)
+    vectors = [rng.standard_normal((n, 12), dtype=np.float32) for n in (200, 20_000)]
+    places = rng.integers(0, 256, (400, 10_000), dtype=np.uint8)
 
     def into(function, *arguments):
         """Call with new arrays for those given as (shape, dtype), and return them."""
@@ -75,6 +77,18 @@ def compiled_calls(threads):
             into, _core.distance_counts, queries, codes, labels[1], labels[0], False, ((200, 65), np.int64),
             ((200, 65), np.int64), threads, "",
         ),
+        "relevance_by_place": partial(
+            into, _core.relevance_by_place, queries, codes, labels[1], labels[0], False, None, None, None,
+            20_000, 64, -1, ((200, 2500), np.uint8), threads, "",
+        ),
+        "relevance_by_place of similar vectors": partial(
+            into, _core.relevance_by_place, queries, codes, labels[1], labels[0], False, *vectors, np.full(20_000, 0.1),
+            500, 64, -1, ((200, 63), np.uint8), threads, "",
+        ),
+        "average_precision": partial(
+            into, _core.average_precision, places, (400, np.int64), (400, float), threads
+        ),
+        "weight_by_place": partial(into, _core.weight_by_place, places, np.arange(400.0), (80_000, float), threads),
         "pack_bits": partial(
             into, _core.pack_bits, np.tile(x, 3), "float64", ((1100, 48), np.uint8), threads, ""
         ),

@@ -1,3 +1,3 @@
-from fasthash.ops.ranking.op import KERNELS, counts_op
+from fasthash.ops.ranking.op import KERNELS, average_op, counts_op, places_op, weight_op
 
-__all__ = ["KERNELS", "counts_op"]
+__all__ = ["KERNELS", "average_op", "counts_op", "places_op", "weight_op"]

@@ -1,4 +1,4 @@
-"""Counting by the compiled core."""
+"""Counting and ranking by the compiled core."""
 
 from __future__ import annotations
 
@@ -27,6 +27,48 @@ def distance_counts(
         totals.numpy(), relevants.numpy(), threads, isa,
     )  # fmt: skip
     return totals, relevants
+
+
+def relevance_by_place(
+    queries: torch.Tensor,
+    codes: torch.Tensor,
+    query_labels: torch.Tensor,
+    labels: torch.Tensor,
+    query_vectors: torch.Tensor | None,
+    vectors: torch.Tensor | None,
+    scales: torch.Tensor | None,
+    k: int,
+    within: int,
+    own: int,
+    threads: int = 0,
+    isa: str = "",
+) -> torch.Tensor:
+    """Return bits, uint8 [q, ceil(k / 8)], of the first k places."""
+    bits = queries.new_empty((queries.shape[0], -(-k // 8)))
+    query_words, words = _words(query_labels, labels)
+    own_vectors, all_vectors, factors = (
+        x if x is None else x.detach().contiguous().numpy() for x in (query_vectors, vectors, scales)
+    )
+    _core.relevance_by_place(
+        queries.contiguous().numpy(), codes.contiguous().numpy(), query_words, words, labels.ndim == 2,
+        own_vectors, all_vectors, factors, k, within, own, bits.numpy(), threads, isa,
+    )  # fmt: skip
+    return bits
+
+
+def average_precision(bits: torch.Tensor, threads: int = 0, isa: str = "") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return float64 [q] and int64 [q], each row's average precision and how many of its bits are set."""
+    precisions = bits.new_empty(bits.shape[0], dtype=torch.float64)
+    found = bits.new_empty(bits.shape[0], dtype=torch.int64)
+    _core.average_precision(bits.contiguous().numpy(), found.numpy(), precisions.numpy(), threads)
+    return precisions, found
+
+
+def weight_by_place(bits: torch.Tensor, weights: torch.Tensor, threads: int = 0, isa: str = "") -> torch.Tensor:
+    """Return float64 [8 n_bytes], the sum of the weights of the rows whose bit is set, for each bit."""
+    sums = bits.new_empty(8 * bits.shape[1], dtype=torch.float64)
+    _core.weight_by_place(bits.contiguous().numpy(), weights.detach().contiguous().numpy(), sums.numpy(), threads)
+    return sums
 
 
 def _words(query_labels: torch.Tensor, labels: torch.Tensor) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

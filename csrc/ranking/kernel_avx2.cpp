@@ -1,0 +1,8 @@
+#include "kernel.h"
+#include "widen.h"
+
+namespace fasthash {
+
+RankingKernel ranking_kernel_avx2() { return {nullptr, nullptr, widen}; }
+
+}  // namespace fasthash
