@@ -42,7 +42,7 @@ class Search:
     def nearest(self, k: int, max_distance: int = MAX_BITS) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and positions of the k nearest by comparing with all.
 
-        As `hamming_topk` has them, or for projections, whatever `max_distance`, the negative scores of `asymmetric_topk`.
+        As `hamming_topk` has them, or for projections the negative scores of `asymmetric_topk`, however large.
         """
         codes = self._codes()
         if self.is_asymmetric:
