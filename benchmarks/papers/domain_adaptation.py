@@ -61,7 +61,7 @@ def with_itq(domains, settings, encoder):
     chosen = (ours, parts.train), (theirs, their_parts.query), (theirs, their_parts.database), (ours, parts.database)
     train, *asked_and_searched = (Loaded(x.items, x.labels, positions) for x, positions in chosen)
     encoder.head = nn.Identity()
-    hasher = ITQ(settings.bits, seed=settings.seed).fit(network_outputs(encoder, train))
+    hasher = ITQ(settings.bits, random_state=settings.seed).fit(network_outputs(encoder, train))
     query, *searched = ((hasher.encode(network_outputs(encoder, x)), x.labels) for x in asked_and_searched)
     maps = (mean_average_precision(*query, *database) for database in searched)
     return dict(zip(("mAP", "mAP_in_source"), maps, strict=True))

@@ -148,7 +148,7 @@ def test_an_evaluation_that_fails_makes_no_folder(folder):
         ("evaluate codes.npy codes.npy codes.npy codes.npy --at 99999999999999999999", "is not in the range"),
         ("index codes.npy new.index --bits 99999999999999999999", "expected n_bits from 1 to"),
         ("fit lsh x.npy new.safetensors --bits 99999999999999999999", "expected n_bits from 1 to"),
-        ("fit lsh x.npy new.safetensors --seed 99999999999999999999", "expected seed from 0 to"),
+        ("fit lsh x.npy new.safetensors --random-state 99999999999999999999", "expected random_state from 0 to"),
     ],
 )
 def test_a_number_that_is_too_large_is_told_of(folder, command, message):

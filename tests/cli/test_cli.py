@@ -548,8 +548,12 @@ def test_a_hasher_s_settings_are_options(arrays, method, options, parameters):
 
 def test_the_help_of_a_setting_is_its_documentation():
     output = " ".join(ran("fit", "h2q", "--help").split())
-    assert "--batch-size INTEGER rows a step. [default: 128]" in output
-    assert '--init TEXT None, to start from the embeddings as they are; or "itq"' in output
+    assert "--batch-size INTEGER rows a step; by default 128, and beyond 128 bits 4 n_bits." in output
+    assert '--init TEXT "identity", to start from the embeddings as they are; or "itq"' in output
+    assert (
+        "--random-state INTEGER of the held-out rows, the order of the others, and random rotations. [default: 0]"
+        in output
+    )
 
 
 @pytest.mark.parametrize("method", ["itq", "h2q"])

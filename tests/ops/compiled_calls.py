@@ -39,7 +39,7 @@ def compiled_calls(threads):
         return [_core.MultiIndexTables(codes, 64, 4, True, threads).keys]
 
     def pairs(n_parts):
-        search = _core.PairSearch(codes, None, None, 9, 0, 100, n_parts, threads, "")
+        search = _core.PairSearch(codes, None, None, 9, 0, 0, 100, n_parts, threads, "")
         found = []
         while search.first < len(codes):
             while not search.step():
