@@ -58,9 +58,9 @@ SANITIZE := build/sanitize
 sanitize: .venv/dev.installed  ## the tests of the compiled core under the address and undefined-behaviour sanitizers
 	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=address,.)
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal \
+		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
 		-k "not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork" \
-		$(foreach room,packing hamming planes multi_index pairs ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
+		$(foreach room,packing hamming asymmetric planes multi_index pairs ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
 		../../tests/hashers/test_h2q.py ../../tests/evaluate \
 		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
 
@@ -73,13 +73,14 @@ tsan: .venv/dev.installed  ## races in the compiled core: a program of its calls
 	TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 $(TSAN)/check_threads
 
 CLANG := build/clang
-clang: .venv/dev.installed  ## every module's tests on a core built by Clang, of the checkout and a room that `make room` would make
+clang: .venv/dev.installed  ## the tests of what is compiled, on a core built by Clang, of the checkout and a room that `make room` would make
 	rm -rf $(CLANG)/tree && mkdir -p $(CLANG)/tree
 	git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory=$(CLANG)/tree
 	$(BIN)/python $(CLANG)/tree/tools/new_room.py room_of_a_long_name
 	cd $(CLANG)/tree && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
 	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++,$(CLANG)/tree)
-	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' tree/tests --ignore=tree/tests/benchmarks
+	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
+		tree/tests/ops tree/tests/index tree/tests/hashers tree/tests/test_codebase.py tree/tests/test_contributing.py
 
 mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
 	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')
