@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 
@@ -67,18 +68,23 @@ def by_vectors(
         raise ValueError(f"{where}: expected rerank_queries of shape {[n_queries, d]}, got {list(q.shape)}")
     q = q.to(contents.device, torch.promote_types(dtype, torch.float32))
 
-    def vectors_at(rows: torch.Tensor) -> torch.Tensor:
-        return (unpacked(contents.codes.at(rows), n_bits) if isinstance(vectors, str) else v[rows.to(v.device)]).to(q)
+    def vectors_at(positions: torch.Tensor) -> torch.Tensor:
+        if isinstance(vectors, str):
+            return unpacked(contents.codes.at(positions), n_bits)
+        return v[contents.ranks(positions).to(v.device)]
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)
-        pairs = (positions >= 0).nonzero()
-        rows = positions if isinstance(vectors, str) else contents.ranks(positions)
-        step = max(1, _BLOCK // max(1, d))
-        for start in range(0, len(pairs), step):
-            row, column = pairs[start : start + step].T
-            x, y = q[row], vectors_at(rows[row, column])
-            distances[row, column] = -(x * y).sum(1) if metric == "inner_product" else (x - y).square().sum(1)
+        if len(contents) == 0:
+            return distances
+        width = min(max(1, positions.shape[1]), max(1, _BLOCK // max(1, d)))
+        step = max(1, _BLOCK // max(1, width * d))
+        for start, first in product(range(0, len(q), step), range(0, positions.shape[1], width)):
+            some = slice(start, start + step), slice(first, first + width)
+            x, at = q[some[0], None], positions[some]  # [b, 1, d], [b, c]
+            y = vectors_at(at.clamp(min=0).flatten()).to(q).view(*at.shape, d)  # a copy; every row is summed alike
+            found = -y.mul_(x).sum(2) if metric == "inner_product" else y.sub_(x).square_().sum(2)
+            distances[some] = found.masked_fill_(at < 0, torch.inf)
         return distances
 
     return distances_of
