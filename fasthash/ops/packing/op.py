@@ -168,8 +168,7 @@ def unpacked(codes: torch.Tensor, n_bits: int) -> torch.Tensor:
     """Return what `unpack_bits` does for codes that are checked."""
     positions = torch.arange(8, device=codes.device)
     of_byte = (torch.arange(256, device=codes.device)[:, None] >> positions & 1).to(torch.float32) * 2 - 1  # [256, 8]
-    signs = of_byte.index_select(0, codes.flatten().int())
-    return signs.view(len(codes), 8 * codes.shape[1])[:, :n_bits].contiguous()
+    return torch.nn.functional.embedding(codes.int(), of_byte).flatten(1)[:, :n_bits].contiguous()
 
 
 def _pack_bits_fake(x: torch.Tensor) -> torch.Tensor:
