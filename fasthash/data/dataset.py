@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fasthash.data import cifar, digits, folders, idx, lists, svhn, usps
+from fasthash.data import cifar, digits, folders, idx, lists, places, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
 from fasthash.errors import check_path
@@ -34,9 +34,10 @@ _CIFAR100 = Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
 _DIGITS = Layout(digits.FILES, digits.read_digits)
 _USPS = Layout(usps.FILES, usps.read_usps)
 _SVHN = Layout(svhn.FILES, svhn.read_svhn)
+_PLACES = Layout(places.FILES, places.read_places)
 _LISTS = Layout(lists.FILES, lists.read_lists)
 _FOLDERS = Layout(folders.FILES, folders.read_image_folder)
-_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _LISTS, _FOLDERS)
+_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _PLACES, _LISTS, _FOLDERS)
 
 _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "cifar10": ((".", _CIFAR10), ("cifar10", _CIFAR10), ("cifar10", _LISTS), ("cifar10", _FOLDERS)),
@@ -44,6 +45,7 @@ _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "coco": (("coco", _LISTS),),
     "digits": ((".", _DIGITS),),
     "fashion_mnist": (("fashion_mnist", _IDX), ("FashionMNIST/raw", _IDX)),
+    "flickr25k": (("flickr25k", _LISTS), ("flickr25k", _FOLDERS)),
     "imagenet100": (("imagenet100", _LISTS),),
     "mnist": (("mnist", _IDX), ("MNIST/raw", _IDX)),
     "nuswide_21": (("nuswide_21", _LISTS),),
@@ -51,6 +53,7 @@ _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "office31/amazon": (("office31/amazon", _FOLDERS),),
     "office31/dslr": (("office31/dslr", _FOLDERS),),
     "office31/webcam": (("office31/webcam", _FOLDERS),),
+    "places365": (("places365", _PLACES),),
     "svhn": ((".", _SVHN), ("svhn", _SVHN)),
     "usps": ((".", _USPS), ("usps", _USPS)),
 }
