@@ -119,7 +119,7 @@ def settings(name: str):
 for _name in RECIPES:
     target(f"fasthash.recipes.{RECIPES[_name].__name__}")(settings(_name))
 
-NETWORKS = {"linear": 1, "mlp": 1, "encoder": 1, "cnn": 8, "lenet": 4, "strided": 1}
+NETWORKS = {"linear": 1, "mlp": 1, "encoder": 1, "cnn": 8, "lenet": 4, "strided": 1, "resnet9_narrow": 8}
 
 
 def network_of(r: Random) -> tuple[dict[str, str], tuple[int, ...]]:
