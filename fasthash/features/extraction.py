@@ -6,6 +6,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def extract(
     weights: str | Path | None = None,
     seed: int = 0,
     root: str | Path | None = None,
+    per_class: int | None = None,
     dtype: str = "float32",
     batch_size: int = 64,
     part_size: int = 4096,
@@ -61,8 +63,10 @@ def extract(
         weights: a file of a state, .safetensors or what `torch.save` wrote; one of torchvision's names, as
             "IMAGENET1K_V1", read from torch's cache, else downloaded; or "random". None for a network of yours as it
             is made.
-        seed: of random weights.
+        seed: of random weights, and of what `per_class` draws.
         root: where data sets are, else FASTHASH_DATA.
+        per_class: how many items of each class, at random, where the data set is larger than what is wanted of it, as
+            Places365; all of a class that has fewer.
         dtype: of the features in the file, "float32" or "float16".
         batch_size: images that go through the network at once.
         part_size: items of a part.
@@ -85,9 +89,9 @@ def extract(
     path = Path(out)
     check_format(path)
     check_choice("extract", "dtype", dtype, DTYPES)
-    check_integer("extract", "batch_size", batch_size, 1)
-    check_integer("extract", "part_size", part_size, 1)
-    check_integer("extract", "workers", workers, 0)
+    batch_size = check_integer("extract", "batch_size", batch_size, 1)
+    part_size = check_integer("extract", "part_size", part_size, 1)
+    workers = check_integer("extract", "workers", workers, 0)
     check_flag("extract", "progress", progress)
     if isinstance(device, str) and device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -100,6 +104,9 @@ def extract(
         raise ValueError(f"extract: expected images, but {loaded.name} has features of width {items.shape[1]}")
     if len(items) == 0:
         raise ValueError(f"extract: expected images, but {loaded.name} has none")
+    if per_class is not None:
+        loaded = _some_of_each_class(loaded, check_integer("extract", "per_class", per_class, 1), seed)
+        items = loaded.items
     model, transform = build(network, layer, weights, seed)
     settings = {
         "dataset": f"{len(items)} of {loaded.name}, {_checksum_of_items(items):08x}",
@@ -171,6 +178,24 @@ def _finite(features: NDArray[Any], rows: range) -> NDArray[Any]:
             f"extract: expected finite features in {features.dtype}, got others of item {rows[wrong[0]]}{hint}"
         )
     return features
+
+
+def _some_of_each_class(dataset: Dataset, n: int, seed: int) -> Dataset:
+    """Return as many items of each class, drawn at random, in the order of the data set."""
+    if dataset.labels.ndim != 1:
+        raise ValueError(f"extract: expected one label an item to draw per_class, but {dataset.name} has several")
+    order = np.random.default_rng(seed).permutation(len(dataset.labels))
+    classes = dataset.labels[order]
+    kept = np.sort(np.concatenate([order[classes == label][:n] for label in np.unique(classes)]))
+    items, places = dataset.items, np.full(len(order), -1)
+    places[kept] = np.arange(len(kept))
+    moved = {name: places[positions] for name, positions in dataset.splits.items()}
+    return replace(
+        dataset,
+        items=ImageFiles([items.paths[i] for i in kept]) if isinstance(items, ImageFiles) else items[kept],
+        labels=dataset.labels[kept],
+        splits={name: positions[positions >= 0] for name, positions in moved.items()},
+    )
 
 
 def _checksum_of_items(items: NDArray[np.uint8] | ImageFiles) -> int:

@@ -42,6 +42,25 @@ def test_features_of_image_files(network, tmp_path, workers):
     assert dataset.class_names == ("a", "b")
 
 
+def test_some_items_of_each_class(rng, network, tmp_path):
+    for i in range(9):
+        write_image(tmp_path / "set" / ("train" if i < 6 else "test") / "abc"[i % 3] / f"{i}.png", 25 * i)
+    extract(tmp_path / "set", tmp_path / "all.npz", network, device="cpu")
+    assert extract(tmp_path / "set", tmp_path / "two.npz", network, per_class=2, device="cpu") == (6, 2)
+    whole, two, other = load_dataset(tmp_path / "all.npz"), load_dataset(tmp_path / "two.npz"), tmp_path / "other.npz"
+    assert np.bincount(two.labels).tolist() == [2, 2, 2]
+    rows = [int(np.flatnonzero((whole.items == item).all(1))[0]) for item in two.items]
+    assert rows == sorted(rows)
+    assert np.array_equal(whole.labels[rows], two.labels)
+    for name in ("train", "test"):
+        assert [rows[i] for i in two.splits[name]] == [i for i in whole.splits[name] if i in rows]
+    extract(tmp_path / "set", other, network, per_class=2, seed=1, device="cpu")
+    assert not np.array_equal(load_dataset(other).items, two.items)
+    several = Dataset("s", np.zeros((3, 4, 4), np.uint8), np.eye(3, dtype=bool), {}, tuple("abc"))
+    with pytest.raises(ValueError, match="expected one label an item to draw per_class, but s has several"):
+        extract(several, tmp_path / "x.npz", network, per_class=1)
+
+
 class CountedNetwork(Small):
     """Counts images, and is interrupted in the place of one batch."""
 
@@ -118,6 +137,7 @@ def test_only_the_same_is_gone_on_with(gray, counted, tmp_path, monkeypatch):
         ({"out": "x.npy"}, ValueError, r"extract: expected out in \.npz, \.parquet, got \.npy"),
         ({"dtype": "float64"}, ValueError, "extract: expected dtype to be one of 'float32', 'float16', got 'float64'"),
         ({"batch_size": 0}, ValueError, "extract: expected batch_size at least 1, got 0"),
+        ({"per_class": 0}, ValueError, "extract: expected per_class at least 1, got 0"),
         ({"part_size": 0}, ValueError, "extract: expected part_size at least 1, got 0"),
         ({"workers": -1}, ValueError, "extract: expected workers at least 0, got -1"),
         ({"progress": 1}, TypeError, "extract: expected progress to be True or False, got 1"),

@@ -51,6 +51,10 @@ def test_a_parquet_has_a_row_an_item(gray, rng, tmp_path, dtype):
         table = parquet.read_table(path)
         assert table.column_names == ["features", "labels", "train", "test", "database"]
         assert np.flatnonzero(table["database"].to_numpy()).tolist() == [0, 3, 4, 5, 7, 8]
+        read = load_dataset(path)
+        assert np.array_equal(read.items, features.astype(np.float32))
+        assert np.array_equal(read.labels, dataset.labels)
+        assert read.splits["train"].tolist() == [0, 3, 7]
         assert json.loads(table.schema.metadata[b"class_names"]) == ["a", "b"]
 
 

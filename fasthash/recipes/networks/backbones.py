@@ -122,7 +122,7 @@ def _convolved(before: int, width: int, halved: bool) -> list[nn.Module]:
 def _resnet9(width: int, shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
     """Eight convolutions (He et al., "Deep Residual Learning", 2016, cut short), the largest of each map at the end."""
     first, second, third, last = (width * factor for factor in (1, 2, 4, 8))
-    return nn.Sequential(
+    layers = nn.Sequential(
         ChannelsLast(),
         *_convolved(shape[0], first, halved=False),
         *_convolved(first, second, halved=True),
@@ -132,7 +132,9 @@ def _resnet9(width: int, shape: tuple[int, ...], pretrained: bool) -> tuple[nn.M
         Residual(*_convolved(last, last, halved=False), *_convolved(last, last, halved=False)),
         nn.AdaptiveMaxPool2d(1),
         nn.Flatten(),
-    ).to(memory_format=torch.channels_last), last
+    )
+    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return layers, last
 
 
 def _of_torchvision(name: str, shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
