@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fasthash.data import cifar, digits, folders, idx, lists, places, svhn, usps
+from fasthash.data import cifar, digits, folders, idx, lists, mirflickr, places, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
 from fasthash.data.parquet import read_features
@@ -35,10 +35,11 @@ _CIFAR100 = Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
 _DIGITS = Layout(digits.FILES, digits.read_digits)
 _USPS = Layout(usps.FILES, usps.read_usps)
 _SVHN = Layout(svhn.FILES, svhn.read_svhn)
+_MIRFLICKR = Layout(mirflickr.FILES, mirflickr.read_mirflickr)
 _PLACES = Layout(places.FILES, places.read_places)
 _LISTS = Layout(lists.FILES, lists.read_lists)
 _FOLDERS = Layout(folders.FILES, folders.read_image_folder)
-_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _PLACES, _LISTS, _FOLDERS)
+_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _MIRFLICKR, _PLACES, _LISTS, _FOLDERS)
 
 _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "cifar10": ((".", _CIFAR10), ("cifar10", _CIFAR10), ("cifar10", _LISTS), ("cifar10", _FOLDERS)),
@@ -48,6 +49,7 @@ _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "fashion_mnist": (("fashion_mnist", _IDX), ("FashionMNIST/raw", _IDX)),
     "flickr25k": (("flickr25k", _LISTS), ("flickr25k", _FOLDERS)),
     "imagenet100": (("imagenet100", _LISTS),),
+    "mirflickr25k": (("mirflickr25k", _MIRFLICKR),),
     "mnist": (("mnist", _IDX), ("MNIST/raw", _IDX)),
     "nuswide_21": (("nuswide_21", _LISTS),),
     "nuswide_81": (("nuswide_81", _LISTS),),

@@ -128,12 +128,12 @@ def per_class(
 
 
 def at_random(
-    train: int, query: int, validation: int = 0, *, map_at: int | None, train_in_database: bool = False
+    train: int | None, query: int, validation: int = 0, *, map_at: int | None, train_in_database: bool = False
 ) -> Protocol:
     """Return the protocol that draws as many items of any label, of one or several each; the rest is the database.
 
     Args:
-        train: at least 1.
+        train: None for all that is drawn for nothing else.
         query: at least 1.
         validation: at least 0.
         map_at: see `Protocol`.
@@ -141,12 +141,16 @@ def at_random(
     """
 
     def draw(dataset: Dataset, generator: np.random.Generator) -> Parts:
-        n, wanted = len(dataset.labels), train + query + validation
+        n, wanted = len(dataset.labels), (train or 0) + query + validation
         if n <= wanted:
             raise ValueError(f"split: expected more than {wanted} items, but {dataset.name} has {n}")
-        parts = np.split(generator.permutation(n), np.cumsum([train, query, validation]))
+        parts = np.split(generator.permutation(n), np.cumsum([train or 0, query, validation]))
         learned, asked, held_out, rest = (np.sort(part) for part in parts)
-        return Parts(learned, held_out, asked, np.union1d(rest, learned) if train_in_database else rest)
+        if train is None:
+            learned = rest
+        elif train_in_database:
+            rest = np.union1d(rest, learned)
+        return Parts(learned, held_out, asked, rest)
 
     return Protocol(draw, map_at)
 
@@ -194,6 +198,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
         "nuswide-hswd-v1": at_random(train=10_000, query=5_000, map_at=None, train_in_database=True),
         "coco-hswd-v1": at_random(train=10_000, query=5_000, map_at=None, train_in_database=True),
         "flickr25k-v1": per_class(train=None, query=20),
+        "mirflickr25k-v1": at_random(train=None, query=5_000, map_at=None),
         "places365-v1": per_class(train=500, query=10, database="train"),
         "imagenet100-v1": Protocol(_half_of_the_test_list, map_at=1000),
         "domains-v1": Protocol(_of_a_domain, map_at=None),

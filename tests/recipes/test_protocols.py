@@ -68,6 +68,13 @@ def test_the_splits_of_the_idr_ae_paper_have_its_sizes():
     assert [len(x) for x in (parts.train, parts.query, parts.database)] == [20_000, 5_000, 20_000]
     assert np.array_equal(parts.train, parts.database)
     assert (counts(flickr, parts.query) == 20).all()
+    topics = dataclasses.replace(
+        flickr, labels=np.arange(25_000)[:, None] % 250 < np.arange(2, 4), class_names=("a", "b")
+    )
+    parts = split(topics, "mirflickr25k-v1")
+    assert np.array_equal(parts.train, parts.database)
+    assert len(parts.query) == 5_000
+    assert np.array_equal(np.union1d(parts.query, parts.database), np.arange(25_000))
     n = 365 * 520
     places = Dataset("d", np.zeros((n, 1), np.float32), np.arange(n) % 365, {}, tuple(map(str, range(365))))
     parts = split(places, "places365-v1")
