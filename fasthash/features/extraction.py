@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ def extract(
     path = Path(out)
     check_format(path)
     check_choice("extract", "dtype", dtype, DTYPES)
+    seed = check_integer("extract", "seed", seed, 0)
     batch_size = check_integer("extract", "batch_size", batch_size, 1)
     part_size = check_integer("extract", "part_size", part_size, 1)
     workers = check_integer("extract", "workers", workers, 0)
@@ -98,36 +99,27 @@ def extract(
     chosen = check_device_name("extract", "device", device)
     if path.exists():
         raise FileExistsError(f"extract: expected out to be a new file, got {path}, which is there; delete it to redo")
-    loaded = dataset if isinstance(dataset, Dataset) else load_dataset(dataset, root)
-    items = loaded.items
-    if isinstance(items, np.ndarray) and items.ndim == 2:
-        raise ValueError(f"extract: expected images, but {loaded.name} has features of width {items.shape[1]}")
-    if len(items) == 0:
-        raise ValueError(f"extract: expected images, but {loaded.name} has none")
+    loaded = _of_images(dataset if isinstance(dataset, Dataset) else load_dataset(dataset, root))
     if per_class is not None:
         loaded = _some_of_each_class(loaded, check_integer("extract", "per_class", per_class, 1), seed)
-        items = loaded.items
     model, transform = build(network, layer, weights, seed)
     settings = {
-        "dataset": f"{len(items)} of {loaded.name}, {_checksum_of_items(items):08x}",
+        "dataset": f"{len(loaded.items)} of {loaded.name}, {_checksum_of_items(loaded.items):08x}",
         "network": model.name,
         "layer": layer,
         "weights": _checksum_of_weights(model.network),
         "transform": repr(transform) if isinstance(transform, nn.Module) else qualified_name(transform),
         "dtype": dtype,
     }
-    parts = Parts(path, settings, len(items), part_size)
+    parts = Parts(path, settings, len(loaded.items), part_size)
     missing = list(parts.missing())
     model.to(chosen)
-    bar = {"total": len(items), "initial": len(items) - sum(map(len, missing)), "unit": "image"}
+    bar = {"total": len(loaded.items), "initial": len(loaded.items) - sum(map(len, missing)), "unit": "image"}
     with tqdm(desc=model.name, disable=not progress, **bar) as told:
         for rows in missing:
-            loader = DataLoader(Prepared(items, rows, transform), batch_size, num_workers=workers, collate_fn=stacked)
-            made: list[NDArray[Any]] = []
-            for features in _features(model, loader, chosen):
-                made.append(features.to(getattr(torch, dtype)).numpy())
-                told.update(len(features))
-            parts.write(rows, _finite(np.concatenate(made), rows))
+            images = Prepared(loaded.items, rows, transform)
+            batches = DataLoader(images, batch_size, num_workers=workers, collate_fn=stacked)
+            parts.write(rows, _features(model, batches, chosen, dtype, rows.start, told))
     shape = write(path, loaded, parts)
     parts.remove()
     return shape
@@ -163,21 +155,31 @@ def stacked(images: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(images)
 
 
-def _features(model: nn.Module, loader: DataLoader[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
-    """Yield the features of each batch, float32 on the CPU."""
+def _features(
+    model: nn.Module, batches: Iterable[torch.Tensor], device: torch.device, dtype: str, start: int, told: tqdm[Any]
+) -> NDArray[Any]:
+    """Return the features of a part's batches, the first of which is of the item `start`."""
+    made = []
     with torch.inference_mode():
-        for images in loader:
-            yield model(images.to(device)).float().cpu()
-
-
-def _finite(features: NDArray[Any], rows: range) -> NDArray[Any]:
+        for images in batches:
+            made.append(model(images.to(device)).to(getattr(torch, dtype)).cpu().numpy())
+            told.update(len(images))
+    features = np.concatenate(made)
     wrong = np.flatnonzero(~np.isfinite(features).all(1))
     if len(wrong):
-        hint = "; float32 holds larger ones" if features.dtype == np.float16 else ""
-        raise ValueError(
-            f"extract: expected finite features in {features.dtype}, got others of item {rows[wrong[0]]}{hint}"
-        )
+        hint = "; float32 holds larger ones" if dtype == "float16" else ""
+        raise ValueError(f"extract: expected finite features in {dtype}, got others of item {start + wrong[0]}{hint}")
     return features
+
+
+def _of_images(dataset: Dataset) -> Dataset:
+    """Return the data set if it has images."""
+    items = dataset.items
+    if isinstance(items, np.ndarray) and items.ndim == 2:
+        raise ValueError(f"extract: expected images, but {dataset.name} has features of width {items.shape[1]}")
+    if len(items) == 0:
+        raise ValueError(f"extract: expected images, but {dataset.name} has none")
+    return dataset
 
 
 def _some_of_each_class(dataset: Dataset, n: int, seed: int) -> Dataset:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional
 
-from fasthash.errors import MissingDependencyError, check_choice, check_integer, check_path
+from fasthash.errors import MissingDependencyError, check_choice, check_path
 
 _DAMAGE = (  # what torch and safetensors raise where a file is not one, or has other tensors
     *(AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError),
@@ -98,7 +98,6 @@ def build(
         raise TypeError(f"extract: expected layer to be a string, got {type(layer).__name__}")
     if weights is not None:
         check_path("extract", "weights", weights)
-    check_integer("extract", "seed", seed, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(network, str) and ":" not in network:

@@ -137,6 +137,7 @@ def test_only_the_same_is_gone_on_with(gray, counted, tmp_path, monkeypatch):
         ({"out": "x.npy"}, ValueError, r"extract: expected out in \.npz, \.parquet, got \.npy"),
         ({"dtype": "float64"}, ValueError, "extract: expected dtype to be one of 'float32', 'float16', got 'float64'"),
         ({"batch_size": 0}, ValueError, "extract: expected batch_size at least 1, got 0"),
+        ({"seed": -1}, ValueError, "extract: expected seed at least 0, got -1"),
         ({"per_class": 0}, ValueError, "extract: expected per_class at least 1, got 0"),
         ({"part_size": 0}, ValueError, "extract: expected part_size at least 1, got 0"),
         ({"workers": -1}, ValueError, "extract: expected workers at least 0, got -1"),

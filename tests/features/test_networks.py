@@ -94,7 +94,6 @@ class Odd(nn.Module):
         ((3, None, None, 0), TypeError, "extract: expected network to be a string or a module, got int"),
         ((Small(), 3, None, 0), TypeError, "extract: expected layer to be a string, got int"),
         ((Small(), None, 3, 0), TypeError, "extract: expected weights to be a string or a path, got int"),
-        ((Small(), None, None, -1), ValueError, "extract: expected seed at least 0, got -1"),
         ((Small(), "fc6", None, 0), ValueError, "expected layer to be a module of Small, .*end.1 say, got 'fc6'"),
         ((Odd(None), None, None, 0), TypeError, "expected transform of Odd to be a function, got NoneType"),
         (("their_networks:number", None, None, 0), TypeError, "expected a torch module at their_networks:number, or"),
