@@ -23,6 +23,7 @@ from benchmarks.papers.tables import Mean, against_first, seeds_used, table, wri
 from fasthash.recipes import BACKBONES, PROTOCOLS, Parts, SupervisedSettings, split, train
 from fasthash.recipes.batches import Loaded
 from fasthash.recipes.evaluation import network_outputs
+from fasthash.recipes.settings import AUGMENTATIONS
 
 METHODS = ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")
 QUANTIZATIONS = {"original": "original", "HSWD": "hswd", "none": "none"}
@@ -98,13 +99,14 @@ def report(rows, name, facts):
 @click.argument("dataset")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="per-class-v1", show_default=True)
 @click.option("--network", type=click.Choice(list(BACKBONES)), default="resnet9_narrow", show_default=True)
+@click.option("--augmentation", type=click.Choice(AUGMENTATIONS), default="flip-crop", show_default=True)
 @click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of Adam, down to 0.")
 @click.option("--precision", type=click.Choice(("float32", "bfloat16")), default="bfloat16", show_default=True)
-def main(dataset, protocol, bits, seeds, epochs, network, learning_rate, precision, options):
+def main(dataset, protocol, bits, seeds, epochs, network, augmentation, learning_rate, precision, options):
     """Train every loss with every quantisation end to end and write the table of one data set."""
     name = name_of(dataset)
     named = {"dataset": dataset, "protocol": protocol, "network": network, "epochs": epochs}
-    learning = {"learning_rate": learning_rate, "precision": precision, "augmentation": "flip-crop"}
+    learning = {"learning_rate": learning_rate, "precision": precision, "augmentation": augmentation}
     grid = Grid(f"end_to_end-{name}", list(cells_of(bits, seeds, {**named, **learning})), options)
 
     def data():

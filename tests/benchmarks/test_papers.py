@@ -254,8 +254,9 @@ def test_the_tables_of_the_supervised_papers(tmp_path):
 
 @pytest.mark.slow
 def test_the_table_of_losses_end_to_end(tmp_path):
-    options = ["--protocol", "digits-v1", "--network", "cnn", "--precision", "float32", "--bits", 16, "--seeds", 1]
-    command = ["end_to_end", "digits", *options, "--epochs", 3, "--out", tmp_path]
+    network = ["--network", "cnn", "--precision", "float32", "--augmentation", "none"]
+    options = ["--protocol", "digits-v1", *network, "--bits", 16, "--seeds", 1]
+    command = ["end_to_end", "digits", *options, "--epochs", 4, "--out", tmp_path]
     output = run(*command, "--only", "method=classifier", "--only", "method=csq")
     assert re.match(r"4 trainings of about \d+ s each: 0\.\d hours here\n", output)
     assert "end_to_end-digits: 4 of 19 cells are finished" in output
