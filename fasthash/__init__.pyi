@@ -1,5 +1,5 @@
 from . import _core as _core
-from . import data, evaluate, hashers, index, layers, losses, recipes
+from . import data, evaluate, features, hashers, index, layers, losses, recipes
 from ._core import __version__
 from .hashes import from_hashes, to_hashes
 from .index import FlatIndex, MultiIndex, load_index
@@ -23,6 +23,7 @@ __all__ = [
     "data",
     "duplicate_groups",
     "evaluate",
+    "features",
     "from_hashes",
     "hamming_distance",
     "hamming_pairs",

@@ -45,13 +45,14 @@ DOWNSTREAM = {
         "tensor_files",
     },
     "data": {"columns", "errors", "lazy", "plugins"},
+    "features": {"errors", "files", "lazy", "plugins", "data"},
     "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
     "demo": {"errors", "files", "ops", "hashers", "index", "evaluate"},
     "cli": {
         *("errors", "files", "hashes", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
-        "tensor_files",
+        *("features", "tensor_files"),
     },
     "__main__": {"cli"},
     "selftest": {"errors", "ops"},
@@ -196,7 +197,7 @@ NAMES_ALONE = {"evaluate/names.py", "hashers/names.py", "losses/names.py"}
 
 
 def test_every_module_has_a_file_of_tests():
-    packages = ("data", "evaluate", "hashers", "index", "losses", "recipes")
+    packages = ("data", "evaluate", "features", "hashers", "index", "losses", "recipes")
     modules = [path for package in packages for path in (PACKAGE / package).rglob("*.py") if path.stem != "__init__"]
     tested = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     names = [path.relative_to(PACKAGE) for path in modules]

@@ -43,6 +43,15 @@ def papers(bench: Bench) -> None:
     main(["cifar10", "--device", bench.device.type, "--out", str(out)], standalone_mode=False)
 
 
+def end_to_end(bench: Bench) -> None:
+    """Train the same losses end to end."""
+    from benchmarks.papers.end_to_end import main
+
+    out = bench.records.folder / "papers"
+    arguments = ["cifar10", "--network", "resnet9", "--device", bench.device.type, "--out", str(out)]
+    main(arguments, standalone_mode=False)
+
+
 STEPS = {
     "ceilings": Step(ceilings, 60),
     "packing": Step(packing.check_and_time_packing, 90),
@@ -57,4 +66,7 @@ STEPS = {
     "streaming": Step(hamming.time_streaming, 120),
     "filters": Step(hamming.time_filters, 180),
 }
-OPTIONAL = {"papers": Step(papers, 24 * 3600)}  # run where they are named
+OPTIONAL = {  # run where they are named
+    "papers": Step(papers, 24 * 3600),
+    "end_to_end": Step(end_to_end, 24 * 3600),
+}

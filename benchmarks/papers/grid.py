@@ -90,10 +90,7 @@ class Grid:
         """
         if self.options.tables_only:
             return read_rows(self.csv)
-        for cell in self.cells:
-            self._check(cell)
-        wanted = [cell for cell in self.cells if self._is_wanted(cell) and not self._is_finished(cell)]
-        for cell in tqdm(wanted, desc=self.name, unit="cell"):
+        for cell in tqdm(self.left(), desc=self.name, unit="cell"):
             self.finish(cell, work)
             self._write()
         finished = [self._is_finished(cell) for cell in self.cells]
@@ -106,6 +103,14 @@ class Grid:
         minutes = round(sum(record["seconds"] for record in records) / 60, 2)
         write_json(self.json, {**facts(), "minutes": minutes, **records[-1]["machine"]})
         return read_rows(self.csv)
+
+    def left(self) -> list[Cell]:
+        """The cells that `run` would finish, once all folders that are there have proved to be of these settings."""
+        if self.options.tables_only:
+            return []
+        for cell in self.cells:
+            self._check(cell)
+        return [cell for cell in self.cells if self._is_wanted(cell) and not self._is_finished(cell)]
 
     def finish(self, cell: Cell, work: Callable[[Cell], Iterable[Row]]) -> None:
         """Work out the rows of a cell if its folder does not have them."""

@@ -13,6 +13,7 @@ from fasthash.cli.arguments import Commands
 from fasthash.cli.codes import build_index, encode, evaluate, search
 from fasthash.cli.demo import demo
 from fasthash.cli.duplicates import duplicates
+from fasthash.cli.features import features
 from fasthash.cli.fit import fit
 from fasthash.cli.info import info
 from fasthash.cli.train import train
@@ -34,7 +35,7 @@ def import_modules(context: click.Context, parameter: click.Parameter, modules: 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[build_index, demo, duplicates, encode, evaluate, fit, info, search, train],
+    commands=[build_index, demo, duplicates, encode, evaluate, features, fit, info, search, train],
 )
 @click.option(
     "--import",

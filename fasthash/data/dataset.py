@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fasthash.data import cifar, digits, folders, idx, lists, svhn, usps
+from fasthash.data import cifar, digits, folders, idx, lists, mirflickr, places, svhn, usps
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
+from fasthash.data.parquet import read_features
 from fasthash.errors import check_path
 from fasthash.plugins import Registry
 
@@ -27,16 +28,18 @@ class Layout(NamedTuple):
     read: Callable[[str, Path], Dataset | None]
 
 
-_NPZ = Layout("", read_npz)
+_FILES = {".npz": Layout("", read_npz), ".parquet": Layout("", read_features)}
 _IDX = Layout(idx.FILES, idx.read_idx_folder)
 _CIFAR10 = Layout(cifar.CIFAR10_FILES, cifar.read_cifar10)
 _CIFAR100 = Layout(cifar.CIFAR100_FILES, cifar.read_cifar100)
 _DIGITS = Layout(digits.FILES, digits.read_digits)
 _USPS = Layout(usps.FILES, usps.read_usps)
 _SVHN = Layout(svhn.FILES, svhn.read_svhn)
+_MIRFLICKR = Layout(mirflickr.FILES, mirflickr.read_mirflickr)
+_PLACES = Layout(places.FILES, places.read_places)
 _LISTS = Layout(lists.FILES, lists.read_lists)
 _FOLDERS = Layout(folders.FILES, folders.read_image_folder)
-_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _LISTS, _FOLDERS)
+_LAYOUTS = (_IDX, _CIFAR10, _CIFAR100, _USPS, _SVHN, _MIRFLICKR, _PLACES, _LISTS, _FOLDERS)
 
 _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "cifar10": ((".", _CIFAR10), ("cifar10", _CIFAR10), ("cifar10", _LISTS), ("cifar10", _FOLDERS)),
@@ -44,13 +47,16 @@ _OWN: dict[str, Sequence[tuple[str, Layout]]] = {
     "coco": (("coco", _LISTS),),
     "digits": ((".", _DIGITS),),
     "fashion_mnist": (("fashion_mnist", _IDX), ("FashionMNIST/raw", _IDX)),
+    "flickr25k": (("flickr25k", _LISTS), ("flickr25k", _FOLDERS)),
     "imagenet100": (("imagenet100", _LISTS),),
+    "mirflickr25k": (("mirflickr25k", _MIRFLICKR),),
     "mnist": (("mnist", _IDX), ("MNIST/raw", _IDX)),
     "nuswide_21": (("nuswide_21", _LISTS),),
     "nuswide_81": (("nuswide_81", _LISTS),),
     "office31/amazon": (("office31/amazon", _FOLDERS),),
     "office31/dslr": (("office31/dslr", _FOLDERS),),
     "office31/webcam": (("office31/webcam", _FOLDERS),),
+    "places365": (("places365", _PLACES),),
     "svhn": ((".", _SVHN), ("svhn", _SVHN)),
     "usps": ((".", _USPS), ("usps", _USPS)),
 }
@@ -63,7 +69,7 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
 
     Args:
         name: a key of `DATASETS` (`fasthash/data/README.md` lists them), another name that an .npz file or a folder in
-            `root` has, or a path to one: a `Path`, or a string that has a slash or ends in .npz.
+            `root` has, or a path to one or to a .parquet file: a `Path`, or a string that has a slash or ends so.
         root: the folder that names are looked for in; by default the environment variable FASTHASH_DATA.
 
     Returns:
@@ -94,13 +100,16 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
 def _places(name: str | Path, root: Path) -> tuple[str, list[tuple[Path, Layout]]]:
     """Return what to call a data set, and the places to look for it, first to last."""
     if isinstance(name, str) and name in DATASETS:
-        return name, [(root / f"{name}.npz", _NPZ), *((root / folder, layout) for folder, layout in DATASETS[name])]
+        return name, [
+            (root / f"{name}.npz", _FILES[".npz"]),
+            *((root / folder, layout) for folder, layout in DATASETS[name]),
+        ]
     path = Path(name)
-    is_npz = path.suffix == ".npz"
-    places = [(path, _NPZ)] if is_npz else [(path, layout) for layout in _LAYOUTS]
+    is_file = path.suffix in _FILES
+    places = [(path, layout) for layout in ([_FILES[path.suffix]] if is_file else _LAYOUTS)]
     if isinstance(name, str):
         in_root = [(root / place, layout) for place, layout in places]
-        if not is_npz:
-            in_root.insert(0, (root / f"{name}.npz", _NPZ))
-        places = places + in_root if is_npz or "/" in name else in_root
-    return path.stem if is_npz else path.resolve().name, places
+        if not is_file:
+            in_root.insert(0, (root / f"{name}.npz", _FILES[".npz"]))
+        places = places + in_root if is_file or "/" in name else in_root
+    return path.stem if is_file else path.resolve().name, places

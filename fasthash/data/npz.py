@@ -19,7 +19,8 @@ def read_npz(name: str, path: Path) -> Dataset | None:
     """Read images or features with labels from an .npz file, without pickle.
 
     Keys: `<split>_images`, `<split>_features` or `<split>_delta` with `<split>_labels` for every split, or `images` or
-    `features` with `labels`; `class_names` if they have names. Other keys are ignored.
+    `features` with `labels`, and `<split>_positions` for the splits that there are; `class_names` if they have names.
+    Other keys are ignored.
 
     Returns:
         The data set, or None if there is no such file.
@@ -51,13 +52,22 @@ def read_npz(name: str, path: Path) -> Dataset | None:
             elif match[2] == "features" and items.dtype.kind == "f":
                 items = items.astype(np.float32, copy=False)
             splits[split] = ReadPart(path, items, _array(path, file, f"{split}_labels".lstrip("_")))
+        suffix = "_positions"
+        positions = {
+            key.removesuffix(suffix): _array(path, file, key) for key in file if "" in splits and key.endswith(suffix)
+        }
     if not splits or ("" in splits and len(splits) > 1):
         raise ValueError(
             f"{path}: expected the arrays train_images, train_labels, test_images, test_labels, or images and labels "
             f"(features or delta for images), got {', '.join(file.files)}"
         )
     joined = join_splits(name, splits, class_names)
-    return replace(joined, splits={}) if "" in splits else joined
+    if "" not in splits:
+        return joined
+    try:
+        return replace(joined, splits=positions)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _array(path: Path, file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:

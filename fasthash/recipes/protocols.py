@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,14 +90,16 @@ def check_parts(where: str, parts: Parts, dataset: Dataset) -> None:
 _VERBS = {"train": "train on", "query": "search for", "database": "search"}
 
 
-def per_class(train: int | None, query: int, validation: int = 0, *, train_in_database: bool = False) -> Protocol:
-    """Return the protocol that draws as many items of each class, for items of one label; the rest is the database.
+def per_class(
+    train: int | None, query: int, validation: int = 0, *, database: Literal["rest", "rest and train", "train"] = "rest"
+) -> Protocol:
+    """Return the protocol that draws as many items of each class, for items of one label.
 
     Args:
-        train: None for the rest too.
+        train: None for all that is drawn for nothing else.
         query: at least 1.
         validation: at least 0.
-        train_in_database: whether what is trained on is searched too.
+        database: what is searched: the rest, the training items, or both; where all the rest trains they are one.
     """
 
     def draw(dataset: Dataset, generator: np.random.Generator) -> Parts:
@@ -117,22 +120,36 @@ def per_class(train: int | None, query: int, validation: int = 0, *, train_in_da
         asked, held_out, learned, rest = (np.sort(np.concatenate(part)) for part in parts)
         if train is None:
             learned = rest
-        elif train_in_database:
-            rest = np.union1d(rest, learned)
+        elif database != "rest":
+            rest = learned if database == "train" else np.union1d(rest, learned)
         return Parts(learned, held_out, asked, rest)
 
     return Protocol(draw, map_at=None)
 
 
-def at_random(train: int, query: int, validation: int, *, map_at: int) -> Protocol:
-    """Return the protocol that draws as many items of any label; the rest is the database."""
+def at_random(
+    train: int | None, query: int, validation: int = 0, *, map_at: int | None, train_in_database: bool = False
+) -> Protocol:
+    """Return the protocol that draws as many items of any label, of one or several each; the rest is the database.
+
+    Args:
+        train: None for all that is drawn for nothing else.
+        query: at least 1.
+        validation: at least 0.
+        map_at: see `Protocol`.
+        train_in_database: whether what is trained on is searched too.
+    """
 
     def draw(dataset: Dataset, generator: np.random.Generator) -> Parts:
-        n, wanted = len(dataset.labels), train + query + validation
+        n, wanted = len(dataset.labels), (train or 0) + query + validation
         if n <= wanted:
             raise ValueError(f"split: expected more than {wanted} items, but {dataset.name} has {n}")
-        parts = np.split(generator.permutation(n), np.cumsum([train, query, validation]))
+        parts = np.split(generator.permutation(n), np.cumsum([train or 0, query, validation]))
         learned, asked, held_out, rest = (np.sort(part) for part in parts)
+        if train is None:
+            learned = rest
+        elif train_in_database:
+            rest = np.union1d(rest, learned)
         return Parts(learned, held_out, asked, rest)
 
     return Protocol(draw, map_at)
@@ -174,9 +191,15 @@ PROTOCOLS: Registry[Protocol] = Registry(
     {
         "per-class-v1": per_class(train=500, query=100, validation=100),
         "unsupervised-v1": per_class(train=None, query=1000),
-        "digits-v1": per_class(train=100, query=20, validation=20, train_in_database=True),
+        "digits-v1": per_class(train=100, query=20, validation=20, database="rest and train"),
         "nuswide-v1": at_random(train=10_500, query=2_100, validation=2_100, map_at=5000),
         "coco-v1": at_random(train=10_000, query=5_000, validation=5_000, map_at=5000),
+        "cifar10-hswd-v1": per_class(train=500, query=100),
+        "nuswide-hswd-v1": at_random(train=10_000, query=5_000, map_at=None, train_in_database=True),
+        "coco-hswd-v1": at_random(train=10_000, query=5_000, map_at=None, train_in_database=True),
+        "flickr25k-v1": per_class(train=None, query=20),
+        "mirflickr25k-v1": at_random(train=None, query=5_000, map_at=None),
+        "places365-v1": per_class(train=500, query=10, database="train"),
         "imagenet100-v1": Protocol(_half_of_the_test_list, map_at=1000),
         "domains-v1": Protocol(_of_a_domain, map_at=None),
         "published-v1": Protocol(_as_published, map_at=None),

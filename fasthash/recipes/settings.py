@@ -19,7 +19,10 @@ BACKBONES: Registry[Backbone] = Registry(
     "fasthash.backbones",
     {
         name: f"fasthash.recipes.networks.backbones:{name.upper()}"
-        for name in ("linear", "mlp", "encoder", "cnn", "lenet", "strided", "alexnet", "vgg11", "vgg16")
+        for name in (
+            *("linear", "mlp", "encoder", "cnn", "lenet", "strided", "resnet9", "resnet9_narrow"),
+            *("alexnet", "vgg11", "vgg16"),
+        )
     },
 )
 AUGMENTATIONS = ("none", "crop", "flip-crop")

@@ -33,7 +33,7 @@ class UnsupervisedTraining(Training[_S]):
         if isinstance(items, ImageFiles):
             raise ValueError(
                 f"train: expected features or images in memory for {type(settings).__name__}, but {self.dataset.name} "
-                "is of image files"
+                "is of image files; fasthash features makes features of them"
             )
         seed_epoch(settings.seed, 0)
         self.network = HashingNetwork(self.architecture, items.shape[1:], settings.bits).to(self.device)

@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import importlib
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -54,7 +55,7 @@ def read(path):
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_no_script_imports_another(path):
     others = {f"benchmarks.papers.{script.stem}" for script in SCRIPTS}
-    assert len(others) == 5
+    assert len(others) == 6
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert not others & {alias.name for alias in node.names}
@@ -249,6 +250,33 @@ def test_the_tables_of_the_supervised_papers(tmp_path):
     assert "| csq | 16 |" in report
     assert "H2Q l2: at least as high" in report
     assert "1000 items to train, 200 queries" in report
+
+
+@pytest.mark.slow
+def test_the_table_of_losses_end_to_end(tmp_path):
+    network = ["--network", "cnn", "--precision", "float32", "--augmentation", "none"]
+    options = ["--protocol", "digits-v1", *network, "--bits", 16, "--seeds", 1]
+    command = ["end_to_end", "digits", *options, "--epochs", 4, "--out", tmp_path]
+    output = run(*command, "--only", "method=classifier", "--only", "method=csq")
+    assert re.match(r"4 trainings of about \d+ s each: 0\.\d hours here\n", output)
+    assert "end_to_end-digits: 4 of 19 cells are finished" in output
+    output = run(*command)
+    assert output.startswith("15 trainings of about")
+    classifier, *rows = read(tmp_path / "end_to_end-digits.csv")
+    assert float(classifier["accuracy"]) > 0.5
+    assert Counter((row["method"], row["bits"]) for row in rows) == dict.fromkeys(
+        ((method, "16") for method in ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")), 3
+    )
+    kept = tmp_path / "end_to_end-digits"
+    settings = [json.loads((kept / f"dch-16-{name}-0" / "settings.json").read_text()) for name in ("HSWD", "none")]
+    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"quantization"}
+    report = (tmp_path / "end_to_end-digits.md").read_text()
+    line = next(line for line in report.splitlines() if line.startswith("| csq | 16 |"))
+    assert [cell.split()[0] for cell in line.split("|")[3:6]] == [
+        f"{float(row['mAP']):.3f}" for row in rows if row["method"] == "csq"
+    ]
+    assert f"trained to classify it has {float(classifier['accuracy']):.3f} of the queries right" in report
+    assert "trainings of about" not in run(*command)
 
 
 @pytest.mark.slow

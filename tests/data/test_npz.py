@@ -47,6 +47,17 @@ def test_npz_of_features_with_several_labels(rng, tmp_path):
     assert dataset.class_names == ("0", "1", "2", "3")
 
 
+def test_npz_whose_splits_share_items(rng, tmp_path):
+    features, labels = rng.normal(size=(5, 3)), rng.integers(0, 2, 5)
+    positions = {"train_positions": np.array([4, 1]), "database_positions": np.arange(1, 5)}
+    np.savez(tmp_path / "set.npz", features=features, labels=labels, **positions)
+    dataset = load_dataset(tmp_path / "set.npz")
+    assert_holds(dataset, features.astype(np.float32), labels, train=[4, 1], database=range(1, 5))
+    np.savez(tmp_path / "set.npz", features=features, labels=labels, train_positions=np.array([5]))
+    with pytest.raises(ValueError, match=r"set\.npz: .* expected positions from 0 to 4 in the split 'train', got 5 to"):
+        load_dataset(tmp_path / "set.npz")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -64,6 +64,32 @@ def load_dataset(r: Random) -> Call:
     return Call("fh.data.load_dataset", "load_dataset", arguments, check)
 
 
+@target("fasthash.features.extract", weight=0.2)
+def extract(r: Random) -> Call:
+    n = at_least_one(r)
+
+    def check(result, dataset, out, network, **rest):
+        made = fh.data.load_dataset(str(out))
+        assert result == made.items.shape == (n, 48)
+        assert np.array_equal(made.labels, dataset.labels)
+        assert np.abs(made.items - dataset.items.reshape(n, 1, 16).repeat(3, 1).reshape(n, 48) / 255).max() < 1e-3
+
+    images = f"integers({seed(r)}, 256, {n}, 4, 4, dtype='uint8')"
+    before = (
+        "network = torch.nn.Flatten(); network.transform = lambda image: image.float() / 255; "
+        "(folder() / 'x.npz').unlink(missing_ok=True)"
+    )
+    arguments = {
+        "dataset": f"fh.data.Dataset('set', {images}, np.zeros({n}, 'int64'), {{}}, ('a',))",
+        "out": "folder() / 'x.npz'",
+        "network": "network",
+        **option(r, {"layer": "None", "weights": "None", "seed": "3", "dtype": "'float16'", "batch_size": "2"}),
+        **option(r, {"part_size": "3", "per_class": "17", "device": "'cpu'", "workers": "0", "progress": "False"}),
+    }
+    where = ("extract", "load_dataset")
+    return Call("fh.features.extract", where, arguments, check, before, fixed=("workers", "network"))
+
+
 @target("fasthash.data.read_array")
 def read_array(r: Random) -> Call:
     def check(result, place):
@@ -75,12 +101,13 @@ def read_array(r: Random) -> Call:
 
 
 PROMISED |= {
+    "extract": (FileNotFoundError, FileExistsError),
     "load_dataset": (FileNotFoundError,),
     "read_array": (OSError,),
     "read_idx": (OSError,),
     "HashingNetwork.load": (OSError,),
 }
-WORDS |= {"read_array": ("file",)}
+WORDS |= {"read_array": ("file",), "extract": ("name", "images")}
 
 
 @target("fasthash.data.read_idx")
@@ -119,7 +146,7 @@ def settings(name: str):
 for _name in RECIPES:
     target(f"fasthash.recipes.{RECIPES[_name].__name__}")(settings(_name))
 
-NETWORKS = {"linear": 1, "mlp": 1, "encoder": 1, "cnn": 8, "lenet": 4, "strided": 1}
+NETWORKS = {"linear": 1, "mlp": 1, "encoder": 1, "cnn": 8, "lenet": 4, "strided": 1, "resnet9_narrow": 8}
 
 
 def network_of(r: Random) -> tuple[dict[str, str], tuple[int, ...]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fasthash.data import Dataset
-from fasthash.recipes.protocols import at_random, split
+from fasthash.recipes.protocols import PROTOCOLS, at_random, split
 
 
 def counts(dataset, positions):
@@ -46,6 +46,40 @@ def test_a_split_at_random_takes_items_of_several_labels(many_labels):
     parts = at_random(200, 50, 30, map_at=100).draw(many_labels, np.random.default_rng(0))
     assert [len(x) for x in (parts.train, parts.query, parts.validation, parts.database)] == [200, 50, 30, 120]
     assert len(np.unique(np.concatenate([parts.train, parts.query, parts.validation, parts.database]))) == 400
+
+
+def test_the_splits_of_the_hswd_paper_have_its_sizes():
+    classes = Dataset("d", np.zeros((60_000, 1), np.float32), np.arange(60_000) % 10, {}, tuple("0123456789"))
+    parts = split(classes, "cifar10-hswd-v1")
+    assert [len(x) for x in (parts.train, parts.validation, parts.query, parts.database)] == [5_000, 0, 1_000, 54_000]
+    labels = np.random.default_rng(0).random((30_000, 21)) < 0.2
+    concepts = Dataset("d", np.zeros((30_000, 1), np.float32), labels, {}, tuple("abcdefghijklmnopqrstu"))
+    for protocol in ("nuswide-hswd-v1", "coco-hswd-v1"):
+        parts = split(concepts, protocol)
+        assert [len(x) for x in (parts.train, parts.validation, parts.query)] == [10_000, 0, 5_000]
+        assert np.isin(parts.train, parts.database).all()
+        assert np.array_equal(np.union1d(parts.query, parts.database), np.arange(30_000))
+        assert PROTOCOLS[protocol].map_at is None
+
+
+def test_the_splits_of_the_idr_ae_paper_have_its_sizes():
+    flickr = Dataset("d", np.zeros((25_000, 1), np.float32), np.arange(25_000) % 250, {}, tuple(map(str, range(250))))
+    parts = split(flickr, "flickr25k-v1")
+    assert [len(x) for x in (parts.train, parts.query, parts.database)] == [20_000, 5_000, 20_000]
+    assert np.array_equal(parts.train, parts.database)
+    assert (counts(flickr, parts.query) == 20).all()
+    topics = dataclasses.replace(
+        flickr, labels=np.arange(25_000)[:, None] % 250 < np.arange(2, 4), class_names=("a", "b")
+    )
+    parts = split(topics, "mirflickr25k-v1")
+    assert np.array_equal(parts.train, parts.database)
+    assert len(parts.query) == 5_000
+    assert np.array_equal(np.union1d(parts.query, parts.database), np.arange(25_000))
+    n = 365 * 520
+    places = Dataset("d", np.zeros((n, 1), np.float32), np.arange(n) % 365, {}, tuple(map(str, range(365))))
+    parts = split(places, "places365-v1")
+    assert [len(x) for x in (parts.train, parts.query, parts.database)] == [182_500, 3_650, 182_500]
+    assert np.array_equal(parts.train, parts.database)
 
 
 def test_published_lists_are_kept():

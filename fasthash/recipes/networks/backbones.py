@@ -92,6 +92,51 @@ def _strided(shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
     return nn.Sequential(*blocks, nn.Flatten()), n_features
 
 
+class Residual(nn.Module):
+    """The sum of what comes in and of what modules make of it."""
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.added = nn.Sequential(*modules)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x and what is added to it, of one shape."""
+        added: torch.Tensor = self.added(x)
+        return x + added
+
+
+class ChannelsLast(nn.Module):
+    """Lays images out with the channels of a pixel side by side, in which convolutions are fastest (1.3 to 2 times)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the same images [n, c, h, w]."""
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def _convolved(before: int, width: int, halved: bool) -> list[nn.Module]:
+    """Return a convolution, the largest of each 2 x 2 if it is halved, batch normalisation, ReLU."""
+    pooled = [nn.MaxPool2d(2)] if halved else []
+    return [nn.Conv2d(before, width, 3, padding=1, bias=False), *pooled, nn.BatchNorm2d(width), nn.ReLU()]
+
+
+def _resnet9(width: int, shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
+    """Eight convolutions (He et al., "Deep Residual Learning", 2016, cut short), the largest of each map at the end."""
+    first, second, third, last = (width * factor for factor in (1, 2, 4, 8))
+    layers = nn.Sequential(
+        ChannelsLast(),
+        *_convolved(shape[0], first, halved=False),
+        *_convolved(first, second, halved=True),
+        Residual(*_convolved(second, second, halved=False), *_convolved(second, second, halved=False)),
+        *_convolved(second, third, halved=True),
+        *_convolved(third, last, halved=True),
+        Residual(*_convolved(last, last, halved=False), *_convolved(last, last, halved=False)),
+        nn.AdaptiveMaxPool2d(1),
+        nn.Flatten(),
+    )
+    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return layers, last
+
+
 def _of_torchvision(name: str, shape: tuple[int, ...], pretrained: bool) -> tuple[nn.Module, int]:
     try:
         from torchvision import models
@@ -115,4 +160,5 @@ ENCODER = Backbone(_encoder, takes_features=True)
 CNN = Backbone(_cnn, minimum_size=8)
 LENET = Backbone(_lenet, minimum_size=4)
 STRIDED = Backbone(_strided)
+RESNET9, RESNET9_NARROW = (Backbone(partial(_resnet9, width), minimum_size=8) for width in (64, 16))
 ALEXNET, VGG11, VGG16 = (Backbone(partial(_of_torchvision, x), imagenet=True) for x in ("alexnet", "vgg11", "vgg16"))

@@ -39,8 +39,9 @@ class HashingNetwork(nn.Module):
     Args:
         architecture: a key of `fasthash.recipes.BACKBONES`: "linear", none but the last layer; "mlp", a hidden layer of
             512; "encoder", the autoencoders', hidden layers of 500, 500 and 100; "cnn", three convolutions for small
-            images; "lenet", two and a hidden layer of 128; "strided", four with strides of 2; "alexnet", "vgg11" or
-            "vgg16" of torchvision up to their last layer.
+            images; "lenet", two and a hidden layer of 128; "strided", four with strides of 2; "resnet9", eight in
+            a residual network; "resnet9_narrow", the same of a quarter of the width; "alexnet", "vgg11" or "vgg16" of
+            torchvision up to their last layer.
         item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
         n_bits: 1 to 4,096.
         augmentation: of images in training mode: "none", "crop" at random places, or "flip-crop".

@@ -6,9 +6,44 @@ import sys
 
 import pytest
 import torch
+from torch.nn import functional
 
 from fasthash.errors import MissingDependencyError
 from fasthash.recipes.networks import HashingNetwork
+
+
+@pytest.mark.parametrize(("architecture", "width"), [("resnet9", 64), ("resnet9_narrow", 16)])
+def test_the_residual_network_by_hand(architecture, width):
+    torch.manual_seed(0)
+    network = HashingNetwork(architecture, (20, 16, 3), 8).eval()
+    items = torch.randint(0, 256, (2, 20, 16, 3), dtype=torch.uint8)
+    state = {name: tensor for name, tensor in network.backbone.state_dict().items() if name.endswith("weight")}
+    convolutions = [tensor for tensor in state.values() if tensor.ndim == 4]
+    assert [len(weights) // width for weights in convolutions] == [1, 2, 2, 2, 4, 8, 8, 8]
+
+    def convolved(x, i, halved=False):
+        x = functional.conv2d(x, convolutions[i], padding=1)
+        return functional.relu((functional.max_pool2d(x, 2) if halved else x) / (1 + 1e-5) ** 0.5)
+
+    x = convolved(convolved(network.prepare(items), 0), 1, halved=True)
+    x = x + convolved(convolved(x, 2), 3)
+    x = convolved(convolved(x, 4, halved=True), 5, halved=True)
+    x = (x + convolved(convolved(x, 6), 7)).amax((2, 3))
+    torch.testing.assert_close(network(items), network.head(x), atol=1e-4, rtol=1e-4)
+    assert network.backbone[0](torch.zeros(2, 3, 4, 5)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_residual_network_is_saved_and_learns(tmp_path):
+    torch.manual_seed(0)
+    network = HashingNetwork("resnet9_narrow", (8, 9), 8)
+    items = torch.randint(0, 256, (4, 8, 9), dtype=torch.uint8)
+    network(items).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in network.backbone.parameters())
+    u = network.eval()(items)
+    network.save(tmp_path / "network")
+    torch.testing.assert_close(HashingNetwork.load(tmp_path / "network")(items), u)
+    with pytest.raises(ValueError, match=r"expected item_shape of at least 8 x 8 for resnet9, got \(7, 9\)"):
+        HashingNetwork("resnet9", (7, 9), 8)
 
 
 @pytest.mark.slow

@@ -1,0 +1,137 @@
+"""The supervised papers' losses end to end: a small residual network that each of them trains whole.
+
+`python -m benchmarks.papers.end_to_end cifar10` (from the repository's root) trains "resnet9_narrow" (on a GPU take
+`--network resnet9 --device cuda`) on the training items alone, from random weights, by each loss with its own
+quantisation term, with HSWD and with none: "One Loss for Quantization", table 1. It says first how long that will take
+here. The same network trained to classify tells how good what it learns can be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+
+import click
+import torch
+from torch.nn import functional
+
+from benchmarks.papers.features import sizes
+from benchmarks.papers.grid import Cell, Grid
+from benchmarks.papers.options import command, name_of
+from benchmarks.papers.tables import Mean, against_first, seeds_used, table, write_markdown
+from fasthash.recipes import BACKBONES, PROTOCOLS, Parts, SupervisedSettings, split, train
+from fasthash.recipes.batches import Loaded
+from fasthash.recipes.evaluation import network_outputs
+from fasthash.recipes.settings import AUGMENTATIONS
+
+METHODS = ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")
+QUANTIZATIONS = {"original": "original", "HSWD": "hswd", "none": "none"}
+SMOOTHING = 0.1  # of the classifier's labels
+STEPS, ITEMS = 8, 2048  # that are timed
+
+
+def cells_of(bits, seeds, common):
+    """A classifier with every seed, then every loss with each quantisation, seed after seed."""
+    for seed in range(seeds):
+        given = {"loss": f"cross-entropy, labels smoothed by {SMOOTHING}"}
+        yield Cell({"method": "classifier", "seed": seed}, SupervisedSettings(**common, seed=seed), given)
+        for n_bits, method, variant in itertools.product(bits, METHODS, QUANTIZATIONS):
+            named = {"method": method, "bits": n_bits, "quantization": QUANTIZATIONS[variant], "seed": seed}
+            key = {"method": method, "bits": n_bits, "variant": variant, "seed": seed}
+            yield Cell(key, SupervisedSettings(**common, **named))
+
+
+def smoothed_cross_entropy(u, labels):
+    return functional.cross_entropy(u, labels, label_smoothing=SMOOTHING)
+
+
+def classify(grid, cell, dataset, parts):
+    """The accuracy of the network trained to classify, whose outputs are the classes."""
+    settings = dataclasses.replace(cell.settings, bits=dataset.n_classes)
+    run = grid.train(
+        dataclasses.replace(cell, settings=settings), dataset=dataset, parts=parts, loss=smoothed_cross_entropy
+    )
+    query = Loaded(dataset.items, dataset.labels, parts.query)
+    accuracy = (network_outputs(run.network, query).argmax(1) == query.labels).float().mean().item()
+    return {"accuracy": accuracy, "seconds": run.results["seconds"]}
+
+
+def seconds_a_cell(settings, dataset, parts, device):
+    """What a training and its evaluation take here, from a few steps and items."""
+    few = Parts(
+        parts.train[: STEPS * settings.batch_size], parts.validation[:0], parts.query[:16], parts.database[:ITEMS]
+    )
+    run = train(dataclasses.replace(settings, epochs=2), dataset=dataset, parts=few, device=device)
+    start = time.perf_counter()
+    network_outputs(run.network, Loaded(dataset.items, dataset.labels, few.database))
+    an_item = (time.perf_counter() - start) / len(few.database)
+    a_step = run.history[-1]["seconds"] / (len(few.train) // settings.batch_size)
+    n_validated = len(parts.validation) * -(-settings.epochs // settings.validate_every)
+    n_steps = settings.epochs * (len(parts.train) // settings.batch_size)
+    return n_steps * a_step + (n_validated + len(parts.query) + len(parts.database)) * an_item
+
+
+def report(rows, name, facts):
+    classifiers = [row for row in rows if row["method"] == "classifier"]
+    rows = [row for row in rows if row["method"] != "classifier"]
+    columns = {
+        variant: Mean("mAP", where={"variant": variant}, beside=("quantization_angle", "bit_entropy"))
+        for variant in QUANTIZATIONS
+    }
+    return [
+        f"# Supervised hashing end to end: {name}",
+        "",
+        f"Written by `python -m benchmarks.papers.end_to_end {name}` in {facts['minutes']:.0f} minutes, "
+        f"{facts['threads']} threads, {facts['device']}. Protocol {facts['protocol']}, split seed 0:",
+        f"{facts['train']} items to train, {facts['query']} queries, {facts['database']} in the database. "
+        f"The network {facts['network']} from random weights, {facts['epochs']} epochs; trained to classify it has "
+        f"{Mean('accuracy')((), classifiers)} of the queries right, after",
+        f"{Mean('seconds', 0)((), classifiers)} seconds. Cells: mAP of all ± deviation, {seeds_used(rows)} "
+        "(mean angle to the signs in radians, mean entropy of a bit, both of the database).",
+        "",
+        *table(rows, {"loss": "method", "bits": "bits"}, columns),
+        *against_first(rows, "mAP", "variant", "method", "bits"),
+    ]
+
+
+@command(bits=(16, 32, 64), seeds=3, epochs=40)
+@click.argument("dataset")
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="per-class-v1", show_default=True)
+@click.option("--network", type=click.Choice(list(BACKBONES)), default="resnet9_narrow", show_default=True)
+@click.option("--augmentation", type=click.Choice(AUGMENTATIONS), default="flip-crop", show_default=True)
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of Adam, down to 0.")
+@click.option("--precision", type=click.Choice(("float32", "bfloat16")), default="bfloat16", show_default=True)
+def main(dataset, protocol, bits, seeds, epochs, network, augmentation, learning_rate, precision, options):
+    """Train every loss with every quantisation end to end and write the table of one data set."""
+    name = name_of(dataset)
+    named = {"dataset": dataset, "protocol": protocol, "network": network, "epochs": epochs}
+    learning = {"learning_rate": learning_rate, "precision": precision, "augmentation": augmentation}
+    grid = Grid(f"end_to_end-{name}", list(cells_of(bits, seeds, {**named, **learning})), options)
+
+    def data():
+        whole = options.load(dataset)
+        return whole, split(whole, protocol)
+
+    def work(cell):
+        whole, parts = data()
+        if cell.key["method"] == "classifier":
+            yield {**cell.key, **classify(grid, cell, whole, parts)}
+        else:
+            yield {**cell.key, **grid.train(cell, dataset=whole, parts=parts).results}
+
+    def facts():
+        on_gpu = torch.device(options.device).type == "cuda"
+        device = torch.cuda.get_device_name() if on_gpu else "on a CPU"
+        return {"protocol": protocol, "network": network, "epochs": epochs, "device": device, **sizes(data()[1])}
+
+    if left := grid.left():
+        seconds = seconds_a_cell(left[-1].settings, *data(), options.device)
+        click.echo(f"{len(left)} trainings of about {seconds:.0f} s each: {len(left) * seconds / 3600:.1f} hours here")
+    rows = grid.run(work, facts)
+    if rows is not None:
+        write_markdown(grid.csv.with_suffix(".md"), report(rows, name, grid.facts()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+from .extraction import extract
+
+__all__ = ["extract"]
