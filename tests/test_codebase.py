@@ -44,7 +44,7 @@ DOWNSTREAM = {
         *("errors", "files", "lazy", "plugins", "ops", "losses", "data", "hashers", "index", "evaluate"),
         "tensor_files",
     },
-    "data": {"columns", "errors", "lazy", "plugins"},
+    "data": {"columns", "errors", "files", "lazy", "ops", "plugins"},
     "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
