@@ -84,11 +84,12 @@ def write_array(r: Random) -> Call:
     extension, dtype = r.choice((("fbin", "float32"), ("ivecs", "int32"), ("u8bin", "uint8")))
 
     def check(result, path, array):
-        np.testing.assert_array_equal(fh.data.read_array(path), numbers(array))
+        read = fh.data.read_array(path)
+        np.testing.assert_array_equal(read if len(read) else read.reshape(0, 3), numbers(array))
 
     made = f"as_dtype(integers({seed(r)}, 100, {at_least_one(r)}, 3), {dtype!r})"
     arguments = {"path": f"folder() / 'written.{extension}'", "array": array(r, made)}
-    return Call("fh.data.write_array", "write_array", arguments, check, arrays=("array",))
+    return Call("fh.data.write_array", "write_array", arguments, check, arrays=("array",), fixed=("path",))
 
 
 @target("fasthash.data.write_ground_truth")
@@ -100,7 +101,7 @@ def write_ground_truth(r: Random) -> Call:
         np.testing.assert_array_equal(found.ids, hits.ids)
 
     arguments = {"path": "folder() / 'written.bin'", "hits": r.choice((HITS, RADIUS_HITS))}
-    return Call("fh.data.write_ground_truth", "write_ground_truth", arguments, check)
+    return Call("fh.data.write_ground_truth", "write_ground_truth", arguments, check, fixed=("path",))
 
 
 @target("fasthash.data.read_ground_truth")
@@ -128,7 +129,7 @@ def write_ann_benchmark(r: Random) -> Call:
         np.testing.assert_array_equal(fh.data.read_ann_benchmark(path).train, benchmark.train)
 
     arguments = {"path": "folder() / 'written.hdf5'", "benchmark": f"{BENCHMARK}'hamming', 16)"}
-    return Call("fh.data.write_ann_benchmark", "write_ann_benchmark", arguments, check)
+    return Call("fh.data.write_ann_benchmark", "write_ann_benchmark", arguments, check, fixed=("path",))
 
 
 @target("fasthash.data.read_ann_benchmark", needs="h5py")
@@ -141,11 +142,11 @@ def read_ann_benchmark(r: Random) -> Call:
 
 
 PROMISED |= {
-    **{f"{way}_{what}": (OSError,) for way in ("read", "write") for what in ("ann_benchmark", "ground_truth")},
     "load_dataset": (FileNotFoundError,),
+    "read_ann_benchmark": (OSError,),
     "read_array": (OSError,),
+    "read_ground_truth": (OSError,),
     "read_range_ground_truth": (OSError,),
-    "write_array": (OSError,),
     "read_idx": (OSError,),
     "HashingNetwork.load": (OSError,),
 }
