@@ -97,6 +97,7 @@ def test_what_is_written_is_that_projects_and_is_read(tmp_path, form):
 
 
 def test_vectors_are_written_as_float32(tmp_path):
+    pytest.importorskip("h5py")
     ids, distances = nearest(VECTORS, euclidean)
     x = VECTORS.astype(np.float64)
     write_ann_benchmark(tmp_path / "x.hdf5", AnnBenchmark(x[TRAIN], x[TEST], fh.Hits(distances, ids), "euclidean", 5))
