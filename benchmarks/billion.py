@@ -272,7 +272,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines.append(f"| {layout} | {facts['files']} | {facts['bytes'] / 1e9:.2f} | {took} | {peak} |")
     lines += [
         "",
-        "Milliseconds. The first search maps the pages of the files and reads from the disk what is not in the system's "
+        "Milliseconds. The first search maps the files' pages and reads from the disk what is not in the system's "
         "cache, the others find them. A plain read, in turns with the searches, takes as many bytes as a search needs: "
         "of planes, for one query, those of its rarer bit value. Processor time is the sum over threads. Peak memory "
         "is that of the process, nearly all of it mapped pages of the files, which are that cache.",
