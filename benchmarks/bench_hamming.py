@@ -201,3 +201,55 @@ def bench_floor_read(benchmark, case, scale):
 def bench_floor_popcount(benchmark, case, rng, scale):
     queries = rng.integers(0, 256, (case.q, case.bits // 8), dtype=np.uint8)
     measure(benchmark, case, "floor popcount", lambda: popcount_only(queries, scale(case.n, 3000)))
+
+
+MASKED = [(q, share) for q in (1, 16, 256) for share in (0.01, 0.1, 0.5, 0.9, 0.999)]
+
+
+@lru_cache(maxsize=1)
+def mask_of(share, n):
+    return np.random.default_rng(1).random(n) < share
+
+
+def search_masked(codes, queries, mask):
+    bits = torch.from_numpy(np.packbits(mask, bitorder="little"))
+    c, q, search = torch.from_numpy(codes), torch.from_numpy(queries), KERNELS["cpu"].function("hamming_topk")
+    return lambda: search(q, c, 10, bits, 1)[0].numpy()
+
+
+def search_without_mask(codes, queries, mask):
+    c, q, search = torch.from_numpy(codes), torch.from_numpy(queries), KERNELS["cpu"].function("hamming_topk")
+    return lambda: search(q, c, 10, None, 1)[0].numpy()
+
+
+def search_copied(codes, queries, mask):
+    faiss = pytest.importorskip("faiss")
+    faiss.omp_set_num_threads(1)
+
+    def search():
+        index = faiss.IndexBinaryFlat(64)
+        index.add(codes[mask])
+        return index.search(queries, 10)[0]
+
+    return search
+
+
+WITH_MASK = {
+    "fasthash": search_masked,
+    "fasthash, all codes without a mask": search_without_mask,
+    "faiss, of the eligible codes copied": search_copied,
+}
+
+
+@pytest.mark.parametrize("row", WITH_MASK)
+@pytest.mark.parametrize(("q", "share"), MASKED)
+def bench_masked(benchmark, q, share, row, scale):
+    case = Case(64, 10**6, q, 10)
+    codes, queries = codes_and_queries(case, scale(case.n, 30_000))
+    mask = mask_of(share, len(codes))
+    eligible = mask if row != "fasthash, all codes without a mask" else np.ones_like(mask)
+    benchmark.group = f"{case}, {share:.1%} eligible"
+    benchmark.extra_info.update(row=row, comparisons=eligible.sum().item() * q, bytes=codes.nbytes, threads=1)
+    hits = benchmark.pedantic(WITH_MASK[row](codes, queries, mask), rounds=5, warmup_rounds=1)
+    distances = np.bitwise_count(codes[eligible].view(np.uint64) ^ queries.view(np.uint64)[[0, -1]].T)
+    np.testing.assert_array_equal(hits[[0, -1]], np.sort(np.partition(distances, 9, axis=0)[:10], axis=0).T)

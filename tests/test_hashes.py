@@ -71,6 +71,20 @@ def test_every_form_there_and_back(x):
 
 
 @given(bits())
+def test_bits_are_those_of_sentence_transformers(x):
+    """By the formulas of its `quantize_embeddings`; a last byte that is not full ends in zeros."""
+    embeddings = np.where(x, 0.5, -0.5)
+    ubinary = np.packbits(embeddings > 0, axis=-1)
+    binary = (np.packbits(embeddings > 0, axis=-1) - 128).astype(np.int8)
+    codes, d = fh.pack_bits(embeddings), x.shape[1]
+    for quantized, form in ((ubinary, "uint8"), (binary, "int8")):
+        np.testing.assert_array_equal(fh.from_hashes(quantized, d), codes)
+        found = fh.to_hashes(codes, form, d)
+        assert found.dtype == quantized.dtype
+        np.testing.assert_array_equal(found, quantized)
+
+
+@given(bits())
 def test_forms_of_bits(x):
     codes = fh.pack_bits(x)
     objects = [SimpleNamespace(hash=row.reshape(1, -1)) for row in x]

@@ -148,10 +148,7 @@ def read_arrow(path: Path, name: str | None) -> NumpyArray:
 
 def read_hdf5(path: Path, name: str | None) -> NumpyArray:
     """Return an array; what is neither in chunks nor compressed is mapped."""
-    try:
-        import h5py
-    except ImportError:
-        raise MissingDependencyError("reading HDF5 files", "h5py", "hdf5") from None
+    h5py = hdf5("reading HDF5 files")
     found: dict[str, Any] = {}
     with whole(path, "a whole HDF5 file", DAMAGE):
         file = h5py.File(path, "r")
@@ -172,6 +169,15 @@ def read_hdf5(path: Path, name: str | None) -> NumpyArray:
             if offset is None or array.ndim == 0:
                 return np.asarray(array[()])
             return np.memmap(path, array.dtype, "r", offset, array.shape)
+
+
+def hdf5(purpose: str) -> Any:
+    """Return h5py, which a purpose needs."""
+    try:
+        import h5py
+    except ImportError:
+        raise MissingDependencyError(purpose, "h5py", "hdf5") from None
+    return h5py
 
 
 def _arrow(purpose: str) -> Any:

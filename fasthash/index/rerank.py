@@ -13,7 +13,7 @@ from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.packing.op import unpacked
 
 METRICS = ("inner_product", "l2")
-_BLOCK = 2**22  # how many numbers of candidates are gathered at a time
+_BLOCK = 2**20  # how many numbers of candidates are gathered at a time
 
 # From the positions of candidates, int64 [q, c] with -1 where there is none, to their floating-point distances [q, c].
 SecondDistance = Callable[[torch.Tensor], torch.Tensor]
@@ -71,7 +71,7 @@ def by_vectors(
     def vectors_at(positions: torch.Tensor) -> torch.Tensor:
         if isinstance(vectors, str):
             return unpacked(contents.codes.at(positions), n_bits)
-        return v[contents.ranks(positions).to(v.device)]
+        return v.index_select(0, contents.ranks(positions).to(v.device))  # a fifth of the time that v[...] takes
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)

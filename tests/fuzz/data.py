@@ -100,10 +100,80 @@ def read_array(r: Random) -> Call:
     return Call("fh.data.read_array", "read_array", {"place": place}, check, before)
 
 
+HITS = "fh.Hits(floats(0, 2, 3), ids(0, 6).reshape(2, 3))"
+RADIUS_HITS = "fh.RadiusHits(np.array([0, 1, 3]), floats(0, 3), ids(0, 3))"
+BENCHMARK = "fh.data.AnnBenchmark(packed(0, 9, 2), packed(1, 2, 2), fh.Hits(np.ones((2, 1)), np.ones((2, 1), int)), "
+
+
+@target("fasthash.data.write_array")
+def write_array(r: Random) -> Call:
+    extension, dtype = r.choice((("fbin", "float32"), ("ivecs", "int32"), ("u8bin", "uint8")))
+
+    def check(result, path, array):
+        read, given = fh.data.read_array(path), numbers(array)
+        np.testing.assert_array_equal(read if len(given) else read.reshape(given.shape), given)
+
+    made = f"as_dtype(integers({seed(r)}, 100, {at_least_one(r)}, 3), {dtype!r})"
+    arguments = {"path": f"folder() / 'written.{extension}'", "array": array(r, made)}
+    return Call("fh.data.write_array", "write_array", arguments, check, arrays=("array",), fixed=("path",))
+
+
+@target("fasthash.data.write_ground_truth")
+def write_ground_truth(r: Random) -> Call:
+    read = fh.data.read_ground_truth
+
+    def check(result, path, hits):
+        found = (read if len(hits) == 2 else fh.data.read_range_ground_truth)(path)
+        np.testing.assert_array_equal(found.ids, hits.ids)
+
+    arguments = {"path": "folder() / 'written.bin'", "hits": r.choice((HITS, RADIUS_HITS))}
+    return Call("fh.data.write_ground_truth", "write_ground_truth", arguments, check, fixed=("path",))
+
+
+@target("fasthash.data.read_ground_truth")
+def read_ground_truth(r: Random) -> Call:
+    def check(result, path):
+        assert result.ids.shape == (2, 3)
+
+    before = f"fh.data.write_ground_truth(folder() / 'nearest.bin', {HITS})"
+    return Call("fh.data.read_ground_truth", "read_ground_truth", {"path": "folder() / 'nearest.bin'"}, check, before)
+
+
+@target("fasthash.data.read_range_ground_truth")
+def read_range_ground_truth(r: Random) -> Call:
+    def check(result, path):
+        assert result.offsets.tolist() == [0, 1, 3]
+
+    before = f"fh.data.write_ground_truth(folder() / 'within.bin', {RADIUS_HITS})"
+    name = "read_range_ground_truth"
+    return Call(f"fh.data.{name}", name, {"path": "folder() / 'within.bin'"}, check, before)
+
+
+@target("fasthash.data.write_ann_benchmark", needs="h5py")
+def write_ann_benchmark(r: Random) -> Call:
+    def check(result, path, benchmark):
+        np.testing.assert_array_equal(fh.data.read_ann_benchmark(path).train, benchmark.train)
+
+    arguments = {"path": "folder() / 'written.hdf5'", "benchmark": f"{BENCHMARK}'hamming', 16)"}
+    return Call("fh.data.write_ann_benchmark", "write_ann_benchmark", arguments, check, fixed=("path",))
+
+
+@target("fasthash.data.read_ann_benchmark", needs="h5py")
+def read_ann_benchmark(r: Random) -> Call:
+    def check(result, path):
+        assert (result.distance, result.dimension) == ("hamming", 16)
+
+    before = f"fh.data.write_ann_benchmark(folder() / 'read.hdf5', {BENCHMARK}'hamming', 16))"
+    return Call("fh.data.read_ann_benchmark", "read_ann_benchmark", {"path": "folder() / 'read.hdf5'"}, check, before)
+
+
 PROMISED |= {
     "extract": (FileNotFoundError, FileExistsError),
     "load_dataset": (FileNotFoundError,),
+    "read_ann_benchmark": (OSError,),
     "read_array": (OSError,),
+    "read_ground_truth": (OSError,),
+    "read_range_ground_truth": (OSError,),
     "read_idx": (OSError,),
     "HashingNetwork.load": (OSError,),
 }

@@ -70,6 +70,50 @@ def test_reranking_by_vectors_in_a_file(make, tmp_path):
     assert np.isposinf(found.distances[:, 25:]).all()
 
 
+def quantized(x, precision, ranges):
+    """By the formulas of sentence-transformers' `quantize_embeddings`."""
+    starts = ranges[0].astype(np.float32)
+    steps = (ranges[1].astype(np.float32) - starts) / 255
+    steps = np.where(steps == 0, 1, steps)
+    values = np.clip(np.floor((x - starts) / steps), 0, 255)
+    return (values.astype(np.uint8) if precision == "uint8" else (values - 128).astype(np.int8)), starts, steps
+
+
+def test_calibrated_int8_vectors_rerank_as_published_and_by_their_ranges():
+    rng = np.random.default_rng(0)
+    scales = np.float32([1, 3, 0.1, 10, 0, 2, 2, 0.5])  # a dimension that is constant among them
+    x, queries = ((rng.standard_normal((n, 8)) * scales).astype(np.float32) for n in (300, 7))
+    calibration = x[:100]  # outside of whose ranges some others lie
+    small, starts, steps = quantized(x, "int8", np.vstack([calibration.min(0), calibration.max(0)]))
+    assert (small.min(), small.max()) == (-128, 127)
+    unsigned, _, _ = quantized(x, "uint8", np.vstack([calibration.min(0), calibration.max(0)]))
+    np.testing.assert_array_equal((unsigned ^ 128).view(np.int8), small)
+    index = fh.FlatIndex(8)
+    index.add(fh.pack_bits(x))
+    codes = fh.pack_bits(queries)
+    restored = starts + steps * (small.astype(np.float64) + 128.5)
+    within = (x >= calibration.min(0)) & (x <= calibration.max(0)) & (scales > 0)
+    assert (np.abs(restored - x)[within] <= 0.51 * np.broadcast_to(steps, x.shape)[within]).all()
+    published = np.einsum("ij,kj->ik", queries.astype(np.float64), small.astype(int))
+    calibrated = queries.astype(np.float64) @ restored.T
+    for asked, scores in ((queries, published), (queries * steps, calibrated)):
+        found = index.search(codes, 20, rerank=small, rerank_queries=asked, factor=15)  # all are candidates
+        best = -np.sort(-scores, axis=1)[:, :20]
+        np.testing.assert_allclose(np.take_along_axis(scores, found.ids, axis=1), best, rtol=1e-4)
+
+
+def test_codes_rerank_as_the_rescoring_of_sentence_transformers():
+    """Its score is that of the bits as 0 and 1, which orders as -1 and 1 do."""
+    queries, codes = small_integers(6, 24, 3) + np.float32(0.25), random_codes(200, 3)
+    index = fh.FlatIndex(24)
+    index.add(codes)
+    found = index.search(fh.pack_bits(queries), 5, rerank="asymmetric", rerank_queries=queries, factor=4)
+    candidates = fh.hamming_topk(fh.pack_bits(queries), codes, 20).ids
+    unpacked = np.unpackbits(fh.to_hashes(codes, "uint8", 24), axis=-1)[candidates].astype(int)
+    scores = np.einsum("ij,ikj->ik", queries, unpacked)
+    np.testing.assert_array_equal(-np.sort(-scores, axis=1)[:, :5] * -2 + queries.sum(1)[:, None], found.distances)
+
+
 @pytest.mark.parametrize("n_bits", [27, 32])
 def test_asymmetric_distances_are_those_of_unpacked_codes(make, n_bits):
     index = make(n_bits)
