@@ -48,10 +48,11 @@ DOWNSTREAM = {
     "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
+    "cluster": {"columns", "errors", "files", "lazy", "ops", "hashers", "index", "recipes"},
     "demo": {"errors", "files", "ops", "hashers", "index", "evaluate"},
     "cli": {
         *("errors", "files", "hashes", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
-        "tensor_files",
+        *("cluster", "tensor_files"),
     },
     "__main__": {"cli"},
     "selftest": {"errors", "ops"},
