@@ -124,7 +124,7 @@ def encode_files(
         return there
     make_folder(out)
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        finished = dict(enumerate(pool.map(lambda i: _finished(job, i, units[i]), range(len(units)))))
+        finished = dict(enumerate(pool.map(lambda i: finished_part(job, i, units[i]), range(len(units)))))
     parts = {i: part for i, part in finished.items() if part is not None}
     todo = [i for i in range(len(units)) if i not in parts]
     with tqdm(total=len(units), unit="part", initial=len(parts), disable=not progress) as bar:
@@ -172,7 +172,7 @@ def _manifest_at(out: Place) -> EncodedFolder | None:
     return EncodedFolder.of_json(f"{_WHERE}: expected a folder of codes at {out.path}, got", content)
 
 
-def _finished(job: Job, i: int, unit: Unit) -> CodePart | None:
+def finished_part(job: Job, i: int, unit: Unit) -> CodePart | None:
     """Return the part that is there, if it is that of the job."""
     try:
         metadata, _ = footer_of(_WHERE, job.part(i))
