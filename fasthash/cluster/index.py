@@ -227,7 +227,7 @@ class ShardedIndex:
             if `queries` is one, else NumPy arrays.
 
         Raises:
-            RuntimeError: if a shard gives no answer, unless `partial`.
+            OSError: if a shard gives no answer, unless `partial`.
             TypeError: if an argument has the wrong dtype.
             ValueError: if shapes, widths, k or bits do not fit, or a projection is not finite.
         """
@@ -268,7 +268,7 @@ class ShardedIndex:
             `queries` is one, else NumPy arrays.
 
         Raises:
-            RuntimeError: if a shard gives no answer, unless `partial`.
+            OSError: if a shard gives no answer, unless `partial`.
             TypeError: if an argument has the wrong dtype.
             ValueError: if shapes, widths or numbers do not fit.
         """
@@ -288,7 +288,7 @@ class ShardedIndex:
         """Return which ids are in the index, bool [m], a tensor if `ids` is one, else a NumPy array.
 
         Raises:
-            RuntimeError: if a shard gives no answer.
+            OSError: if a shard gives no answer.
             TypeError: if `ids` is not integers [m].
         """
         where = "ShardedIndex.contains"
@@ -299,7 +299,7 @@ class ShardedIndex:
         """Return the codes of ids, uint8 [m, ceil(n_bits / 8)], a tensor if `ids` is one, else a NumPy array.
 
         Raises:
-            RuntimeError: if a shard gives no answer.
+            OSError: if a shard gives no answer.
             TypeError: if `ids` is not integers [m].
             ValueError: if an id is not in the index.
         """
@@ -360,7 +360,7 @@ class ShardedIndex:
                 takes none, and numbers these on.
 
         Raises:
-            RuntimeError: if a shard gives no answer.
+            OSError: if a shard gives no answer.
             TypeError: if `codes` is not uint8, or `ids` not integers.
             ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
         """
@@ -406,7 +406,7 @@ class ShardedIndex:
             How many codes were removed.
 
         Raises:
-            RuntimeError: if a shard gives no answer.
+            OSError: if a shard gives no answer.
             TypeError: if `ids` is not integers.
             ValueError: if an id is not in the index, unless these are ignored. The index is unchanged.
         """
@@ -493,7 +493,7 @@ class ShardedIndex:
         answer, missing = answered
         if missing and not partial:
             file, reason = next(iter(missing.items()))
-            raise RuntimeError(
+            raise OSError(
                 f"{where}: expected an answer of all {len(self.manifest.shards)} shards, got none of {len(missing)}, "
                 f"{file} for one: {reason}"
             )

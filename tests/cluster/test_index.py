@@ -203,14 +203,14 @@ def test_a_damaged_shard_is_named(build, queries):
     path.write_bytes(content)
     opened = ShardedIndex.open(index.folder)
     message = rf"ShardedIndex.search: expected an answer of all 3 shards, got none of 1, {shard.file} for one: "
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(OSError, match=message):
         opened.search(queries, 3)
     path.unlink()
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(OSError, match=message):
         opened.search(queries, 3)
-    with pytest.raises(RuntimeError, match="ShardedIndex.radius_search: expected an answer of all"):
+    with pytest.raises(OSError, match="ShardedIndex.radius_search: expected an answer of all"):
         opened.radius_search(queries, 3)
-    with pytest.raises(RuntimeError, match="ShardedIndex.add: expected an answer of all|ShardedIndex.contains"):
+    with pytest.raises(OSError, match="ShardedIndex.add: expected an answer of all|ShardedIndex.contains"):
         opened.contains([1])
 
 
@@ -218,7 +218,7 @@ def test_another_file_in_the_place_of_a_shard_is_refused(build, queries):
     index = build(3)
     first, second = (index.folder / shard.file for shard in index.manifest.shards[:2])
     first.write_bytes(second.read_bytes())
-    with pytest.raises(RuntimeError, match="expected 1000 codes with the manifest's checksum at .*, got others"):
+    with pytest.raises(OSError, match="expected 1000 codes with the manifest's checksum at .*, got others"):
         index.search(queries, 3)
 
 
