@@ -9,11 +9,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fasthash.cluster.merging import TopHits, nearest_of
 from fasthash.cluster.shards import Codes, Ids, OpenShard
 from fasthash.ops.arrays import Array
 
 _A = TypeVar("_A")
-TopHits = tuple[NDArray[Any], Ids]
 NearHits = tuple[Ids, NDArray[Any], Ids]
 
 
@@ -169,24 +169,3 @@ class Codings(Question[tuple[NDArray[np.bool_], Codes]]):
     def padded(self, answer: tuple[NDArray[np.bool_], Codes] | None) -> tuple[NDArray[np.bool_], Codes]:
         """Return none where there are no shards."""
         return answer or (np.zeros(len(self.ids), np.bool_), np.zeros((len(self.ids), self.width), np.uint8))
-
-
-def nearest_of(parts: Sequence[TopHits], k: int) -> TopHits:
-    """Return the k least of each row by distance, then id, among the columns of several parts, sorted.
-
-    A part's rows ascend by distance, then id. Only columns that the k-th least first column does not rule out are read.
-    """
-    if len(parts) == 1:
-        return parts[0]
-    distances, ids = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
-    n = distances.shape[1]
-    if n > 2 * k:
-        kth = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
-        rows, columns = np.nonzero(distances <= kth)
-        near, their_ids = distances[rows, columns], ids[rows, columns]
-        order = np.lexsort((their_ids, near, rows))
-        counts = np.bincount(rows, minlength=len(distances))
-        first = order[(np.cumsum(counts) - counts)[:, None] + np.arange(k)]
-        return near[first], their_ids[first]
-    order = np.lexsort((ids, distances), axis=1)[:, :k]
-    return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
