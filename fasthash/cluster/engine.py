@@ -51,16 +51,18 @@ class OpenShards:
 
     def ask(self, shards: Sequence[Shard], question: Question[_A]) -> tuple[_A | None, dict[str, str]]:
         """Answer, as an `Engine` does."""
-        answers, missing = [], {}
-        for shard in shards:
-            try:
-                opened = self._opened(shard)
-            except (OSError, ValueError) as error:
-                missing[shard.file] = str(error)
-                continue
-            answers.append(question.of(opened))
+        missing: dict[str, str] = {}
+
+        def opened() -> Iterator[OpenShard]:
+            for shard in shards:
+                try:
+                    yield self._opened(shard)
+                except (OSError, ValueError) as error:
+                    missing[shard.file] = str(error)
+
+        answer = question.of_all(opened())
         self._forget(shards)
-        return (question.merged(answers) if answers else None), missing
+        return answer, missing
 
     def _opened(self, shard: Shard) -> OpenShard:
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fasthash.cluster.merging import TopHits, nearest_of
 from fasthash.cluster.shards import Codes, Ids, OpenShard
+from fasthash.errors import MAX_BITS
 from fasthash.ops.arrays import Array
 
 _A = TypeVar("_A")
@@ -54,6 +55,11 @@ class Question(Generic[_A]):
         """Return the answer of one shard."""
         raise NotImplementedError
 
+    def of_all(self, shards: Iterable[OpenShard]) -> _A | None:
+        """Return the answer of shards, one after the other; None of none."""
+        answers = [self.of(shard) for shard in shards]
+        return self.merged(answers) if answers else None
+
     def merged(self, answers: Sequence[_A]) -> _A:
         """Return several answers, at least one, in any order, as one."""
         raise NotImplementedError
@@ -73,9 +79,17 @@ class Nearest(Question[TopHits]):
     threads: int | None
     bits: int
 
-    def of(self, shard: OpenShard) -> TopHits:
-        """Search."""
-        return shard.search(self.queries, self.k, self.among, self.threads, self.bits)
+    def of_all(self, shards: Iterable[OpenShard]) -> TopHits | None:
+        """Search; the k-th distance in 1, 2, 4, ... shards bounds the search of those that follow."""
+        bound, found = MAX_BITS, []
+        for i, shard in enumerate(shards, 1):
+            found.append(shard.search(self.queries, self.k, bound, self.among, self.threads, self.bits))
+            if i & (i - 1) == 0:
+                found = [self.merged(found)]
+                distances = found[0][0]
+                if distances.shape[1] == self.k and distances.dtype.kind == "i" and len(distances):
+                    bound = min(bound, int(distances[:, -1].max()))
+        return self.merged(found) if found else None
 
     def merged(self, answers: Sequence[TopHits]) -> TopHits:
         """Select."""

@@ -75,13 +75,16 @@ class OpenShard:
         return codes
 
     def search(
-        self, queries: Any, k: int, among: Ids | None, threads: int | None, bits: int
+        self, queries: Any, k: int, bound: int, among: Ids | None, threads: int | None, bits: int
     ) -> tuple[NDArray[Any], Ids]:
-        """Return distances and ids [q, k], as `FlatIndex.search` has them; of a shard of fewer codes fewer columns."""
-        distances, ids = self.index.search(
-            queries, min(k, self.shard.n_live), among=self._among(among), threads=threads, bits=bits
-        )
-        return np.asarray(distances), self._outer(np.asarray(ids))
+        """Return distances and ids [q, k], as `FlatIndex.search` has them; of a shard of fewer codes fewer columns.
+
+        Codes farther than `bound` need not be found; of projections there is none.
+        """
+        where = "ShardedIndex.search"
+        search = self.index._checked(where, torch.from_numpy(queries), None, self._among(among), threads, bits)
+        distances, positions = self.index._nearest(search, min(k, self.shard.n_live), bound)
+        return distances.numpy(), self._outer(search.contents.ids_at(positions).numpy())
 
     def radius_search(
         self,
