@@ -128,15 +128,14 @@ def list_files(where: str, place: Place, *endings: str) -> list[File]:
     from pyarrow import fs
 
     filesystem, path = place
+    found = [filesystem.get_file_info(path)]
     wild = _WILD.search(path)
-    if wild:
+    if found[0].type == fs.FileType.NotFound and wild:
         folder = path[: path.rfind("/", 0, wild.start())] or "/"
-        found = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
-        found = [info for info in found if _matches(info.path, path)]
-    else:
-        found = [filesystem.get_file_info(path)]
-        if found[0].type == fs.FileType.Directory:
-            found = filesystem.get_file_info(fs.FileSelector(path))
+        every = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+        found = [info for info in every if _matches(info.path, path)]
+    elif found[0].type == fs.FileType.Directory:
+        found = filesystem.get_file_info(fs.FileSelector(path))
     files = [
         File(Place(filesystem, info.path), info.size, info.mtime_ns)
         for info in sorted(found, key=lambda info: info.path)
