@@ -198,7 +198,7 @@ def _encoded_here(
 def _encoded_on_ray(
     job: Job, units: list[Unit], todo: list[int], workers: int | None
 ) -> Iterator[tuple[int, CodePart | str]]:
-    from fasthash.cluster.ray_engine import encoded_by_ray_data
+    from fasthash.cluster.ray_encoding import encoded_by_ray_data
 
     return encoded_by_ray_data(_WHERE, job, units, todo, workers)
 

@@ -75,7 +75,7 @@ def main():
             except Exception as error:
                 counts[f"errors: {error}"[:200]] += 1
 
-    searcher = Thread(target=search)
+    searcher = Thread(target=search, daemon=True)
     searcher.start()
     for i in range(options.times):
         place = folder / f"made-{i}"
