@@ -128,9 +128,7 @@ def build(codes: str, index: Path, shards: int, kind: str, layout: str | None, b
 )
 @click.option("-k", type=click.IntRange(1, _MOST), help=f"How many of the nearest codes.  [default: {_K}]")
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
-@click.option(
-    "--partial", is_flag=True, help="Write what there is where shards give no answer, and name these."
-)
+@click.option("--partial", is_flag=True, help="Write what there is where shards give no answer, and name these.")
 @_threads
 @_engine
 def search(
