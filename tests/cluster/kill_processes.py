@@ -26,14 +26,20 @@ from tests.cluster.conftest import flat_of, near_codes, write_embeddings
 from tests.cluster.test_ray_engine import DRIVER, NODE
 
 
-def workers_of(cluster, name):
-    """The processes below this cluster's raylets whose command line begins with a name."""
+SEARCHING, WORKING = ("ray::ShardActor",), ("ray::MapWorker", "ray::_on_one_processor")
+
+
+def workers_of(cluster, names):
+    """The processes below this cluster's raylets whose command line begins with a name; a raylet ends with its agents.
+
+    They are those of a search, or of an encoding or a build.
+    """
     found = []
     for node in cluster.list_all_nodes():
         raylet = node.all_processes["raylet"][0].process.pid
         for pid in Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split():
             with contextlib.suppress(OSError):  # it has ended
-                if Path(f"/proc/{pid}/cmdline").read_text().startswith(name):
+                if Path(f"/proc/{pid}/cmdline").read_text().startswith(names):
                     found.append(int(pid))
     return found
 
@@ -88,7 +94,7 @@ def main():
             cluster.remove_node(node, allow_graceful=False)
             node = cluster.add_node(**NODE)
         else:
-            workers = workers_of(cluster, "ray::ShardActor" if kind == "actor" else "ray::")
+            workers = workers_of(cluster, SEARCHING if kind == "actor" else WORKING)
             for pid in r.sample(workers, min(1, len(workers))):
                 os.kill(pid, signal.SIGKILL)
         child.wait()
