@@ -25,7 +25,6 @@ from fasthash.cluster.folders import MANIFEST
 from tests.cluster.conftest import flat_of, near_codes, write_embeddings
 from tests.cluster.test_ray_engine import DRIVER, NODE
 
-
 SEARCHING, WORKING = ("ray::ShardActor",), ("ray::MapWorker", "ray::_on_one_processor")
 
 
