@@ -49,10 +49,11 @@ DOWNSTREAM = {
     "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
+    "cluster": {"columns", "errors", "files", "lazy", "ops", "hashers", "index", "recipes"},
     "demo": {"errors", "files", "ops", "hashers", "index", "evaluate"},
     "cli": {
         *("errors", "files", "hashes", "ops", "losses", "recipes", "data", "hashers", "index", "evaluate", "demo"),
-        *("features", "tensor_files"),
+        *("cluster", "features", "tensor_files"),
     },
     "__main__": {"cli"},
     "selftest": {"errors", "ops"},
