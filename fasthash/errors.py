@@ -47,17 +47,19 @@ def check_number(
     minimum: float = -math.inf,
     above: float = -math.inf,
     below: float = math.inf,
+    maximum: float = math.inf,
 ) -> float:
-    """Return `value` as a float that is at least `minimum`, more than `above` and less than `below`, or raise."""
+    """Return `value` as a finite float from `minimum` to `maximum`, above and below the others, or raise."""
     if not isinstance(value, Real):
         raise TypeError(f"{where}: expected {name} to be a number, got {type(value).__name__}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not (number >= minimum and above < number < below):
+    if not (minimum <= number <= maximum and above < number < below):
         bounds = [f"at least {minimum}"] * (minimum > -math.inf) + [f"above {above}"] * (above > -math.inf)
-        bounds += ["finite" if below == math.inf else f"below {below}"]
+        bounds += [f"below {below}"] * (below < math.inf) + [f"at most {maximum}"] * (maximum < math.inf)
+        bounds += ["finite"] * (below == maximum)
         raise ValueError(f"{where}: expected {name} {' and '.join(bounds)}, got {value}")
     return number
 

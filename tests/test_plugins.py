@@ -167,7 +167,7 @@ def test_a_registry_loads_what_is_asked_for():
         things["elsewhere"]
 
 
-@pytest.mark.parametrize("name", ["lsh", "spectral", "itq", "h2q"])
+@pytest.mark.parametrize("name", ["lsh", "spectral", "itq", "h2q", "neighbor"])
 def test_the_outline_of_a_hasher_is_what_inspection_finds(name):
     kind = fh.hashers.HASHERS[name]
     outline = outlined(f"{kind.__module__}:{kind.__name__}")

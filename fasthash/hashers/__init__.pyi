@@ -4,6 +4,7 @@ from .h2q import H2Q
 from .itq import ITQ
 from .lsh import LSH
 from .names import HASHERS
+from .neighbor import NeighborHashing
 from .spectral import SpectralHashing
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "LSH",
     "AffineHasher",
     "Hasher",
+    "NeighborHashing",
     "SpectralHashing",
 ]

@@ -16,5 +16,6 @@ HASHERS: Registry[type[Hasher]] = Registry(
         "spectral": "fasthash.hashers.spectral:SpectralHashing",
         "itq": "fasthash.hashers.itq:ITQ",
         "h2q": "fasthash.hashers.h2q:H2Q",
+        "neighbor": "fasthash.hashers.neighbor:NeighborHashing",
     },
 )

@@ -23,13 +23,16 @@ OWN = {
     },
     "ITQ": {"n_iterations": "3", "random_state": "3"},
     "LSH": {"center": "False", "random_state": "3"},
+    "NeighborHashing": {
+        **{"wide": "0.2", "n_iterations": "3", "batch_size": "4", "learning_rate": "0.1", "random_state": "3"},
+    },
     "SpectralHashing": {},
 }
 FOREVER = ("n_iterations", "epochs", "patience", "restarts", "batch_size")
 
 
 def settings_of(r: Random, name: str) -> dict[str, str]:
-    quick = {"epochs": "3"} if name == "H2Q" else {}
+    quick = {"H2Q": {"epochs": "3"}, "NeighborHashing": {"n_iterations": "3"}}.get(name, {})
     return {"n_bits": str(r.randint(1, D)), **option(r, OWN.get(name, {})), **quick}
 
 

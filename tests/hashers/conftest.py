@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import pytest
 import torch
 
 from fasthash import _core, hashers
@@ -15,6 +16,12 @@ SEEDED = [hasher for hasher in HASHERS if "random_state" in inspect.signature(ha
 LOSSES = ("l2", "l1", "min_entry", "bit_var")
 TRITON = runnable({"triton": KERNELS["triton"]})
 TRAINERS = ["", *TRITON]
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """By default, of what is trained for seconds; tests of what the training is good for name their steps."""
+    monkeypatch.setitem(hashers.NeighborHashing.__init__.__kwdefaults__, "n_iterations", 5)
 
 
 def objective(z, loss):
