@@ -50,6 +50,7 @@ def test_checks_and_times_everything_and_writes_a_table(records):
     checked = " ".join(r["check"] for r in records.last("check", "check"))
     for word in (
         "hamming_topk",
+        "asymmetric_topk",
         "hamming_radius",
         "pack_bits",
         "hswd",
