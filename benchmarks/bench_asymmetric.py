@@ -98,6 +98,22 @@ def bench_asymmetric(benchmark, one_thread, scale, case, kernel):
 
 
 @cases()
+def bench_factors(benchmark, one_thread, scale, case):
+    """RaBitQ's estimate of the inner product, of unit vectors."""
+    case = sized(case, scale)
+    x, queries, _ = vectors(case)
+    codes, factors = fh.pack_bits(x), 1 / x.abs().sum(1)
+    ids = measure(
+        benchmark,
+        case,
+        "fasthash, factors",
+        lambda: fh.asymmetric_topk(queries, codes, K, factors=factors, threads=1).ids,
+    )
+    expected = KERNELS["reference"].function("asymmetric_topk")(queries[:2], codes, K, 4, factors=factors)[1]
+    assert torch.equal(ids[:2], expected)
+
+
+@cases()
 @pytest.mark.parametrize("kernel", runnable(HAMMING, "reference", "numba"))
 def bench_hamming(benchmark, one_thread, scale, case, kernel):
     case = sized(case, scale)

@@ -82,6 +82,8 @@ def asymmetric_topk(
     k: int,
     bits: int,
     mask: NDArray[uint8] | None,
+    factors: NDArray[float32] | None,
+    offsets: NDArray[float32] | None,
     scores: NDArray[Any],
     ids: NDArray[int64],
     threads: int,

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "../csrc/asymmetric/factored_search.h"
 #include "../csrc/asymmetric/search.h"
 #include "../csrc/cpu_features.h"
 #include "../csrc/h2q/trainer.h"
@@ -93,6 +94,9 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     const QuantizedQueries<double> real_queries(data.x.data(), kQueries, kColumns, 8 * kBytes, 4);
     Values<double> scores(ids.size());
     search_topk(set, real_queries, kHits, isa, options, scores.data(), ids.data());
+    sum += ids[0] + static_cast<int64_t>(scores[1] * 1e6);
+    const Values<float> factors(static_cast<size_t>(kCodes), 1.5F);
+    search_topk(set, real_queries, {factors.data(), nullptr}, kHits, isa, options, scores.data(), ids.data());
     sum += ids[0] + static_cast<int64_t>(scores[1] * 1e6);
 
     Values<uint64_t> blocks(static_cast<size_t>((kCodes + kBlockCodes - 1) / kBlockCodes * block_words(8 * kBytes)));

@@ -39,6 +39,18 @@ READ = (hamming.hamming_scan_kernel, hamming.hamming_product_kernel)  # whose in
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
+def search_types():
+    """Types of the arguments of the filters and of the selection."""
+    pointers = {"mask_ptr": "*u8", "signs_ptr": "*i8", "ones_ptr": "*i32", "overflow_ptr": "*i32"}
+    pointers |= {f"{name}_ptr": "*i64" for name in ("limits", "counts", "suspects", "hits", "best")}
+    sizes = {"n": "i64", "stride": "i64"}
+    sizes |= dict.fromkeys(
+        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_digits", "distance_digits"),
+        "i32",
+    )
+    return pointers | sizes
+
+
 def hamming_cases():
     sizes = {"n": "i64", "n_words": "i32", "n_blocks": "i32", "n_chunks": "i32", "n_ranges": "i32"}
     pointers = {
@@ -58,21 +70,14 @@ def hamming_cases():
             for bins in [counting.distance_bins(bits)[0] for bits in widths]:
                 yield kernel, sizes | pointers | words | counts, blocks | {"HAS_MASK": True, "BINS": bins}, 4
 
-    pointers = {"mask_ptr": "*u8", "signs_ptr": "*i8", "ones_ptr": "*i32", "overflow_ptr": "*i32"}
-    pointers |= {f"{name}_ptr": "*i64" for name in ("limits", "counts", "suspects", "hits", "best")}
-    sizes = {"n": "i64", "stride": "i64"}
-    sizes |= dict.fromkeys(
-        ("n_queries", "queries_per_program", "listed", "capacity", "k", "n_words", "id_digits", "distance_digits"),
-        "i32",
-    )
-    types = pointers | sizes
+    types = search_types()
     words = {"queries_ptr": "*i64", "codes_ptr": "*i64"}
     for tuned in itertools.chain.from_iterable(hamming.TUNING.values()):
         scan, product = tuned["scan"], tuned["product"]
         options = {"num_warps": product["warps"], "num_stages": product["stages"]}
         for other in (False, True):
             constants = {"HAS_MASK": other, "SAMPLE": other} | hamming.scan_constants(tuned["up_to_bits"] // 64, scan)
-            launch = hamming.scan_options(scan, constants["QUERIES"], other)
+            launch = hamming.scan_options(scan, constants, other)
             yield hamming.hamming_scan_kernel, types | words, constants, launch
             constants = {"HAS_MASK": other} | hamming.product_constants(tuned["up_to_bits"], product)
             yield hamming.hamming_product_kernel, types | {"codes_ptr": "*i32"}, constants, options
@@ -81,15 +86,33 @@ def hamming_cases():
         constants = (
             {"HAS_MASK": mask, "SAMPLE": False} | hamming.scan_constants(n_words, entry["scan"]) | {"QUERIES": 1}
         )
-        launch = hamming.scan_options(entry["scan"], 1, False)
+        launch = hamming.scan_options(entry["scan"], constants, False)
         yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, words_type), constants, launch
     scan = hamming.TUNING["default"][0]["scan"]
     constants = {"HAS_MASK": False, "SAMPLE": False} | hamming.scan_constants(3, scan)
     yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, "*i32"), constants, scan["warps"]
     for block in (hamming.FEW, hamming.MANY):
         for word, queries, codes in (("*i64", 8, 1), ("*i64", 1, 256), ("*i32", 1, 1)):
-            constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"]}
+            constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "BLOCK": block["BLOCK"], "PLANES": 0}
             yield hamming.hamming_select_kernel, types | dict.fromkeys(words, word), constants, block["num_warps"]
+
+
+def asymmetric_cases():
+    """The Hamming search's kernels by weighted distances, of queries of 4 and of 8 bits."""
+    types = search_types()
+    for word, up_to_bits, planes in (
+        ("*i64", 64, 3), ("*i64", 512, 3), ("*i64", 4096, 3), ("*i64", 4096, 7), ("*i32", 96, 3),
+    ):  # fmt: skip
+        tuned = next(entry for entry in hamming.TUNING["default"] if up_to_bits <= entry["up_to_bits"])
+        words = types | {"queries_ptr": word, "codes_ptr": word}
+        shape = hamming.scan_constants(up_to_bits // (64 if word == "*i64" else 32), tuned["scan"], planes)
+        for sampled, queries in ((False, 1), (False, shape["QUERIES"]), (True, shape["QUERIES"])):
+            constants = {"HAS_MASK": sampled, "SAMPLE": sampled} | shape | {"QUERIES": queries}
+            launch = hamming.scan_options(tuned["scan"], constants, sampled)
+            yield hamming.hamming_scan_kernel, words, constants, launch
+        for queries, codes, block in ((1, 256, hamming.MANY), (2, 1, hamming.FEW)):
+            constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "PLANES": planes}
+            yield hamming.hamming_select_kernel, words, constants | {"BLOCK": block["BLOCK"]}, block["num_warps"]
 
 
 def packing_cases():

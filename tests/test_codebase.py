@@ -374,7 +374,7 @@ REGISTERS = {
     "hamming_count_kernel": 168,
     "hamming_chunk_count_kernel": 56,
     "hamming_write_kernel": 96,
-    "hamming_scan_kernel": 90,
+    "hamming_scan_kernel": 93,
     "hamming_product_kernel": 241,
     "hamming_select_kernel": 128,
     "householder_apply_kernel": 180,
@@ -391,9 +391,9 @@ REGISTERS = {
 SMALL_PRODUCTS = {
     "pack_projections_kernel": {"bits", "byte"},  # of one code, at most 4,096 bits
     "hamming_count_kernel": {"0", "lowest", "ids"},  # programs, which a grid has; distances; within a chunk
-    "hamming_scan_kernel": {"low", "distance"},  # queries, of which there are no 2^31; up to eight more
+    "hamming_scan_kernel": {"low", "ones"},  # queries, of which there are no 2^31; up to eight more
     "hamming_product_kernel": {"low"},
-    "hamming_select_kernel": {"shift"},  # at most 64
+    "hamming_select_kernel": {"shift", "queries_ptr", "magnitudes"},  # at most 64; words of a query
     "householder_backward_kernel": {"1"},  # rows of MAX_PROGRAMS programs
     # Rows and columns, and 16 rows' strides, of at least 16,385 rows in memory.
     "two_point_collect_kernel": {"columns", "first", "loaded", "x_ptr"},
@@ -415,7 +415,7 @@ def test_triton_kernels_compile(room):
     in_source = set()
     for file in TRITON_ROOMS[room]:
         in_source |= set(re.findall(r"@triton\.jit.*\ndef (\w+_kernel)\(", (PACKAGE / file).read_text()))
-    assert {kernel["kernel"] for kernel in compiled} == in_source
+    assert {kernel["kernel"] for kernel in compiled} >= in_source  # or those of another room
     pinned = f"triton=={version('triton')}\n" in (ROOT / "constraints.txt").read_text()
     for kernel in compiled:
         assert kernel["registers"] * 32 * kernel["warps"] <= 65536
@@ -439,9 +439,9 @@ def check_instructions(kernel):
     constants, instructions = kernel["constants"], kernel["instructions"]
     if kernel["kernel"] == "hamming_scan_kernel":
         words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
-        popcounts = words * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
+        popcounts = words * max(1, constants["PLANES"]) * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
         assert popcounts <= instructions["POPC"] <= popcounts + 2
-        if constants["QUERIES"] == 1 and not constants["SAMPLE"]:
+        if constants["QUERIES"] == 1 and constants["PLANES"] <= 3 and not constants["SAMPLE"]:
             assert kernel["registers"] <= 64
     elif kernel["kernel"] == "hamming_product_kernel":
         assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions

@@ -50,6 +50,7 @@ def test_checks_and_times_everything_and_writes_a_table(records):
     checked = " ".join(r["check"] for r in records.last("check", "check"))
     for word in (
         "hamming_topk",
+        "asymmetric_topk",
         "hamming_radius",
         "pack_bits",
         "hswd",
@@ -68,7 +69,7 @@ def test_checks_and_times_everything_and_writes_a_table(records):
     groups = {row["group"] for row in rows}
     for words in ("by filter", "by where the codes are", "float64", "float16", "bfloat16"):
         assert any(group.endswith(words) for group in groups)
-    assert len({row["row"] for row in rows if row["row"].startswith("torch")}) == 5
+    assert len({row["row"] for row in rows if row["row"].startswith("torch")}) == 6
     if not torch.cuda.is_available():
         assert "No speed of a GPU" in table
     before = records.path.read_text()

@@ -189,7 +189,7 @@ def hamming_topk(r: Random) -> Call:
 
 @target("fasthash.asymmetric_topk")
 def asymmetric_topk(r: Random) -> Call:
-    def check(result, projections, codes, k, bits=4, mask=None, threads=None, kernel=None):
+    def check(result, projections, codes, k, bits=4, factors=None, offsets=None, mask=None, threads=None, kernel=None):
         for x in result:
             same_form(x, projections)
         x, c = numbers(projections), numbers(codes)
@@ -200,23 +200,41 @@ def asymmetric_topk(r: Random) -> Call:
         weights = np.rint(x / np.where(largest > 0, largest, 1)[:, None] * levels).astype(np.int64)
         weights = np.where(x > 0, 1, -1) if int(bits) == 1 else weights
         signs = np.unpackbits(c, axis=1, bitorder="little", count=x.shape[1]).astype(np.int64) * 2 - 1
-        sums = weights @ signs.T
-        below, ids = nearest(-sums, k, eligible(mask, len(c)), np.arange(len(c)))
-        scores = np.where(ids < 0, -np.inf, -below.astype(x.dtype) * (largest / levels)[:, None])
-        equal(result.scores, scores.astype(x.dtype))
-        equal(result.ids, ids)
+        scores = (weights @ signs.T).astype(x.dtype) * (largest / levels)[:, None]
+        for numbers_of_codes, apply in ((factors, np.multiply), (offsets, np.add)):
+            if numbers_of_codes is not None:
+                y = numbers(numbers_of_codes)
+                assert (y.dtype.kind, y.itemsize) == ("f", 4)
+                assert y.shape == (len(c),)
+                assert np.isfinite(y).all()
+                scores = apply(scores, y.astype(x.dtype))
+        chosen, n_hits = eligible(mask, len(c)), int(np.asarray(k))
+        for i, line in enumerate(scores):
+            order = np.argsort(-line, kind="stable")
+            order = order[chosen[order]][:n_hits]
+            missing = n_hits - len(order)
+            equal(result.ids[i], np.append(order, [-1] * missing).astype(np.int64))
+            equal(result.scores[i], np.append(line[order], [-np.inf] * missing).astype(x.dtype))
 
     width, n = r.choice(WIDTHS), some_rows(r)
     arguments = {
         "projections": real(r, some_rows(r), 8 * width - r.randrange(8)),
         "codes": codes(r, n, width),
         "k": str(r.choice((1, 2, 5, 20))),
-        **option(r, {"bits": str(r.randint(1, 8)), "mask": mask_of(r, n), "threads": "2"}),
+        **option(
+            r,
+            {
+                "bits": str(r.randint(1, 8)),
+                "factors": real(r, n, dtype="float32"),
+                "offsets": real(r, n, dtype="float32"),
+                "mask": mask_of(r, n),
+                "threads": "2",
+            },
+        ),
         **kernel_option(r, asymmetric),
     }
-    return Call(
-        "fh.asymmetric_topk", "asymmetric_topk", arguments, check, arrays=("projections", "codes", "mask"), sizes=("k",)
-    )
+    arrays = ("projections", "codes", "factors", "offsets", "mask")
+    return Call("fh.asymmetric_topk", "asymmetric_topk", arguments, check, arrays=arrays, sizes=("k",))
 
 
 @target("fasthash.hamming_radius")

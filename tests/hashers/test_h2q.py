@@ -150,7 +150,7 @@ def test_wide_codes_start_from_itq_and_take_fewer_steps():
     itq = objective(scaled(ITQ(144).fit(x).transform(x)), "l2")
     hasher = H2Q(144, center=False).fit(x)
     assert len(hasher.history_["objective"]) == 40
-    assert objective(scaled(hasher.transform(x)), "l2") < itq - 0.005
+    assert objective(scaled(hasher.transform(x)), "l2") < itq - 0.002
     assert len(H2Q(144).fit(x[:200]).history_["objective"]) == 100  # steps, as all rows are one batch
     stated = H2Q(144, init="itq", batch_size=576, epochs=40, center=False).fit(x)
     assert torch.equal(stated.projection_, hasher.projection_)

@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 import fasthash as fh
 from fasthash.ops.asymmetric import KERNELS, reference
-from tests.conftest import on_kernel_device, opcheck, runnable, runnable_names
+from tests.conftest import on_kernel_device, opcheck, runnable, runnable_names, small_hamming_blocks
 
 COMPILED = [name for name, kernel in KERNELS.items() if kernel.isa is not None]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    small_hamming_blocks(monkeypatch)
 
 
 def random_codes(n, n_bits, seed=0):
@@ -116,6 +121,114 @@ def test_large_searches_at_every_level_and_thread_count(kernel, threads):
             assert_hits(found, expected_hits(x, codes, k, 4, eligible))
 
 
+def expected_scores(projections, codes, k, bits, factors, offsets, mask=None):
+    """By all scores, rounded at every step, and a stable sort."""
+    weights, scale = weights_of(projections, bits)
+    eligible = np.arange(len(codes)) if mask is None else np.flatnonzero(mask.numpy())
+    dense = (weights @ signs(codes, projections.shape[1])[eligible].T).astype(scale.dtype) * scale[:, None]
+    if factors is not None:
+        dense = dense * factors.numpy()[eligible].astype(scale.dtype)
+    if offsets is not None:
+        dense = dense + offsets.numpy()[eligible].astype(scale.dtype)
+    scores, ids = np.full((len(projections), k), -np.inf, scale.dtype), np.full((len(projections), k), -1)
+    order = np.argsort(-dense, axis=1, kind="stable")[:, :k]
+    scores[:, : order.shape[1]] = np.take_along_axis(dense, order, 1)
+    ids[:, : order.shape[1]] = eligible[order]
+    return scores, ids
+
+
+FACTORS = {
+    "alike": lambda n: torch.from_numpy(np.random.default_rng(4).uniform(0.9, 1.1, n).astype(np.float32)),
+    "norms": lambda n: torch.from_numpy(np.random.default_rng(5).lognormal(0, 2, n).astype(np.float32)),
+    "signed": lambda n: torch.from_numpy(np.random.default_rng(6).standard_normal(n).astype(np.float32)),
+    "few": lambda n: torch.arange(n) % 3 * 0.5,
+    "none": lambda n: None,
+}
+
+
+@pytest.mark.parametrize("kernel", runnable(KERNELS))
+@pytest.mark.parametrize("factors", FACTORS)
+def test_factors_and_offsets(kernel, factors):
+    search, f = kernel.function("asymmetric_topk"), FACTORS[factors](2_300)
+    offsets = 20 * torch.from_numpy(np.random.default_rng(7).standard_normal(2_300, np.float32))
+    for n_bits, dtype in ((8, torch.float32), (61, torch.float64), (200, torch.float32)):
+        codes, x = random_codes(2_300, n_bits), random_queries(4, n_bits, dtype=dtype)
+        x[1] = 0
+        codes[::97] = codes[5]  # ties, where factors are few
+        half, few = random_mask(2_300, 0.5), random_mask(2_300, 0.02)
+        for o, mask, k in ((None, None, 10), (offsets, None, 1), (offsets, half, 30), (None, few, 2_400)):
+            if f is None and o is None:
+                continue
+            packed = None if mask is None else fh.pack_bits(mask[None])[0]
+            given = on_kernel_device(kernel, x, codes), on_kernel_device(kernel, packed, f, o)
+            found = search(*given[0], k, 4, given[1][0], 2, *given[1][1:])
+            assert_hits(fh.ScoredHits(*found), expected_scores(x, codes, k, 4, f, o, mask))
+
+
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_large_searches_with_factors_at_every_level(kernel, threads):
+    """Clustered codes, for which most planes are left out; the near ones last, so that limits fall late."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(40, 128, generator=generator)
+    items = centres.repeat_interleave(900, 0) + 0.5 * torch.randn(36_000, 128, generator=generator)
+    codes, x = fh.pack_bits(items), centres[[39, 38, 0, 20]] + 0.5 * torch.randn(4, 128, generator=generator)
+    squares = items.square().sum(1)
+    factors, mask = squares / items.abs().sum(1), random_mask(len(codes), 0.3)
+    for f, o in ((factors, None), (2 * factors, -squares)):
+        for k, eligible in ((1, None), (10, mask), (600, None)):
+            found = fh.asymmetric_topk(x, codes, k, factors=f, offsets=o, mask=eligible, threads=threads, kernel=kernel)
+            assert_hits(found, expected_scores(x, codes, k, 4, f, o, eligible))
+
+
+def test_factors_recall_inner_products_and_distances():
+    """Of vectors of unlike lengths, which signs do not tell."""
+    generator = torch.Generator().manual_seed(0)
+    items = torch.randn(4_000, 64, generator=generator) * (1 + torch.rand(4_000, 1, generator=generator))
+    x = torch.randn(50, 64, generator=generator)
+    codes, squares = fh.pack_bits(items), items.square().sum(1)
+    factors = squares / items.abs().sum(1)
+
+    def recall(found, exact):
+        return (found.ids[:, :, None] == exact.topk(10, dim=1).indices[:, None]).any(2).float().mean().item()
+
+    plain = fh.asymmetric_topk(x, codes, 10)
+    product = fh.asymmetric_topk(x, codes, 10, factors=factors)
+    assert recall(plain, x @ items.T) + 0.1 < recall(product, x @ items.T)
+    distance = fh.asymmetric_topk(x, codes, 10, factors=2 * factors, offsets=-squares)
+    assert recall(plain, -torch.cdist(x, items)) + 0.1 < recall(distance, -torch.cdist(x, items))
+
+
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED, "reference", "torch"))
+def test_factors_of_degenerate_inputs(kernel):
+    codes, x = random_codes(9, 16), random_queries(2, 16)
+    ones = torch.ones(9)
+    zeros = fh.asymmetric_topk(x, codes, 3, factors=0 * ones, kernel=kernel)
+    assert zeros.ids.tolist() == [[0, 1, 2]] * 2
+    none = fh.asymmetric_topk(x, codes[:0], 2, factors=ones[:0], kernel=kernel)
+    assert none.ids.tolist() == [[-1, -1]] * 2
+    assert none.scores.tolist() == [[-torch.inf] * 2] * 2
+    assert fh.asymmetric_topk(x[:0], codes, 2, offsets=ones, kernel=kernel).ids.shape == (0, 2)
+    constant = fh.asymmetric_topk(x, codes, 9, factors=ones, offsets=-0.0 * ones, kernel=kernel)
+    assert torch.equal(constant.scores, fh.asymmetric_topk(x, codes, 9).scores)
+    largest = 3e38
+    huge = fh.asymmetric_topk(largest * x.sign(), codes, 9, factors=torch.arange(9.0), kernel=kernel)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = expected_scores(largest * x.sign(), codes, 9, 4, torch.arange(9.0), None)[0]
+    expected = np.where(np.isnan(expected), -np.inf, expected)  # infinity times 0
+    np.testing.assert_array_equal(huge.scores, np.sort(expected)[:, ::-1])
+
+
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, None, "reference", "torch"))
+@pytest.mark.parametrize("name", ["factors", "offsets"])
+def test_factors_that_are_not_finite_are_refused(kernel, name):
+    given = torch.ones(5)
+    given[3] = torch.nan
+    message = f"^asymmetric_topk: expected {name} to be finite, got nan at 3$"
+    with pytest.raises(ValueError, match=message):
+        fh.asymmetric_topk(random_queries(3, 16), random_codes(5, 16), 2, kernel=kernel, **{name: given})
+
+
 def test_many_queries_at_a_time():
     codes, x = random_codes(20_000, 48), random_queries(600, 48)
     assert_hits(fh.asymmetric_topk(x, codes, 7, threads=2), expected_hits(x, codes, 7, 4))
@@ -208,6 +321,7 @@ def test_the_op_is_registered_as_torch_wants_it():
     for dtype in (torch.float32, torch.float64, torch.float16):
         opcheck(torch.ops.fasthash.asymmetric_topk, (x.to(dtype), codes, 5, 4, None, 1))
     opcheck(torch.ops.fasthash.asymmetric_topk, (x, codes, 5, 4, mask, 1))
+    opcheck(torch.ops.fasthash.asymmetric_topk, (x, codes, 5, 4, mask, 1, torch.rand(90), torch.rand(90)))
 
 
 def test_compiles_without_a_graph_break():
@@ -252,6 +366,8 @@ def test_an_interrupt_stops_a_long_search():
         ({"bits": 0}, ValueError, "bits from 1 to 8, got 0"),
         ({"bits": 9}, ValueError, "bits from 1 to 8, got 9"),
         ({"k": 0}, ValueError, "k .*1.*, got 0"),
+        ({"factors": torch.ones(4)}, ValueError, r"factors of shape \[5\], one a code, got \[4\]"),
+        ({"offsets": torch.ones(5).double()}, TypeError, "offsets of dtype float32, got float64"),
         ({"mask": torch.ones(4, dtype=torch.bool)}, ValueError, r"mask of shape \[5\] for 5 codes, got \[4\]"),
     ],
 )

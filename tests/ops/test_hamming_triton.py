@@ -180,7 +180,8 @@ def test_chunks_are_searched_as_one(monkeypatch, width, chunk):
     codes = random_codes(150, width, alphabet=3)
 
     def search(queries, codes, k, mask):
-        return kernel_triton.nearest(queries, codes, k, mask, chunk)
+        asked = kernel_triton.BitQueries(counting.signed_words(queries))
+        return kernel_triton.nearest(asked, codes, k, mask, chunk)
 
     assert_as_reference(random_codes(3, width, seed=1, alphabet=3), codes, 5, search=search)
     assert_as_reference(random_codes(2, width, seed=1, alphabet=3), codes, 5, torch.arange(150) > 140, search=search)

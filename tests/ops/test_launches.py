@@ -17,6 +17,7 @@ from fasthash import ops
 from fasthash.ops.declaration import RefusedError
 
 pytest.importorskip("triton")
+from fasthash.ops.asymmetric import kernel_triton as asymmetric
 from fasthash.ops.h2q import Plan
 from fasthash.ops.h2q import kernel_triton as h2q
 from fasthash.ops.hamming import kernel_triton as hamming
@@ -98,6 +99,21 @@ def test_packing_projections(launched, n, n_bits):
 @pytest.mark.parametrize(("n", "n_bits"), [(10**9, 64), (10**10, 32), (10**8, 4096), (3, 64)])
 def test_hamming_search(launched, n_queries, n, n_bits):
     queries, database = counting.signed_words(codes(n_queries, n_bits)), counting.signed_words(codes(n, n_bits))
+    for mask in (None, empty(-(-n // 8), dtype=torch.uint8)):
+        limits, best = empty(n_queries, dtype=torch.int64), empty(n_queries, 100, dtype=torch.int64)
+        hamming._filter(hamming.BitQueries(queries), database, mask, limits, best, sampled=True)
+    assert launched.pop("hamming_select_kernel")[0] <= n_queries
+    assert len(launched) == 1
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("n_queries", [1, 3, 100, 10**6])
+@pytest.mark.parametrize(("n", "n_bits"), [(10**9, 64), (10**9, 384), (10**10, 32), (10**8, 4096), (3, 64)])
+def test_asymmetric_search(launched, monkeypatch, n_queries, n, n_bits, bits):
+    monkeypatch.setattr(asymmetric, "pack_bits_op", torch.ops.fasthash.pack_bits)  # of meta tensors, too
+    queries = asymmetric.weighted_queries(empty(n_queries, n_bits), bits)
+    assert queries.farthest < hamming.FAR.value
+    database = counting.signed_words(codes(n, n_bits))
     for mask in (None, empty(-(-n // 8), dtype=torch.uint8)):
         limits, best = empty(n_queries, dtype=torch.int64), empty(n_queries, 100, dtype=torch.int64)
         hamming._filter(queries, database, mask, limits, best, sampled=True)

@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 import torch
 
-from fasthash.errors import check_codes, check_device, check_floating, check_integer, check_matrix
+from fasthash.errors import check_codes, check_device, check_floating, check_integer, check_matrix, dtype_name
 from fasthash.ops.arrays import Array, all_as_given, to_tensor
 from fasthash.ops.declaration import declare
 from fasthash.ops.hamming.hits import check_hits
-from fasthash.ops.hamming.op import mask_bits, thread_count
+from fasthash.ops.hamming.op import mask_bits, takes_codes_of_the_cpu, thread_count
 from fasthash.ops.registry import Kernel, cpu_kernels
 
 KERNELS = {
     "reference": Kernel("fasthash.ops.asymmetric.reference", ("cpu", "cuda")),
     **cpu_kernels("fasthash.ops.asymmetric.kernel_cpu"),
     "torch": Kernel("fasthash.ops.asymmetric.kernel_torch", ("cpu", "cuda")),
+    "triton": Kernel("fasthash.ops.asymmetric.kernel_triton", ("cuda",), package="triton"),
 }
 
 MAX_QUERY_BITS = 8
@@ -40,6 +41,8 @@ def asymmetric_topk(
     k: int,
     *,
     bits: int = 4,
+    factors: Array | None = None,
+    offsets: Array | None = None,
     mask: Array | None = None,
     threads: int | None = None,
     kernel: str | None = None,
@@ -52,16 +55,23 @@ def asymmetric_topk(
     sum_b |x_b - scale w_b| <= n_bits scale / 2, and the rounding of floating-point numbers. With one bit w is the sign
     of x, -1 for 0, and scale the mean of |x|: the order is that of the Hamming distance.
 
-    Equal sums are ordered by the lower id, so the answer is the same on every machine, with any kernel and any number
-    of threads. Codes that are NumPy arrays or CPU tensors in C order are read where they lie. A search on a CPU
-    releases the GIL, may run in several Python threads at once, and stops at Ctrl-C.
+    With factors f or offsets o of the codes a score is f * (scale * sum_b w_b s_b) + o, rounded at every step in the
+    dtype of scores. Where codes and queries are of vectors y and x in the same rotation, f = |y|^2 / sum_b |y_b| is
+    RaBitQ's estimate of their inner product; that divided by |y| orders by the cosine; and twice that, with o = -|y|^2,
+    by the distance, whose square is about |x|^2 less the score. Factors that are alike and not negative are fastest.
+
+    Equal sums, or scores, are ordered by the lower id, so the answer is the same on every machine, with any kernel and
+    any number of threads. Codes that are NumPy arrays or CPU tensors in C order are read where they lie. A search on a
+    CPU releases the GIL, may run in several Python threads at once, and stops at Ctrl-C.
 
     Args:
         projections: of any floating-point dtype of 16 bits or more, finite, [q, n_bits].
         codes: packed codes, uint8 [n, ceil(n_bits / 8)] in `pack_bits` order, on the same device; spare bits are passed
-            over.
+            over. For projections on a GPU they may also be in the memory of the CPU, as for `hamming_topk`.
         k: how many hits a query gets, at least 1; may exceed n.
         bits: of a query's number, 1 to 8. A search takes a time proportional to about bits - 1.
+        factors: of the codes, float32 [n], finite.
+        offsets: of the codes, float32 [n], finite.
         mask: the eligible codes: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
         threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
             its container's quota.
@@ -74,7 +84,7 @@ def asymmetric_topk(
 
     Raises:
         TypeError: if an argument has the wrong dtype.
-        ValueError: if shapes, widths, devices, k or bits do not fit, or a projection is not finite.
+        ValueError: if shapes, widths, devices, k or bits do not fit, or a projection, factor or offset is not finite.
 
     Source: Gao, Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound", 2024, for the
     quantised query.
@@ -92,16 +102,38 @@ def asymmetric_topk(
             f"{where}: expected projections of {8 * width - 7} to {8 * width} columns for codes of {width} bytes, got "
             f"{x.shape[1]}"
         )
-    check_device(where, "projections", x, c.device)
+    if not (takes_codes_of_the_cpu(kernel) and x.device.type == "cuda" and c.device.type == "cpu"):
+        check_device(where, "projections", x, c.device)
     n_threads = thread_count(where, threads)
     check_hits(where, k, x)
     eligible = None if mask is None else mask_bits(where, mask, len(c), c.device)
-    found = topk_op(x, c, k, bits, eligible, n_threads, kernel=kernel)
+    of_codes = [_of_codes(where, name, y, c) for name, y in (("factors", factors), ("offsets", offsets))]
+    found = topk_op(x, c, k, bits, eligible, n_threads, *of_codes, kernel=kernel)
     return ScoredHits(*all_as_given(found, projections))
 
 
+def _of_codes(where: str, name: str, given: Array | None, codes: torch.Tensor) -> torch.Tensor | None:
+    """Return a number a code as a tensor that fits the codes, or None."""
+    if given is None:
+        return None
+    x = to_tensor(where, name, given).detach()
+    if x.dtype != torch.float32:
+        raise TypeError(f"{where}: expected {name} of dtype float32, got {dtype_name(x)}")
+    if list(x.shape) != [len(codes)]:
+        raise ValueError(f"{where}: expected {name} of shape {[len(codes)]}, one a code, got {list(x.shape)}")
+    check_device(where, name, x, codes.device)
+    return x
+
+
 def _topk_fake(
-    projections: torch.Tensor, codes: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+    projections: torch.Tensor,
+    codes: torch.Tensor,
+    k: int,
+    bits: int,
+    mask: torch.Tensor | None,
+    threads: int,
+    factors: torch.Tensor | None = None,
+    offsets: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     shape = (projections.shape[0], k)
     dtype = torch.promote_types(projections.dtype, torch.float32)
@@ -109,8 +141,8 @@ def _topk_fake(
 
 
 topk_op = declare(
-    "asymmetric_topk(Tensor projections, Tensor codes, SymInt k, int bits, Tensor? mask, int threads) "
-    "-> (Tensor, Tensor)",
+    "asymmetric_topk(Tensor projections, Tensor codes, SymInt k, int bits, Tensor? mask, int threads, "
+    "Tensor? factors=None, Tensor? offsets=None) -> (Tensor, Tensor)",
     KERNELS,
     _topk_fake,
 )

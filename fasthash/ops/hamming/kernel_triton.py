@@ -11,8 +11,9 @@ import functools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 import triton
@@ -26,6 +27,8 @@ from fasthash.ops.hamming.kernel_triton_count import (
     _distances,
     _eligible,
     _popcount,
+    _unsigned,
+    _weighted_popcount,
     hamming_distance,
     hamming_radius,
     nearest_by_counting,
@@ -65,22 +68,16 @@ def _bound(limits_ptr, rows, inside, first):
     return (limit >> ID_BITS).to(tl.int32) + ((limit & ID_MASK) >= first).to(tl.int32)
 
 
-@triton.jit
-def _unsigned(words):
-    if words.dtype == tl.int64:
-        return words.to(tl.uint64, bitcast=True)
-    else:
-        return words.to(tl.uint32, bitcast=True)
-
-
 @triton.jit(do_not_specialize=SIZES)
 def hamming_scan_kernel(
     queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr,
     n, stride, n_queries, queries_per_program, capacity,
     HAS_MASK: tl.constexpr, SAMPLE: tl.constexpr, N_WORDS: tl.constexpr, WORDS: tl.constexpr, CODES: tl.constexpr,
-    QUERIES: tl.constexpr,
+    QUERIES: tl.constexpr, PLANES: tl.constexpr,
 ):  # fmt: skip
     """List the sample's codes that are within the limit of any of QUERIES queries, by popcounts.
+
+    PLANES planes of magnitudes follow the words of a query, for weighted distances; without any it is the Hamming one.
 
     A program keeps its codes in registers. Where the distance to a query is below the bound the difference is negative,
     and one test of the union of signs serves all the queries.
@@ -107,8 +104,17 @@ def hamming_scan_kernel(
         for i in tl.static_range(QUERIES):
             row = tl.cast(start + i, tl.int64)
             inside = row < n_queries
-            query = tl.load(queries_ptr + row * N_WORDS + words, mask=inside & (words < N_WORDS), other=0)
-            distance = tl.sum(_popcount(_unsigned(codes ^ query[None, :])), axis=1)
+            query = queries_ptr + row * ((PLANES + 1) * N_WORDS) + words
+            read = inside & (words < N_WORDS)
+            differ = codes ^ tl.load(query, mask=read, other=0)[None, :]
+            if PLANES == 0:
+                ones = _popcount(_unsigned(differ))
+            else:
+                ones = tl.zeros([CODES, WORDS], dtype=tl.int32)
+                for plane in tl.static_range(PLANES):
+                    magnitudes = tl.load(query + (plane + 1) * N_WORDS, mask=read, other=0)
+                    ones += _weighted_popcount(differ & magnitudes[None, :], plane)
+            distance = tl.sum(ones, axis=1)
             signs |= distance - _bound(limits_ptr, row, inside, first)
         signs = tl.where(eligible, signs, 0)
         if tl.min(signs, axis=0) < 0:
@@ -140,7 +146,8 @@ def hamming_product_kernel(
 ):  # fmt: skip
     """List for each query the blocks of CODES codes of the sample that have one within its limit, by int8 products.
 
-    With the query's bits as 1 - 2 bit and the code's as they are, the distance is the product and the query's ones.
+    With the query's bits as 1 - 2 bit and the code's as they are, the distance is the product and the query's ones;
+    with its negated weights, the weighted distance is the product and the sum of those above 0.
     """
     block = tl.program_id(0)
     positions = block.to(tl.int64) * CODES + tl.arange(0, CODES)
@@ -173,7 +180,7 @@ def hamming_product_kernel(
 def hamming_select_kernel(
     queries_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr, hits_ptr, best_ptr, overflow_ptr,
     n, stride, k, n_words, listed, capacity, id_digits, distance_digits,
-    HAS_MASK: tl.constexpr, QUERIES: tl.constexpr, CODES: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_MASK: tl.constexpr, QUERIES: tl.constexpr, CODES: tl.constexpr, BLOCK: tl.constexpr, PLANES: tl.constexpr,
 ):  # fmt: skip
     """Write a query's k nearest codes to best [k], in any order, and the k-th to limits, from its suspects.
 
@@ -195,7 +202,7 @@ def hamming_select_kernel(
         inside = start + lanes < end
         suspects = tl.load(suspects_ptr + (start + lanes) // CODES, mask=inside, other=0)
         ids = _ids(suspects * CODES + (start + lanes) % CODES, stride)
-        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK)
+        distance = _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK, PLANES)
         hits = distance.to(tl.int64) << ID_BITS | ids
         hit = inside & _eligible(mask_ptr, ids, n, HAS_MASK) & (hits <= limit)
         at = n_hits + tl.cumsum(hit.to(tl.int64), axis=0) - 1
@@ -216,7 +223,7 @@ def hamming_select_kernel(
             for start in range(0, n_hits, BLOCK):
                 inside = start + lanes < n_hits
                 hits = tl.load(hits_ptr + start + lanes, mask=inside, other=0)
-                alike = inside & ((hits ^ limit) >> (shift + DIGIT_BITS) == 0)
+                alike = inside & ((hits ^ limit) >> tl.minimum(shift + DIGIT_BITS, 63) == 0)
                 counts += tl.histogram(((hits >> shift) & (DIGITS - 1)).to(tl.int32), DIGITS, mask=alike)
             upto = tl.cumsum(counts, axis=0)
             digit = tl.sum((upto < rank).to(tl.int64), axis=0)
@@ -238,18 +245,22 @@ def _tuned(device: torch.device, n_bits: int) -> dict[str, Any]:
     return next(entry for entry in widths if n_bits <= entry["up_to_bits"])
 
 
-def scan_constants(n_words: int, tuned: dict[str, Any]) -> dict[str, int]:
-    """Return the constants of `hamming_scan_kernel`."""
+def scan_constants(n_words: int, tuned: dict[str, Any], planes: int = 0) -> dict[str, int]:
+    """Return the constants of `hamming_scan_kernel`, whose popcounts are as many whatever the planes."""
     words = triton.next_power_of_2(n_words)
-    return {"N_WORDS": n_words, "WORDS": words, "CODES": max(8, tuned["tile"] // words), "QUERIES": tuned["queries"]}
+    queries = max(1, tuned["queries"] // triton.next_power_of_2(max(1, planes)))
+    tile = {"CODES": max(8, tuned["tile"] // words), "QUERIES": queries}
+    return {"N_WORDS": n_words, "WORDS": words, "PLANES": planes, **tile}
 
 
-def scan_options(tuned: dict[str, Any], queries: int, sampled: bool) -> dict[str, int | None]:
+def scan_options(tuned: dict[str, Any], constants: dict[str, int], sampled: bool) -> dict[str, int | None]:
     """Return how `hamming_scan_kernel` is launched.
 
     One query waits for memory, the less the more programs a multiprocessor has: with 64 registers, eight of 4 warps.
+    More than three planes do not fit in so many.
     """
-    return {"num_warps": tuned["warps"], "maxnreg": 64 if queries == 1 and not sampled else None}
+    waits = constants["QUERIES"] == 1 and constants["PLANES"] <= 3 and not sampled
+    return {"num_warps": tuned["warps"], "maxnreg": 64 if waits else None}
 
 
 def product_constants(n_bits: int, tuned: dict[str, Any]) -> dict[str, int]:
@@ -264,11 +275,63 @@ def n_digits(*numbers: int) -> list[int]:
     return [triton.cdiv(number.bit_length(), DIGIT_BITS.value) for number in numbers]
 
 
-def _signs(queries: torch.Tensor, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return 1 - 2 bit for the bits of the queries, zeros beyond, int8 [q, columns], and how many are one int32 [q]."""
-    bits = (queries.view(torch.uint8)[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=queries.device)) & 1
-    signs = 1 - 2 * bits.flatten(1).to(torch.int8)
-    return torch.nn.functional.pad(signs, (0, columns - signs.shape[1])), bits.sum((1, 2), dtype=torch.int32)
+class Queries(Protocol):
+    """Queries as the filters read them, by the distance that they are searched by."""
+
+    @property
+    def words(self) -> torch.Tensor:
+        """A query's bits, then its planes of magnitudes, int64 or int32 [q, (planes + 1) * n_words]."""
+        ...
+
+    @property
+    def planes(self) -> int:
+        """How many planes of magnitudes there are, 0 for the Hamming distance."""
+        ...
+
+    @property
+    def farthest(self) -> int:
+        """No distance is larger; less than FAR."""
+        ...
+
+    def __getitem__(self, rows: slice | torch.Tensor) -> Self:
+        """Return some of the queries."""
+        ...
+
+    def factors(self, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what codes' bits are multiplied by int8 [q, columns], zeros beyond, and what is added int32 [q]."""
+        ...
+
+    def nearest(self, codes: torch.Tensor, mask: torch.Tensor | None, k: int) -> torch.Tensor:
+        """Return the k nearest codes as `nearest_by_counting` does, by another way than filters."""
+        ...
+
+
+@dataclass(frozen=True)
+class BitQueries:
+    """Queries by the Hamming distance."""
+
+    words: torch.Tensor
+    planes: int = 0
+
+    @property
+    def farthest(self) -> int:
+        """How many bits there are."""
+        return self.words.shape[1] * self.words.itemsize * 8
+
+    def __getitem__(self, rows: slice | torch.Tensor) -> BitQueries:
+        """Return some of the queries."""
+        return BitQueries(self.words[rows])
+
+    def factors(self, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return 1 - 2 bit for the bits, and how many are one."""
+        words = self.words.view(torch.uint8)
+        bits = (words[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=words.device)) & 1
+        signs = 1 - 2 * bits.flatten(1).to(torch.int8)
+        return torch.nn.functional.pad(signs, (0, columns - signs.shape[1])), bits.sum((1, 2), dtype=torch.int32)
+
+    def nearest(self, codes: torch.Tensor, mask: torch.Tensor | None, k: int) -> torch.Tensor:
+        """Return the k nearest codes."""
+        return nearest_by_counting(self.words, codes, mask, k)
 
 
 def _sample_size(n: int, stride: int) -> int:
@@ -284,7 +347,7 @@ def _strides(n: int, capacity: int, ratio: int) -> list[int]:
 
 
 def _filter(
-    queries: torch.Tensor,
+    queries: Queries,
     codes: torch.Tensor,
     mask: torch.Tensor | None,
     limits: torch.Tensor,
@@ -298,18 +361,17 @@ def _filter(
     (n_queries, k), (n, n_words), device = best.shape, codes.shape, codes.device
     n_bits = n_words * codes.itemsize * 8
     tuned = _tuned(device, n_bits)
-    by_product = n_queries >= tuned["product"]["from_queries"]
+    by_product = n_queries * max(1, queries.planes) >= tuned["product"]["from_queries"]
     options = tuned["product" if by_product else "scan"]
     given: tuple[torch.Tensor, ...]
     if by_product:
         kernel, constants = hamming_product_kernel, product_constants(n_bits, options)
-        signs, ones = _signs(queries, constants["STEPS"] * constants["DEPTH"])
-        given, words = (signs, ones), codes.view(torch.int32)
+        given, words = queries.factors(constants["STEPS"] * constants["DEPTH"]), codes.view(torch.int32)
         select = {"QUERIES": 1, "CODES": constants["CODES"]}
     else:
-        kernel, constants = hamming_scan_kernel, scan_constants(n_words, options)
+        kernel, constants = hamming_scan_kernel, scan_constants(n_words, options, queries.planes)
         constants["QUERIES"] = min(constants["QUERIES"], triton.next_power_of_2(n_queries))
-        given, words = (queries,), codes
+        given, words = (queries.words,), codes
         select = {"QUERIES": constants["QUERIES"], "CODES": 1}
 
     capacity = min(n, options["ratio"] * (k + 8 * math.isqrt(k) + 16))
@@ -326,7 +388,7 @@ def _filter(
     overflow = torch.empty(n_queries, dtype=torch.int32, device=device)
     for first in range(0, n_queries, size):
         part = slice(first, first + size)
-        m = len(queries[part])
+        m = len(limits[part])
         tiles = triton.cdiv(m, constants["QUERIES"])
         counts.zero_()
         for count, stride in zip(counts, strides, strict=True):
@@ -335,31 +397,31 @@ def _filter(
             if by_product:
                 launch = {"num_warps": options["warps"], "num_stages": options["stages"]}
             else:
-                launch = {"SAMPLE": stride > 1, **scan_options(options, constants["QUERIES"], stride > 1)}
+                launch = {"SAMPLE": stride > 1, **scan_options(options, constants, stride > 1)}
             kernel[(n_blocks, triton.cdiv(tiles, tiles_per_program))](
                 *(x[part] for x in given), words, mask, limits[part], count, suspects,
                 n, stride, m, tiles_per_program * constants["QUERIES"], suspects.shape[1],
                 HAS_MASK=mask is not None, **constants, **launch,
             )  # fmt: skip
             hamming_select_kernel[(m,)](
-                queries[part], codes, mask, limits[part], count, suspects, hits, best[part], overflow[part],
-                n, stride, k, n_words, suspects.shape[1], capacity, *n_digits(n - 1, n_bits),
-                HAS_MASK=mask is not None, **select, **(FEW if m <= FEW_QUERIES else MANY),
+                queries.words[part], codes, mask, limits[part], count, suspects, hits, best[part], overflow[part],
+                n, stride, k, n_words, suspects.shape[1], capacity, *n_digits(n - 1, queries.farthest),
+                HAS_MASK=mask is not None, PLANES=queries.planes, **select, **(FEW if m <= FEW_QUERIES else MANY),
             )  # fmt: skip
     return overflow
 
 
 def _search_again(
-    queries: torch.Tensor, codes: torch.Tensor, mask: torch.Tensor | None, limits: torch.Tensor, k: int
+    queries: Queries, codes: torch.Tensor, mask: torch.Tensor | None, limits: torch.Tensor, k: int
 ) -> torch.Tensor:
     """Return the nearest codes of queries whose lists overflowed, int64 [q, k], from the limits that they arrived at.
 
-    They are filtered once more, and where lists overflow again, counting answers.
+    They are filtered once more, and where lists overflow again, they are searched the other way.
     """
-    hits = limits.new_full((len(queries), k), NO_HIT.value)
+    hits = limits.new_full((len(limits), k), NO_HIT.value)
     left = _filter(queries, codes, mask, limits, hits, sampled=False).nonzero()[:, 0]
     if len(left):
-        hits[left] = nearest_by_counting(queries[left], codes, mask, k)
+        hits[left] = queries[left].nearest(codes, mask, k)
     return hits
 
 
@@ -401,26 +463,25 @@ def _parts(
 
 
 def nearest(
-    queries: torch.Tensor, codes: torch.Tensor, k: int, mask: torch.Tensor | None, chunk: int | None
+    queries: Queries, codes: torch.Tensor, k: int, mask: torch.Tensor | None, chunk: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return int32 and int64 [q, k], searching all codes at once or `chunk` at a time, a multiple of 8."""
-    words = signed_words(queries)
-    best = torch.full((len(queries), k), NO_HIT.value, dtype=torch.int64, device=queries.device)
+    best = torch.full((len(queries.words), k), NO_HIT.value, dtype=torch.int64, device=queries.words.device)
     answer = _decoded(best)
     if best.numel() == 0:
         return answer
-    parts = [(0, signed_words(codes), mask)] if chunk is None else _parts(codes, mask, queries.device, chunk)
+    parts = [(0, signed_words(codes), mask)] if chunk is None else _parts(codes, mask, best.device, chunk)
     for first, part, bits in parts:
         if len(part) == 0:
             continue
         before, hits = best, torch.full_like(best, NO_HIT.value)
         limits = torch.where(best[:, -1] == NO_HIT.value, best[:, -1], best[:, -1] - first)
-        overflow = _filter(words, part, bits, limits, hits, sampled=True)
+        overflow = _filter(queries, part, bits, limits, hits, sampled=True)
         best = _merged(before, hits, first)
         answer = _decoded(best)  # the device is kept busy until the one look at what it found
         if overflow.any():
             again = overflow.nonzero()[:, 0]
-            hits[again] = _search_again(words[again], part, bits, limits[again], k)
+            hits[again] = _search_again(queries[again], part, bits, limits[again], k)
             best = _merged(before, hits, first)
             answer = _decoded(best)
     return answer
@@ -440,6 +501,13 @@ def _decoded(best: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return distances, torch.where(found, best & ID_MASK.value, -1)
 
 
+def chunk_of(codes: torch.Tensor, device: torch.device) -> int | None:
+    """Return how many codes are copied to a device at a time, or None for those that are searched where they lie."""
+    if codes.device == device and codes.shape[1] % 4 == 0:
+        return None
+    return max(8, CHUNK_BYTES // codes.shape[1] // 8 * 8)
+
+
 def hamming_topk(
     queries: torch.Tensor,
     codes: torch.Tensor,
@@ -452,6 +520,5 @@ def hamming_topk(
 
     Codes that are elsewhere, or not of whole words, are copied in chunks.
     """
-    whole = codes.device == queries.device and codes.shape[1] % 4 == 0
-    found = nearest(queries, codes, k, mask, None if whole else max(8, CHUNK_BYTES // codes.shape[1] // 8 * 8))
+    found = nearest(BitQueries(signed_words(queries)), codes, k, mask, chunk_of(codes, queries.device))
     return not_farther(found, max_distance)

@@ -17,8 +17,8 @@ BLOCK = 1024  # codes compared at once
 BLOCKS_PER_CHUNK = 16  # what one program walks
 MAX_BINS = 2048  # of a program: every warp has all of them in its registers
 COUNTS = 2**24  # of chunks, for the queries that are searched at once
-ID_BITS = tl.constexpr(50)  # of a hit as one integer, distance << ID_BITS | id, whose order is that of hits
-ID_MASK = tl.constexpr(2**50 - 1)
+ID_BITS = tl.constexpr(43)  # of a hit as one integer, distance << ID_BITS | id, whose order is that of hits
+ID_MASK = tl.constexpr(2**43 - 1)
 
 
 @triton.jit
@@ -37,15 +37,31 @@ def _popcount(x):
 
 
 @triton.jit
-def _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK: tl.constexpr):
+def _unsigned(words):
+    if words.dtype == tl.int64:
+        return words.to(tl.uint64, bitcast=True)
+    else:
+        return words.to(tl.uint32, bitcast=True)
+
+
+@triton.jit
+def _weighted_popcount(words, plane):
+    """The ones times 2^plane. A shift at once would keep the compiler from seeing a popcount, which is at most 127."""
+    return tl.minimum(_popcount(_unsigned(words)), 127) << plane
+
+
+@triton.jit
+def _distances(queries_ptr, codes_ptr, query, ids, n, n_words, BLOCK: tl.constexpr, PLANES: tl.constexpr = 0):
+    """Hamming distances, or weighted ones where PLANES words of magnitudes' bits follow a query's."""
     distance = tl.zeros([BLOCK], dtype=tl.int32)
+    queries_ptr += query * ((PLANES + 1) * n_words)
     for w in range(n_words):
-        q = tl.load(queries_ptr + query * n_words + w)
-        c = tl.load(codes_ptr + ids * n_words + w, mask=ids < n, other=0)
-        if q.dtype == tl.int64:
-            distance += _popcount((q ^ c).to(tl.uint64, bitcast=True))
-        else:
-            distance += _popcount((q ^ c).to(tl.uint32, bitcast=True))
+        differ = tl.load(queries_ptr + w) ^ tl.load(codes_ptr + ids * n_words + w, mask=ids < n, other=0)
+        if PLANES == 0:
+            distance += _popcount(_unsigned(differ))
+        for plane in tl.static_range(PLANES):
+            magnitudes = tl.load(queries_ptr + (plane + 1) * n_words + w)
+            distance += _weighted_popcount(differ & magnitudes, plane)
     return distance
 
 

@@ -99,7 +99,7 @@ def hamming_topk(
     if isinstance(codes, (list, tuple)):
         found = _topk_of_shards(where, queries, codes, k, mask, threads, kernel)
     else:
-        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=_takes_codes_of_the_cpu(kernel))
+        q, c, n_threads = check_search(where, queries, codes, threads, from_cpu=takes_codes_of_the_cpu(kernel))
         check_hits(where, k, q)
         bits = None if mask is None else mask_bits(where, mask, len(c), c.device)
         found = topk_op(q, c, k, bits, n_threads, kernel=kernel)
@@ -129,7 +129,7 @@ def _topk_of_shards(
     starts = [0, *itertools.accumulate(map(len, shards))]
     flags = None if mask is None else mask_flags(_check_mask(where, mask, starts[-1]), starts[-1])
     devices = [q.device if shard.device.type == "cpu" else shard.device for shard in shards]
-    if not _takes_codes_of_the_cpu(kernel):
+    if not takes_codes_of_the_cpu(kernel):
         for shard, device in zip(shards, devices, strict=True):
             check_device(where, "queries", q.to(device), shard.device)
     # Copies between devices are this thread's, and so are the streams: others begin on default ones.
@@ -261,7 +261,8 @@ def check_search(
     return q, c, thread_count(where, threads)
 
 
-def _takes_codes_of_the_cpu(kernel: str | None) -> bool:
+def takes_codes_of_the_cpu(kernel: str | None) -> bool:
+    """Return whether a kernel, by default a GPU's own, searches codes in the memory of the CPU for queries on a GPU."""
     return kernel is None or (isinstance(kernel, str) and kernel == "triton")
 
 
