@@ -36,7 +36,16 @@ ELSEWHERE = {
     "fasthash.recipes.Training": "a base",
 }
 INNER = (  # of losses and modules: called by `forward`, which checks
-    *("similarity", "original_quantizer", "check_batch", "remember", "quantization_term", "activation", "precise"),
+    *(
+        "similarity",
+        "original_quantizer",
+        "check_batch",
+        "remember",
+        "quantization_term",
+        "terms",
+        "activation",
+        "precise",
+    ),
     "extra_repr",
 )
 
