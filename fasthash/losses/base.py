@@ -116,8 +116,13 @@ class HashingLoss(torch.nn.Module):
                 of range, repeated or of items with other labels. Values are unchecked on a GPU, which would have to be
                 waited for, and under torch.compile; labels [n, c] other than 0 and 1 make the loss NaN there.
         """
-        similarity, quantization = self.terms(u, labels, indices)
-        return similarity if quantization is None else similarity + self.quantization_weight * quantization
+        return self.weighted(self.terms(u, labels, indices))
+
+    def weighted(self, terms: Terms) -> torch.Tensor:
+        """Return the weighted sum of the terms, a scalar."""
+        if terms.quantization is None:
+            return terms.similarity
+        return terms.similarity + self.quantization_weight * terms.quantization
 
     def terms(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None = None) -> Terms:
         """Return the terms whose weighted sum `forward` returns, for what `forward` takes."""
@@ -227,10 +232,8 @@ def balanced_weights(similar: torch.Tensor, share: float | None, dtype: torch.dt
         share: p of the training set; None for that of these pairs.
         dtype: of the weights.
     """
-    if share is None:
-        p = similar.double().mean()
-    else:
-        p = torch.full((), share, dtype=torch.float64, device=similar.device)
+    double = torch.float64
+    p = similar.to(double).mean() if share is None else torch.full((), share, dtype=double, device=similar.device)
     return 1 / torch.where(similar, p, 1 - p).to(dtype)
 
 

@@ -43,6 +43,7 @@ INNER = (  # of losses and modules: called by `forward`, which checks
         "remember",
         "quantization_term",
         "terms",
+        "weighted",
         "activation",
         "precise",
     ),
