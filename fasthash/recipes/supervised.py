@@ -124,6 +124,7 @@ class SupervisedTraining(Training[SupervisedSettings]):
         if isinstance(self.loss, HashingLoss):
             self.loss.end_epoch()
 
+    @torch.no_grad()
     def validate(self, epoch: int) -> Row:
         """Search for a part of the validation items among the others, and keep the weights if that went best."""
         settings = self.settings

@@ -216,7 +216,6 @@ class Constant(nn.Module):
         return self.bias.expand(len(images), 16)
 
 
-@pytest.mark.filterwarnings("default")
 def test_a_training_whose_codes_collapse_says_so(images):
     with pytest.warns(UserWarning, match="train: the codes have collapsed: 1 distinct ones for 10 classes"):
         trained(images, network=Constant(), loss=lambda u, labels: (u - 1).square().mean())
