@@ -131,13 +131,14 @@ def distances(logs, title):
     """
     result = Figure(figsize=(3.4 * len(logs), 3.6), layout="constrained")
     result.suptitle(title)
-    for axes, (name, log) in zip(result.subplots(1, len(logs), squeeze=False)[0], logs.items(), strict=True):
+    places = result.subplots(1, len(logs), squeeze=False, sharey=True)[0]
+    for axes, (name, log) in zip(places, logs.items(), strict=True):
         validated = [row for row in log if "validation_mAP" in row]
         epochs = [row["epoch"] for row in validated]
         lines = [axes.plot(epochs, [row[key] for row in validated], label=key.upper())[0] for key in ("hswd", "swd")]
         right = axes.twinx()
         lines += right.plot(epochs, [row["validation_mAP"] for row in validated], "--", c="tab:red", label="mAP")
-        axes.set(title=name, xlabel="epoch", ylabel="distance to bits", yscale="log")
+        axes.set(title=name, xlabel="epoch", ylabel="distance to bits", ylim=(0, None))
         right.set(ylabel="validation mAP", ylim=(0, 1))
         axes.grid(alpha=0.3)
     result.legend(handles=lines, loc="outside lower center", ncols=3)
@@ -180,19 +181,44 @@ def quality(rows, title):
         "mAP": "mean average precision",
     }
     methods, variants = (list(dict.fromkeys(row[name] for row in rows)) for name in ("method", "variant"))
+    width = 0.8 / len(variants)
     result = Figure(figsize=(13, 4), layout="constrained")
     result.suptitle(title)
     for axes, (metric, label) in zip(result.subplots(1, 3), panels.items(), strict=True):
         found = means(rows, metric, "method", "variant")
         for i, variant in enumerate(variants):
             heights = [found[method, variant] for method in methods]
-            axes.bar(np.arange(len(methods)) + 0.27 * (i - 1), heights, width=0.25, label=variant)
+            place = np.arange(len(methods)) + width * (i - (len(variants) - 1) / 2)
+            axes.bar(place, heights, width=0.9 * width, label=variant)
         axes.set(ylabel=label, xticks=range(len(methods)))
         axes.set_xticklabels(methods, rotation=30)
         axes.grid(axis="y", alpha=0.3)
         if metric != "quantization_angle":
             axes.set_ylim(bottom=max(0, min(found.values()) - 0.05))
-    result.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    result.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants))
+    return result
+
+
+def gains(values, panels, title):
+    """Bars of a value by loss, a panel for some ways each.
+
+    Args:
+        values: by loss and way.
+        panels: ways by the panel's title.
+        title: of the whole.
+    """
+    losses = list(dict.fromkeys(loss for loss, _ in values))
+    result = Figure(figsize=(12, 4), layout="constrained")
+    result.suptitle(title)
+    for axes, (heading, ways) in zip(result.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        width = 0.8 / len(ways)
+        for i, way in enumerate(ways):
+            place = np.arange(len(losses)) + width * (i - (len(ways) - 1) / 2)
+            axes.bar(place, [values[loss, way] for loss in losses], width=0.9 * width, label=way)
+        axes.axhline(0, c="black", lw=0.6)
+        axes.set(title=heading, xticks=range(len(losses)), xticklabels=losses)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend()
     return result
 
 
