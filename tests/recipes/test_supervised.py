@@ -167,6 +167,13 @@ def test_a_loss_that_is_not_finite_stops_the_training(images):
         trained(images, settings)
 
 
+def test_the_last_layer_starts_from_small_weights(images):
+    head = training(images, dataclasses.replace(SHORT, bits=64)).network.head
+    assert head.weight.std().item() == pytest.approx(0.01, rel=0.03)
+    assert abs(head.weight.mean().item()) < 3e-4
+    assert not head.bias.any()
+
+
 @pytest.mark.parametrize("method", ["dch", "hashnet", "wglhh"])
 def test_pairs_weigh_by_the_training_items(images, method):
     learner = training(images, dataclasses.replace(SHORT, method=method))

@@ -36,8 +36,6 @@ _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 class HashingNetwork(nn.Module):
     """Preparation of the items, a backbone, and a linear layer to the outputs u [n, n_bits]; the code is the sign of u.
 
-    The last layer starts from weights of N(0, 0.01) and biases of 0.
-
     Args:
         architecture: a key of `fasthash.recipes.BACKBONES`: "linear", none but the last layer; "mlp", a hidden layer of
             512; "encoder", the autoencoders', hidden layers of 500, 500 and 100; "cnn", three convolutions for small
@@ -105,8 +103,6 @@ class HashingNetwork(nn.Module):
         try:
             self.backbone, n_features = kind.build(shape, pretrained)
             self.head = nn.Linear(n_features, self.n_bits)
-            nn.init.normal_(self.head.weight, std=0.01)
-            nn.init.zeros_(self.head.bias)
         except RuntimeError as error:
             raise memory_error(f"{where} of item_shape {list(self.item_shape)}", error) or error from None
 

@@ -193,12 +193,3 @@ def test_a_foreign_file_is_no_network(tmp_path, images):
     fh.hashers.LSH(8).fit(np.eye(8, dtype=np.float32)).save(path)
     with pytest.raises(ValueError, match="got one of format 'fasthash hasher 1', where 'fasthash network 1' is read"):
         HashingNetwork.load(path)
-
-
-@pytest.mark.parametrize("architecture", ["linear", "mlp", "cnn"])
-def test_the_last_layer_starts_from_small_weights(architecture):
-    torch.manual_seed(0)
-    head = HashingNetwork(architecture, (16, 16), 64).head
-    assert head.weight.std().item() == pytest.approx(0.01, rel=0.03)
-    assert abs(head.weight.mean().item()) < 3e-4
-    assert not head.bias.any()
