@@ -35,7 +35,8 @@ from fasthash.recipes.settings import BACKBONES, ROTATIONS, SupervisedSettings
 class SupervisedTraining(Training[SupervisedSettings]):
     """Train a network to hash from labels: a batch, the loss, a step.
 
-    The last layer of a network of ours starts from weights of deviation 0.01 and biases of 0.
+    The last layer of ImageNet's networks starts from weights of deviation 0.01 and biases of 0, as in H2Q's paper; that
+    of smaller ones, whose features are smaller too, as torch has it.
 
     Every `validate_every` epochs a share of the validation items is searched for among the others, in as many random
     splits as `validation_splits`, and the epoch of the best mean average precision is kept. Under `torchrun` every
@@ -78,8 +79,9 @@ class SupervisedTraining(Training[SupervisedSettings]):
         network = HashingNetwork(
             settings.network, shape, settings.bits, augmentation=augmentation, pretrained=settings.pretrained
         )
-        nn.init.normal_(network.head.weight, std=0.01)
-        nn.init.zeros_(network.head.bias)
+        if network.imagenet:
+            nn.init.normal_(network.head.weight, std=0.01)
+            nn.init.zeros_(network.head.bias)
         if not settings.pretrained and not of_files:
             network.standardize(*_moments(items[self.parts.train], len(network.mean)))
         return network
@@ -363,4 +365,4 @@ def _moments(items: NDArray[Any], n_values: int) -> tuple[torch.Tensor, torch.Te
         x = torch.from_numpy(items).double()
         return x.mean(dim=0), x.std(dim=0, correction=0)
     x = torch.from_numpy(items).reshape(len(items), -1, n_values if items.ndim == 4 else 1).double() / 255
-    return x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
+    return x.mean(dim=(0, 1)).expand(n_values), x.std(dim=(0, 1), correction=0).expand(n_values)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
+import torch
 
 from fasthash import losses
 from tests.losses.conftest import BITS, SINGLE, N, U, likelihood, mean, mean_over_pairs, pairs
@@ -33,3 +35,19 @@ def test_the_gradient_of_the_signs_passes_straight_through():
     expected += 0.1 * 2 * h.mean(1, keepdims=True) / BITS / N
     assert np.abs(U.numpy()).max() > 1
     np.testing.assert_allclose(u.grad.numpy(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("signs", [False, 0])
+def test_the_clamp_of_public_code(signs):
+    u = U.clone().requires_grad_()
+    h = np.clip(U.numpy(), -1, 1)
+    loss = losses.DBDH(signs)(u, SINGLE)
+    expected = mean_over_pairs(SINGLE, lambda i, j, s: likelihood(h[i] @ h[j] / 2, s))
+    assert loss.item() == pytest.approx(expected + 0.1 * mean(mean(row) ** 2 for row in h), rel=1e-9)
+    loss.backward()
+    assert torch.equal(u.grad != 0, U.abs() < 1)
+
+
+def test_signs_are_a_flag():
+    with pytest.raises(ValueError, match="^DBDH: expected signs from 0 to 1, got 2$"):
+        losses.DBDH(2)

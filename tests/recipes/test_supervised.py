@@ -72,7 +72,7 @@ def test_every_loss_has_a_name():
 def test_every_method_learns(images, method):
     run = trained(images, dataclasses.replace(SHORT, method=method, epochs=12))
     assert run.history[-1]["loss"] < run.history[0]["loss"]
-    assert run.results["mAP"] > 0.4  # an untrained network: 0.25
+    assert run.results["mAP"] > (0.3 if method == "dbdh" else 0.4)  # an untrained network: 0.25
     assert 0 < run.results["quantization_angle"] < np.pi / 2
     assert 0 < run.results["bit_entropy"] <= 1
 
@@ -167,11 +167,12 @@ def test_a_loss_that_is_not_finite_stops_the_training(images):
         trained(images, settings)
 
 
-def test_the_last_layer_starts_from_small_weights(images):
-    head = training(images, dataclasses.replace(SHORT, bits=64)).network.head
+def test_the_last_layer_of_imagenet_s_networks_starts_from_small_weights(images, torchvision_models):
+    head = training(images, dataclasses.replace(SHORT, network="vgg11", bits=2000, method="dch")).network.head
     assert head.weight.std().item() == pytest.approx(0.01, rel=0.03)
-    assert abs(head.weight.mean().item()) < 3e-4
+    assert abs(head.weight.mean().item()) < 5e-4
     assert not head.bias.any()
+    assert training(images, SHORT).network.head.bias.any()
 
 
 @pytest.mark.parametrize("method", ["dch", "hashnet", "wglhh"])
