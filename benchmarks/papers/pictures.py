@@ -113,7 +113,7 @@ def planes(outputs, title):
     places = result.subplots(1, len(outputs), squeeze=False)[0]
     for axes, (name, (u, labels)) in zip(places, outputs.items(), strict=True):
         reach = max(1.2, 1.05 * float(np.quantile(np.abs(u), 0.995)))
-        _scatter(axes, u.numpy(), labels)
+        _scatter(axes, u, labels)
         axes.scatter([-1, -1, 1, 1], [-1, 1, -1, 1], marker="+", s=90, c="black")
         axes.axhline(0, c="gray", lw=0.6)
         axes.axvline(0, c="gray", lw=0.6)
@@ -159,7 +159,7 @@ def maps(codes, title):
     for axes in places[len(codes) :]:
         axes.set_axis_off()
     for axes, (name, (bits, labels)) in zip(places[: len(codes)], codes.items(), strict=True):
-        bits, labels = np.asarray(bits)[:DRAWN], labels[:DRAWN]
+        bits, labels = bits[:DRAWN], labels[:DRAWN]
         perplexity = min(30, (len(bits) - 1) / 3)
         points = TSNE(metric="hamming", init="random", perplexity=perplexity, random_state=0).fit_transform(bits)
         _scatter(axes, points, labels)
@@ -225,4 +225,4 @@ def gains(values, panels, title):
 def _scatter(axes, points, labels):
     """Points of the plane in the colours of their classes."""
     for label in np.unique(labels):
-        axes.scatter(*points[np.asarray(labels) == label].T, s=4, label=str(label))
+        axes.scatter(*points[labels == label].T, s=4, label=str(label))

@@ -175,7 +175,8 @@ def draw(grid, frozen, rows, bits):
     def of_queries(dataset, *key):
         """Outputs and labels."""
         query = Loaded(dataset.items, dataset.labels, split(dataset, frozen.protocol).query)
-        return network_outputs(HashingNetwork.load(best[key] / "network.safetensors"), query), query.labels
+        u = network_outputs(HashingNetwork.load(best[key] / "network.safetensors"), query)
+        return u.numpy(), query.labels.numpy()
 
     outputs = {
         named(method, variant): of_queries(few, "two bits", method, 2, variant)

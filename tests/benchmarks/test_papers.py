@@ -311,8 +311,8 @@ def test_the_tables_of_the_supervised_papers(tmp_path):
 
 @pytest.mark.slow
 def test_the_tables_of_h2q_s_comparison(tmp_path):
-    options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", 16, "--seeds", 1]
-    run("h2q", "digits", *options, "--epochs", 5, "--network-epochs", 4, "--out", tmp_path)
+    options = ["--protocol", "digits-v1", "--augmentation", "none", "--network-epochs", 4, "--bits", 16, "--seeds", 1]
+    run("h2q", "digits", *options, "--epochs", 5, "--out", tmp_path)
     rows = read(tmp_path / "h2q-digits.csv")
     lambdas = 1 + 3 + 3 + 3 + 1 + 4  # of CEL, DCH, DHN, DPSH, WGLHH and HyP2, which has four betas
     trained = {"none": 5 + 4, "lambda": lambdas, "HSWD": 5 + 4, "as it is": 2}
