@@ -7,6 +7,8 @@ import torch
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
+from benchmarks.papers.tables import means
+
 DRAWN = 1000  # items of a t-SNE
 
 
@@ -97,3 +99,130 @@ def _reconstructions(place, model, items):
                     axes.imshow((image.permute(1, 2, 0).squeeze().numpy() + 1) / 2, cmap="gray", vmin=0, vmax=1)
                     axes.set(xticks=[], yticks=[])
                 grid[3 * row + line][0].set_ylabel(title, rotation=0, ha="right")
+
+
+def planes(outputs, title):
+    """Outputs of two bits in the plane, by class, and the four codes.
+
+    Args:
+        outputs: by name, u [n, 2] and classes [n].
+        title: of the whole.
+    """
+    result = Figure(figsize=(3.4 * len(outputs), 3.8), layout="constrained")
+    result.suptitle(title)
+    places = result.subplots(1, len(outputs), squeeze=False)[0]
+    for axes, (name, (u, labels)) in zip(places, outputs.items(), strict=True):
+        reach = max(1.2, 1.05 * float(np.quantile(np.abs(u), 0.995)))
+        _scatter(axes, u, labels)
+        axes.scatter([-1, -1, 1, 1], [-1, 1, -1, 1], marker="+", s=90, c="black")
+        axes.axhline(0, c="gray", lw=0.6)
+        axes.axvline(0, c="gray", lw=0.6)
+        axes.set(title=name, xlim=(-reach, reach), ylim=(-reach, reach))
+    result.legend(*axes.get_legend_handles_labels(), loc="outside right center", markerscale=3, title="class")
+    return result
+
+
+def distances(logs, title):
+    """HSWD and the sliced distance to bits over the epochs, and the mAP of the validation items.
+
+    Args:
+        logs: by name, a row an epoch.
+        title: of the whole.
+    """
+    result = Figure(figsize=(3.4 * len(logs), 3.6), layout="constrained")
+    result.suptitle(title)
+    places = result.subplots(1, len(logs), squeeze=False, sharey=True)[0]
+    for axes, (name, log) in zip(places, logs.items(), strict=True):
+        validated = [row for row in log if "validation_mAP" in row]
+        epochs = [row["epoch"] for row in validated]
+        lines = [axes.plot(epochs, [row[key] for row in validated], label=key.upper())[0] for key in ("hswd", "swd")]
+        right = axes.twinx()
+        lines += right.plot(epochs, [row["validation_mAP"] for row in validated], "--", c="tab:red", label="mAP")
+        axes.set(title=name, xlabel="epoch", ylabel="distance to bits", ylim=(0, None))
+        right.set(ylabel="validation mAP", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+    result.legend(handles=lines, loc="outside lower center", ncols=3)
+    return result
+
+
+def maps(codes, title):
+    """Codes by t-SNE of their Hamming distances, three a row.
+
+    Args:
+        codes: by name, bits [n, n_bits] and classes [n].
+        title: of the whole.
+    """
+    n_rows = -(-len(codes) // 3)
+    result = Figure(figsize=(11, 3.6 * n_rows), layout="constrained")
+    result.suptitle(title)
+    places = result.subplots(n_rows, 3, squeeze=False).flat
+    for axes in places[len(codes) :]:
+        axes.set_axis_off()
+    for axes, (name, (bits, labels)) in zip(places[: len(codes)], codes.items(), strict=True):
+        bits, labels = bits[:DRAWN], labels[:DRAWN]
+        perplexity = min(30, (len(bits) - 1) / 3)
+        points = TSNE(metric="hamming", init="random", perplexity=perplexity, random_state=0).fit_transform(bits)
+        _scatter(axes, points, labels)
+        axes.set(title=name, xticks=[], yticks=[])
+    result.legend(*axes.get_legend_handles_labels(), loc="outside right center", markerscale=3, title="class")
+    return result
+
+
+def quality(rows, title):
+    """Angle to the signs, entropy of a bit and mAP by loss and quantisation, means over the seeds.
+
+    Args:
+        rows: of one length.
+        title: of the whole.
+    """
+    panels = {
+        "quantization_angle": "angle to the signs, radians",
+        "bit_entropy": "entropy of a bit",
+        "mAP": "mean average precision",
+    }
+    methods, variants = (list(dict.fromkeys(row[name] for row in rows)) for name in ("method", "variant"))
+    width = 0.8 / len(variants)
+    result = Figure(figsize=(13, 4), layout="constrained")
+    result.suptitle(title)
+    for axes, (metric, label) in zip(result.subplots(1, 3), panels.items(), strict=True):
+        found = means(rows, metric, "method", "variant")
+        for i, variant in enumerate(variants):
+            heights = [found[method, variant] for method in methods]
+            place = np.arange(len(methods)) + width * (i - (len(variants) - 1) / 2)
+            axes.bar(place, heights, width=0.9 * width, label=variant)
+        axes.set(ylabel=label, xticks=range(len(methods)))
+        axes.set_xticklabels(methods, rotation=30)
+        axes.grid(axis="y", alpha=0.3)
+        if metric != "quantization_angle":
+            axes.set_ylim(bottom=max(0, min(found.values()) - 0.05))
+    result.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(variants))
+    return result
+
+
+def gains(values, panels, title):
+    """Bars of a value by loss, a panel for some ways each.
+
+    Args:
+        values: by loss and way.
+        panels: ways by the panel's title.
+        title: of the whole.
+    """
+    losses = list(dict.fromkeys(loss for loss, _ in values))
+    result = Figure(figsize=(12, 4), layout="constrained")
+    result.suptitle(title)
+    for axes, (heading, ways) in zip(result.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
+        width = 0.8 / len(ways)
+        for i, way in enumerate(ways):
+            place = np.arange(len(losses)) + width * (i - (len(ways) - 1) / 2)
+            axes.bar(place, [values[loss, way] for loss in losses], width=0.9 * width, label=way)
+        axes.axhline(0, c="black", lw=0.6)
+        axes.set(title=heading, xticks=range(len(losses)), xticklabels=losses)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend()
+    return result
+
+
+def _scatter(axes, points, labels):
+    """Points of the plane in the colours of their classes."""
+    for label in np.unique(labels):
+        axes.scatter(*points[labels == label].T, s=4, label=str(label))

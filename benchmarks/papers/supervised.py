@@ -1,99 +1,125 @@
-"""The tables of the supervised papers on one data set, with a small network that a CPU can train.
+"""The tables and figures of "One Loss for Quantization" on one data set, with a small network that a CPU can train.
 
 `python -m benchmarks.papers.supervised cifar10` (from the repository's root) trains
 
-1. each loss with its own quantisation, with the sliced Wasserstein distance (-S) and with HSWD (-C): "One Loss for
-   Quantization", table 1;
-2. losses without quantisation, their outputs rotated by ITQ and H2Q: "Deep Hashing via Householder Quantization";
-3. one loss end to end.
+1. each loss with its own quantisation, with the sliced Wasserstein distance (-S), with HSWD (-C) and with none, by
+   each of the weights: the paper's tables 1, 2 and 4;
+2. losses without quantisation, their outputs rotated by ITQ and H2Q (`benchmarks.papers.h2q` is that paper's own
+   comparison);
+3. one loss end to end;
+4. two losses to two bits of four classes;
 
-For 1 and 2 the network "cnn" is trained once, to classify the training items, and frozen; what is trained on its 512
-features is a hidden layer of 512 and the last layer.
+and draws figures 2 to 5 from the folders of the trainings. The network "cnn" is trained once, to classify the training
+items, and frozen; what is trained on its 512 features, but for 3, is a hidden layer of 512 and the last layer.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-import time
 
 import click
 import numpy as np
 
-from benchmarks.papers.features import classified, sizes, train_classifier
+from benchmarks.papers.features import sizes
+from benchmarks.papers.frozen import Frozen, rotated
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
-from benchmarks.papers.tables import Mean, against_first, seeds_used, table, write_markdown
-from fasthash.hashers import H2Q, ITQ
+from benchmarks.papers.tables import Mean, against_first, chosen, read_rows, seeds_used, table, write_markdown
+from fasthash.data import Dataset
 from fasthash.recipes.batches import Loaded
-from fasthash.recipes.evaluation import evaluate_codes, network_outputs
+from fasthash.recipes.evaluation import network_outputs
+from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, split
 from fasthash.recipes.settings import AUGMENTATIONS, SupervisedSettings
 
-QUANTIZATIONS = {"original": "original", "-S": "swd", "-C": "hswd"}
+QUANTIZATIONS = {"original": "original", "-S": "swd", "-C": "hswd", "none": "none"}
 QUANTIZED = ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")
 UNQUANTIZED = ("cel", "dhn", "dpsh", "dch", "wglhh", "hyp2")
 END_TO_END = ("csq",)
-ROTATIONS = {
-    "ITQ": lambda n_bits, seed: ITQ(n_bits, random_state=seed),
-    **{
-        f"H2Q {loss}": lambda n_bits, seed, loss=loss: H2Q(n_bits, loss=loss, center=False, random_state=seed)
-        for loss in ("l2", "l1", "min_entry", "bit_var")
-    },
-}
+TWO_BITS = ("hashnet", "csq")  # figure 2
+N_CLASSES = 4  # of figure 2
+CURVES = ("dsdh", "hashnet")  # figure 3
+MAPS = ("csq", "dch")  # figure 4
+OWN_WEIGHTS = {"dsdh": 0.01, "csq": 0.001}  # of their original terms, which the others have among the weights tried
 
 
-def cells_of(classifier, bits, seeds, on_features, whole_network):
-    """Every loss with each quantisation on the features, every loss to rotate, and one of the whole network."""
-    middle = sorted(bits)[len(bits) // 2]
-    tables = (
-        ("quantisation", QUANTIZED, bits, seeds, QUANTIZATIONS, on_features),
-        ("rotation", UNQUANTIZED, bits, seeds, {"none": "none"}, on_features),
-        ("end to end", END_TO_END, [middle], 1, QUANTIZATIONS, whole_network),
-    )
-    yield classifier
-    for title, methods, lengths, n_seeds, variants, common in tables:
-        for method, n_bits, seed, variant in itertools.product(methods, lengths, range(n_seeds), variants):
-            key = {"table": title, "method": method, "bits": n_bits, "variant": variant, "seed": seed}
-            named = {"method": method, "bits": n_bits, "seed": seed, "quantization": variants[variant]}
-            yield Cell(key, SupervisedSettings(**common, **named), classifier.given)
+def weights_of(method, variant, weights):
+    """What is tried; None where there is no term, as HashNet has none of its own."""
+    if variant == "none" or (method, variant) == ("hashnet", "original"):
+        return [None]
+    if variant != "original":
+        return sorted(weights)
+    return sorted({*weights, OWN_WEIGHTS[method]} if method in OWN_WEIGHTS else weights)
 
 
-def rotated(dataset, parts, network, settings):
-    """What the outputs of a network retrieve as they are, and by each rotation."""
-    train, query, database = (
-        Loaded(dataset.items, dataset.labels, x) for x in (parts.train, parts.query, parts.database)
-    )
-    u, zq, z = (network_outputs(network, x) for x in (train, query, database))
-    yield {"variant": "none", **evaluate_codes(zq, query.labels, z, database.labels)}
-    for variant, make in ROTATIONS.items():
-        start = time.perf_counter()
-        rotation = make(settings.bits, settings.seed).fit(u)
-        seconds = time.perf_counter() - start
-        results = evaluate_codes(rotation.transform(zq), query.labels, rotation.transform(z), database.labels)
-        yield {"variant": variant, **results, "fit_s": seconds}
+def cells_of(frozen, bits, seeds, weights, on_features, whole_network):
+    """Every loss with each quantisation and weight on the features, every loss to rotate, and those of 3 and 4."""
+
+    def cell(common, part, method, n_bits, variant, seed, weight=None):
+        key = {"table": part, "method": method, "bits": n_bits, "variant": variant, "seed": seed}
+        key |= {} if weight is None else {"weight": weight}
+        term = {"quantization": QUANTIZATIONS[variant], "quantization_weight": weight}
+        settings = SupervisedSettings(**common, method=method, bits=n_bits, seed=seed, **term)
+        return Cell(key, settings, frozen.cell.given)
+
+    yield frozen.cell
+    for method, n_bits, seed, variant in itertools.product(QUANTIZED, bits, range(seeds), QUANTIZATIONS):
+        for weight in weights_of(method, variant, weights):
+            yield cell(on_features, "quantisation", method, n_bits, variant, seed, weight)
+    for method, n_bits, seed in itertools.product(UNQUANTIZED, bits, range(seeds)):
+        yield cell(on_features, "rotation", method, n_bits, "none", seed)
+    for method, variant in itertools.product(END_TO_END, QUANTIZATIONS):
+        yield cell(whole_network, "end to end", method, middle(bits), variant, 0)
+    for method, variant in itertools.product(TWO_BITS, ("original", "-C")):
+        yield cell(on_features, "two bits", method, 2, variant, 0)
 
 
-def variants_table(rows, title):
+def middle(bits):
+    return sorted(bits)[(len(bits) - 1) // 2]
+
+
+def of_few_classes(dataset):
+    """The items of the first classes."""
+    few = dataset.labels < N_CLASSES
+    return Dataset(dataset.name, dataset.items[few], dataset.labels[few], {}, dataset.class_names[:N_CLASSES])
+
+
+def best_weights(rows):
+    """Of what was trained with several weights the rows of the best for each loss, length and quantisation."""
+    validated = [row for row in rows if "validation_mAP" in row]
+    return chosen(validated, "validation_mAP", ["weight"], "table", "method", "bits", "variant")
+
+
+def variants_table(rows, title, metric="mAP"):
     """A line a loss and length, a column a variant; then how the others compare with the first."""
-    chosen = [row for row in rows if row["table"] == title]
+    lines_of = [row for row in rows if row["table"] == title]
+    variants = list(dict.fromkeys(row["variant"] for row in lines_of))
+    beside = ("quantization_angle", "bit_entropy") if metric == "mAP" else ()
     columns = {
-        variant: Mean("mAP", where={"variant": variant}, beside=("quantization_angle", "bit_entropy"))
-        for variant in dict.fromkeys(row["variant"] for row in chosen)
+        variant: Mean(metric, where={"variant": variant}, beside=beside, against={"variant": variants[0]})
+        for variant in variants
     }
-    lines = table(chosen, {"loss": "method", "bits": "bits"}, columns)
-    return [*lines, *against_first(chosen, "mAP", "variant", "method", "bits")]
+    if metric == "mAP" and any("weight" in row for row in lines_of):
+        columns["weights"] = lambda line, rows: " / ".join(
+            dict.fromkeys(f"{row['variant']}: {row['weight']:g}" for row in rows if "weight" in row)
+        )
+    lines = table(lines_of, {"loss": "method", "bits": "bits"}, columns)
+    return [*lines, *against_first(lines_of, metric, "variant", "method", "bits")]
 
 
 def report(rows, name, facts):
-    return [
+    tried = sorted({row["weight"] for row in rows if "weight" in row})
+    best = best_weights(rows)
+    lines = [
         f"# Supervised hashing: {name}",
         "",
         f"Written by `python -m benchmarks.papers.supervised {name}` in {facts['minutes']:.0f} minutes, "
         f"{facts['threads']} threads. Protocol {facts['protocol']}, split seed 0:",
         f"{facts['train']} items to train, {facts['query']} queries, {facts['database']} in the database. "
         f"Cells: mAP of all ± deviation, {seeds_used(rows)}",
-        "(mean angle to the signs in radians, mean entropy of a bit, both of the database).",
+        "(mean angle to the signs in radians, mean entropy of a bit, both of the database). ▲ and ▼: higher or lower "
+        "than the first column by a paired",
+        "t-test over the seeds, p < 0.05.",
         "",
         "## Quantisation: the loss's own, the sliced Wasserstein distance (-S), HSWD (-C)",
         "",
@@ -101,7 +127,24 @@ def report(rows, name, facts):
         f"({facts['accuracy']:.3f} of the queries right), is frozen; a hidden layer of 512",
         f"and the last layer learn from its features, {facts['epochs']} epochs, batches of 128, Adam 1e-3.",
         "",
-        *variants_table(rows, "quantisation"),
+    ]
+    if tried:
+        lines += [
+            f"The term's weight is, of those tried ({', '.join(f'{weight:g}' for weight in tried)}), the one with the "
+            "highest mAP of the validation items, the mean over the seeds,",
+            "for each loss, length and quantisation; of equals the smallest.",
+            "",
+        ]
+    lines += variants_table(best, "quantisation")
+    if any("precision_at_1000" in row for row in best):
+        lines += [
+            "",
+            "### Precision of the first 1,000",
+            "",
+            *variants_table(best, "quantisation", "precision_at_1000"),
+        ]
+    return [
+        *lines,
         "",
         "## Rotation of outputs trained without quantisation",
         "",
@@ -115,48 +158,96 @@ def report(rows, name, facts):
     ]
 
 
-@command(bits=(16, 32, 64), seeds=3, epochs=40)
+def draw(grid, frozen, rows, bits):
+    """Write figures 2 to 5 of seed 0 from the folders of the trainings."""
+    from benchmarks.papers import pictures  # a machine that only trains needs no matplotlib
+
+    cells = {tuple(cell.key.values()): cell for cell in grid.cells}
+    names = ("table", "method", "bits", "variant", "seed", "weight")
+    best = {
+        tuple(row[name] for name in names[:4]): grid.folder(cells[tuple(row[name] for name in names if name in row)])
+        for row in best_weights(rows)
+        if row["seed"] == 0
+    }
+    features, _ = frozen.features(grid)
+    few, n_bits, short = of_few_classes(features), middle(bits), min(bits)
+
+    def of_queries(dataset, *key):
+        """Outputs and labels."""
+        query = Loaded(dataset.items, dataset.labels, split(dataset, frozen.protocol).query)
+        u = network_outputs(HashingNetwork.load(best[key] / "network.safetensors"), query)
+        return u.numpy(), query.labels.numpy()
+
+    outputs = {
+        named(method, variant): of_queries(few, "two bits", method, 2, variant)
+        for method, variant in itertools.product(TWO_BITS, ("original", "-C"))
+    }
+    logs = {
+        named(method, variant): read_rows(best["quantisation", method, n_bits, variant] / "log.csv")
+        for method, variant in itertools.product(CURVES, ("-S", "-C"))
+    }
+    codes = {
+        named(method, variant): of_queries(features, "quantisation", method, short, variant)
+        for method, variant in itertools.product(MAPS, ("original", "-S", "-C"))
+    }
+    of_middle = [row for row in best_weights(rows) if (row["table"], row["bits"]) == ("quantisation", n_bits)]
+    figures = {
+        2: pictures.planes(outputs, f"{grid.name}: outputs of 2 bits, {N_CLASSES} classes"),
+        3: pictures.distances(logs, f"{grid.name}, {n_bits} bits: distances to bits, of the validation items"),
+        4: pictures.maps({name: (u > 0, of) for name, (u, of) in codes.items()}, f"{grid.name}: codes of {short} bits"),
+        5: pictures.quality(of_middle, f"{grid.name}, {n_bits} bits"),
+    }
+    for number, figure in figures.items():
+        figure.savefig(grid.csv.with_name(f"{grid.name}-figure{number}.png"), dpi=80)
+
+
+def named(method, variant):
+    """As the paper calls it."""
+    return method if variant == "original" else method + variant
+
+
+@command(bits=(16, 32, 64, 128), seeds=3, epochs=40)
 @click.argument("dataset")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="per-class-v1", show_default=True)
+@click.option(
+    "--weight", "weights", type=float, multiple=True, default=(0.1, 0.3, 1.0), show_default=True, help="Of the terms."
+)
 @click.option("--network-epochs", type=click.IntRange(1), default=60, show_default=True, help="Of the whole network.")
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), default="flip-crop", show_default=True)
-def main(dataset, protocol, bits, seeds, epochs, network_epochs, augmentation, options):
-    """Train every loss and write the tables of one data set."""
-    name = name_of(dataset)
+def main(dataset, protocol, bits, seeds, weights, epochs, network_epochs, augmentation, options):
+    """Train every loss, write the tables of one data set and draw the figures."""
     common = {"dataset": dataset, "protocol": protocol}
-    learning = {"epochs": network_epochs, "augmentation": augmentation}
-    classifier = Cell({"table": "classifier"}, given={**common, "classifier": learning})
+    frozen = Frozen(options, dataset, protocol, network_epochs, augmentation)
     on_features = {**common, "network": "mlp", "epochs": epochs}
-    cells = list(cells_of(classifier, bits, seeds, on_features, {**common, "network": "cnn", **learning}))
-    grid = Grid(f"supervised-{name}", cells, options)
-    features = grid.folder(classifier) / "features.npz"
-
-    @functools.cache
-    def frozen():
-        grid.finish(classifier, work)
-        return classified(features, options.load(dataset))
+    cells = list(cells_of(frozen, bits, seeds, weights, on_features, {**common, "network": "cnn", **frozen.learning}))
+    grid = Grid(f"supervised-{name_of(dataset)}", cells, options)
 
     def work(cell):
-        whole = options.load(dataset)
-        parts = split(whole, protocol)
-        if cell is classifier:
-            train_classifier(features, whole, parts, **learning, device=options.device)
+        if cell is frozen.cell:
+            yield from frozen.train(grid)
             return
-        items = whole if cell.key["table"] == "end to end" else frozen()[0]
-        run = grid.train(cell, dataset=items, parts=parts)
+        data, parts = frozen.images, frozen.parts
+        if cell.key["table"] != "end to end":
+            data, _ = frozen.features(grid)
+        if cell.key["table"] == "two bits":
+            data = of_few_classes(data)
+            parts = split(data, protocol)
+        run = grid.train(cell, dataset=data, parts=parts)
         if cell.key["table"] == "rotation":
-            yield from ({**cell.key, **row} for row in rotated(items, parts, run.network, cell.settings))
+            yield from ({**cell.key, **row} for row in rotated(data, parts, run.network, cell.settings))
         else:
             seconds = float(np.median([row["seconds"] for row in run.history]))
             yield {**cell.key, **run.results, "s_per_epoch": seconds}
 
     def facts():
-        measured = {**sizes(split(options.load(dataset), protocol)), "accuracy": frozen()[1]}
+        measured = {**sizes(frozen.parts), "accuracy": frozen.features(grid)[1]}
         return {"protocol": protocol, "epochs": epochs, "network_epochs": network_epochs, **measured}
 
     rows = grid.run(work, facts)
     if rows is not None:
-        write_markdown(grid.csv.with_suffix(".md"), report(rows, name, grid.facts()))
+        write_markdown(grid.csv.with_suffix(".md"), report(rows, name_of(dataset), grid.facts()))
+        if not options.tables_only:
+            draw(grid, frozen, rows, bits)
 
 
 if __name__ == "__main__":

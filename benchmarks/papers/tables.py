@@ -10,8 +10,11 @@ from typing import Any
 
 import click
 import numpy as np
+from scipy.stats import ttest_rel
 
 Row = dict[str, Any]
+SIGNIFICANT = 0.05
+MARKS = {1: " ▲", 0: "", -1: " ▼"}
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -44,6 +47,36 @@ def means(rows: Iterable[Row], metric: str, *names: str) -> dict[tuple[Any, ...]
     return {key: float(np.mean(each)) for key, each in values.items()}
 
 
+def chosen(rows: Iterable[Row], metric: str, columns: Sequence[str], *names: str) -> list[Row]:
+    """The rows of the setting whose mean of a metric is the highest, for each question; of equals the first setting.
+
+    Args:
+        rows: those of a setting agree in `columns`, of which some may be missing.
+        metric: of the validation items.
+        columns: what was tried.
+        names: columns that tell the questions apart.
+    """
+    questions: dict[tuple[Any, ...], dict[tuple[Any, ...], list[Row]]] = {}
+    for row in rows:
+        settings = questions.setdefault(tuple(row[name] for name in names), {})
+        settings.setdefault(tuple(row.get(column) for column in columns), []).append(row)
+    best = (
+        max(settings.values(), key=lambda tried: np.mean([row[metric] for row in tried]))
+        for settings in questions.values()
+    )
+    return [row for tried in best for row in tried]
+
+
+def significance(rows: Iterable[Row], others: Iterable[Row], metric: str) -> int:
+    """1 or -1 where a metric is higher or lower than others' of the same seeds by a paired t-test at 0.05, else 0."""
+    values, beside = ({row["seed"]: row[metric] for row in each if metric in row} for each in (rows, others))
+    seeds = sorted(values.keys() & beside.keys())
+    if len(seeds) < 2 or len({values[seed] - beside[seed] for seed in seeds}) == 1:
+        return 0
+    test = ttest_rel(*([each[seed] for seed in seeds] for each in (values, beside)))
+    return int(np.sign(test.statistic)) if test.pvalue < SIGNIFICANT else 0
+
+
 @dataclass(frozen=True)
 class Mean:
     """A column: mean and deviation of a metric over a line's rows; one row has no deviation.
@@ -53,24 +86,33 @@ class Mean:
         digits: after the point.
         where: which of a line's rows, by the values of their columns.
         beside: metrics whose means stand in brackets, with two digits.
+        against: which of a line's rows it is compared with, as in `where`; what is higher or lower by a paired t-test
+            over the seeds is marked.
     """
 
     metric: str
     digits: int = 3
     where: Mapping[str, Any] = field(default_factory=dict)
     beside: Sequence[str] = ()
+    against: Mapping[str, Any] | None = None
 
     def __call__(self, line: tuple[Any, ...], rows: list[Row]) -> str:
-        chosen = [row for row in rows if all(row[name] == value for name, value in self.where.items())]
-        values = [row[self.metric] for row in chosen if self.metric in row]
+        own = _where(rows, self.where)
+        values = [row[self.metric] for row in own if self.metric in row]
         if not values:
             return ""
         text = f"{np.mean(values):.{self.digits}f}"
         if len(values) > 1:
             text += f" ± {np.std(values):.{self.digits}f}"
         if self.beside:
-            text += f" ({', '.join(f'{np.mean([row[name] for row in chosen]):.2f}' for name in self.beside)})"
+            text += f" ({', '.join(f'{np.mean([row[name] for row in own]):.2f}' for name in self.beside)})"
+        if self.against is not None:
+            text += MARKS[significance(own, _where(rows, self.against), self.metric)]
         return text
+
+
+def _where(rows: Iterable[Row], values: Mapping[str, Any]) -> list[Row]:
+    return [row for row in rows if all(row[name] == value for name, value in values.items())]
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class H2Q(AffineHasher):
         optimizer: "adam" or "sgd".
         schedule: "cosine", from the learning rate down to 0, with vectors of length 1; or "constant", with vectors
             whose growing length slows down their rotation, as in the paper.
-        learning_rate: above 0; by default 0.005 for Adam and 0.1 for SGD, which the paper uses.
+        learning_rate: above 0; by default 0.005 for Adam and 0.1 for SGD. The paper's text has Adam at 0.1, and at 0.01
+            for "bit_var"; its code SGD at these rates.
         epochs: passes over the rows; by default as many as make about 8,000 steps, and beyond 128 bits 40, but 100 to
             8,000 steps, which takes about as long as 50 iterations of ITQ. The paper makes 300.
         batch_size: rows a step; by default 128, and beyond 128 bits 4 n_bits.

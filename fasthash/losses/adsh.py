@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_integer, check_number
-from fasthash.losses.base import Quantization, share_label
-from fasthash.losses.training_set import MAX_CELLS, TrainingSetLoss, descend_bits, sums_by_group
+from fasthash.losses.base import MAX_CELLS, Quantization, share_label
+from fasthash.losses.training_set import TrainingSetLoss, descend_bits, sums_by_group
 
 
 class ADSH(TrainingSetLoss):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
@@ -15,6 +16,7 @@ from fasthash.errors import (
     check_labels,
     check_matrix,
     check_number,
+    check_values,
     dtype_name,
     torch_arithmetic,
 )
@@ -24,7 +26,20 @@ from fasthash.ops.arrays import check_tensor
 from fasthash.ops.registry import is_traced
 
 MAX_CLASSES = 2**31 - 1
+MAX_CELLS = 2**22  # of a block of pairs of items: 16 MiB of float32
 Quantization = str | Callable[[torch.Tensor], torch.Tensor]
+
+
+class Terms(NamedTuple):
+    """The two terms of a loss, scalars.
+
+    Attributes:
+        similarity: what draws similar items together.
+        quantization: what draws outputs to bits, before its weight; None where there is none or its weight is 0.
+    """
+
+    similarity: torch.Tensor
+    quantization: torch.Tensor | None
 
 
 class HashingLoss(torch.nn.Module):
@@ -101,15 +116,23 @@ class HashingLoss(torch.nn.Module):
                 of range, repeated or of items with other labels. Values are unchecked on a GPU, which would have to be
                 waited for, and under torch.compile; labels [n, c] other than 0 and 1 make the loss NaN there.
         """
+        return self.weighted(self.terms(u, labels, indices))
+
+    def weighted(self, terms: Terms) -> torch.Tensor:
+        """Return the weighted sum of the terms, a scalar."""
+        if terms.quantization is None:
+            return terms.similarity
+        return terms.similarity + self.quantization_weight * terms.quantization
+
+    def terms(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None = None) -> Terms:
+        """Return the terms whose weighted sum `forward` returns, for what `forward` takes."""
         given, labels = labels, self.check_batch(u, labels, indices)
         if self.training:
             self.remember(u, indices)
-        loss = self.similarity(u, labels)
-        if self.quantization_weight > 0 and (term := self.quantization_term(u, indices)) is not None:
-            loss = loss + self.quantization_weight * term
+        similarity = self.similarity(u, labels)
         if given.ndim == 2 and given.dtype != torch.bool and not on_cpu(given):
-            loss = torch.where((torch_arithmetic(given) == labels).all(), loss, torch.nan)
-        return loss
+            similarity = torch.where((torch_arithmetic(given) == labels).all(), similarity, torch.nan)
+        return Terms(similarity, self.quantization_term(u, indices) if self.quantization_weight > 0 else None)
 
     def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:
         """Return the labels, int64 [n] or bool [n, c], or raise unless the batch is as `forward` says."""
@@ -177,11 +200,41 @@ def share_label(labels: torch.Tensor, others: torch.Tensor | None = None) -> tor
     return labels.float() @ others.float().T > 0
 
 
-def balanced_weights(similar: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return |S| / |S_1| for similar pairs and |S| / |S_0| for others, [n, n], so that both kinds count alike."""
-    n_similar = similar.sum()
-    weights = torch.where(similar, n_similar, similar.numel() - n_similar).clamp(min=1)
-    return similar.numel() / weights.to(dtype)
+def check_training_labels(where: str, labels: torch.Tensor, n_classes: int | None = None) -> torch.Tensor:
+    """Return the labels of a training set, int64 [N] or bool [N, c], or raise unless they are that of some items."""
+    check_values(where, "labels", check_tensor(where, "labels", labels))
+    labels = check_labels(where, "labels", labels, "N", n_classes=n_classes, look=on_cpu(labels))
+    if len(labels) == 0:
+        raise ValueError(f"{where}: expected labels of at least one item, got {list(labels.shape)}")
+    return labels
+
+
+def similar_share(where: str, labels: torch.Tensor | None) -> float | None:
+    """Return how many of all pairs of a training set are similar, an item and itself included; None without labels."""
+    if labels is None:
+        return None
+    labels = check_training_labels(where, labels)
+    groups, sizes = torch.unique(labels, dim=0, return_counts=True)
+    sizes = sizes.double()
+    n_rows = max(1, MAX_CELLS // len(groups))
+    similar = [
+        some @ share_label(part, groups).double() @ sizes
+        for part, some in zip(torch.split(groups, n_rows), torch.split(sizes, n_rows), strict=True)
+    ]
+    return float(torch.stack(similar).sum()) / len(labels) ** 2
+
+
+def balanced_weights(similar: torch.Tensor, share: float | None, dtype: torch.dtype) -> torch.Tensor:
+    """Return weights with which similar pairs and others count alike: 1 / p for the former, 1 / (1 - p) for the latter.
+
+    Args:
+        similar: which pairs are, bool [n, n].
+        share: p of the training set; None for that of these pairs.
+        dtype: of the weights.
+    """
+    double = torch.float64
+    p = similar.to(double).mean() if share is None else torch.full((), share, dtype=double, device=similar.device)
+    return 1 / torch.where(similar, p, 1 - p).to(dtype)
 
 
 def pairwise_likelihood(x: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fasthash.errors import MAX_BITS, check_integer
 from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, one_hot
-from fasthash.losses.quantization import MagnitudeError
+from fasthash.losses.quantization import LogCosh
 
 
 def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
@@ -60,19 +60,20 @@ class CSQ(HashingLoss):
     """Central similarity quantisation: binary cross entropy between (tanh u + 1) / 2 and the bits of a class's centre.
 
     The centre of an item of several labels is the majority of theirs, ties by a fixed random code. Its quantisation
-    term is the mean of (|tanh u| - 1)^2.
+    term is the mean of log cosh(|tanh u| - 1).
 
     Args:
         n_bits: 1 to 4,096.
         n_classes: 1 to 2^n_bits.
         seed: of random centres and ties.
         quantization: see `HashingLoss`.
-        quantization_weight: see `HashingLoss`; the authors have 0.05 for ResNet-50, 1e-4 to 1e-3 for AlexNet.
+        quantization_weight: see `HashingLoss`; the authors have 0.05 for ResNet-50, 1e-4 to 1e-3 for AlexNet, of
+            (|tanh u| - 1)^2, which is twice this term near bits.
 
     Attributes:
         centers: -1 and +1 [n_classes, n_bits], part of the state.
 
-    Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval", 2020, and its code.
+    Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval", 2020.
     """
 
     original_weight = 1e-3
@@ -95,8 +96,8 @@ class CSQ(HashingLoss):
         self.register_buffer("tie_bits", ties.float() * 2 - 1)
 
     def original_quantizer(self) -> torch.nn.Module:
-        """Return the square magnitude error after tanh."""
-        return _AfterTanh(MagnitudeError(2))
+        """Return the smooth magnitude error after tanh."""
+        return _AfterTanh(LogCosh())
 
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross entropy with the centres' bits."""

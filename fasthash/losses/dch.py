@@ -3,7 +3,14 @@ from __future__ import annotations
 import torch
 
 from fasthash.errors import check_number
-from fasthash.losses.base import HashingLoss, Quantization, balanced_weights, cosines, share_label
+from fasthash.losses.base import (
+    HashingLoss,
+    Quantization,
+    balanced_weights,
+    cosines,
+    share_label,
+    similar_share,
+)
 
 _SLACK = 1e-5  # of the distance, which keeps log d finite
 
@@ -29,11 +36,14 @@ class _CauchyQuantization(torch.nn.Module):
 class DCH(HashingLoss):
     """Deep Cauchy hashing: the weighted mean over pairs of s log(d / gamma) + log(1 + gamma / d).
 
-    The probability that items are similar is gamma / (gamma + d), d = (n_bits / 2)(1 - cos(u_i, u_j)). Similar and
-    dissimilar pairs weigh alike. Its quantisation term is the mean over items of log(1 + d(|u|, 1) / gamma).
+    The probability that items are similar is gamma / (gamma + d), d = (n_bits / 2)(1 - cos(u_i, u_j)). Similar pairs
+    weigh 1 / p and others 1 / (1 - p), p being the share of similar ones. Its quantisation term is the mean over items
+    of log(1 + d(|u|, 1) / gamma).
 
     Args:
         gamma: the distance of which similarity is as likely as not, above 0.
+        labels: of the training set, classes [N] or several an item [N, c], for the share of similar pairs p by which
+            pairs weigh; None for that of the batch.
         quantization: see `HashingLoss`.
         quantization_weight: see `HashingLoss`.
 
@@ -43,10 +53,16 @@ class DCH(HashingLoss):
     original_weight = 0.1
 
     def __init__(
-        self, gamma: float = 10.0, *, quantization: Quantization = "original", quantization_weight: float | None = None
+        self,
+        gamma: float = 10.0,
+        labels: torch.Tensor | None = None,
+        *,
+        quantization: Quantization = "original",
+        quantization_weight: float | None = None,
     ) -> None:
         self.gamma = check_number("DCH", "gamma", gamma, above=0)
         super().__init__(quantization, quantization_weight)
+        self.similar_share = similar_share("DCH", labels)
 
     def original_quantizer(self) -> torch.nn.Module:
         """Return the Cauchy quantisation loss."""
@@ -57,4 +73,4 @@ class DCH(HashingLoss):
         similar = share_label(labels)
         d = soft_hamming(cosines(u, u), u.shape[1])
         losses = torch.where(similar, torch.log(d / self.gamma), 0) + torch.log1p(self.gamma / d)
-        return (balanced_weights(similar, u.dtype) * losses).mean()
+        return (balanced_weights(similar, self.similar_share, u.dtype) * losses).mean()

@@ -7,8 +7,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from fasthash.errors import check_integer, check_number
-from fasthash.losses.base import Quantization, pairwise_likelihood, share_label
-from fasthash.losses.training_set import MAX_CELLS, TrainingSetLoss, descend_bits, sums_by_group
+from fasthash.losses.base import MAX_CELLS, Quantization, pairwise_likelihood, share_label
+from fasthash.losses.training_set import TrainingSetLoss, descend_bits, sums_by_group
 
 
 class _LikelihoodOfAll(torch.autograd.Function):

@@ -12,21 +12,24 @@ class HyP2(HashingLoss):
 
     The mean of 1 - cos(u, p) over items and proxies p of their labels, plus the mean of max(0, cos(u, p) - margin) over
     the other proxies, plus beta times the mean of max(0, cos(u_i, u_j) - margin) over the dissimilar pairs among items
-    of more than one label. A mean over nothing is 0. The paper has no quantisation term; "original" is the mean over
-    items of |u - sign u|^2 with weight 0.
+    of at least min_labels labels. A mean over nothing is 0. The paper has no quantisation term; "original" is the mean
+    over items of |u - sign u|^2 with weight 0.
 
     Args:
         n_bits: 1 to 4,096.
         n_classes: at least 2.
         margin: from -1 to 1; see `CEL`.
         beta: at least 0.
+        min_labels: at least 1, for all dissimilar pairs, as in H2Q's comparison; 2 in the paper and its code, where
+            items of one label each have no pairs.
         quantization: see `HashingLoss`.
         quantization_weight: see `HashingLoss`.
 
     Attributes:
         proxies: parameter [n_classes, n_bits], to be trained along.
 
-    Source: Xu et al., "HyP2 Loss: Beyond Hypersphere Metric Space for Multi-label Image Retrieval", 2022, and its code.
+    Source: Xu et al., "HyP2 Loss: Beyond Hypersphere Metric Space for Multi-label Image Retrieval", 2022, and its code;
+    Schwengber et al., "Deep Hashing via Householder Quantization", 2023, A.3.6.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class HyP2(HashingLoss):
         n_classes: int,
         margin: float = 0.0,
         beta: float = 0.5,
+        min_labels: int = 1,
         *,
         quantization: Quantization = "original",
         quantization_weight: float | None = None,
@@ -44,6 +48,7 @@ class HyP2(HashingLoss):
         self.n_classes = check_integer("HyP2", "n_classes", n_classes, 2, MAX_CLASSES)
         self.margin = check_number("HyP2", "margin", margin, minimum=-1, below=1)
         self.beta = check_number("HyP2", "beta", beta, minimum=0)
+        self.min_labels = check_integer("HyP2", "min_labels", min_labels, 1)
         self.proxies = torch.nn.Parameter(torch.empty(self.n_classes, self.n_bits))
         torch.nn.init.kaiming_normal_(self.proxies, mode="fan_out")
 
@@ -56,8 +61,8 @@ class HyP2(HashingLoss):
         wanted = one_hot(labels, len(self.proxies))
         to_proxies = cosines(u, self.proxies.to(u.dtype))
         loss = _mean(1 - to_proxies, wanted) + _mean((to_proxies - self.margin).clamp(min=0), ~wanted)
-        several = wanted.sum(1) > 1
-        apart = ~share_label(labels) & several[:, None] & several
+        enough = wanted.sum(1) >= self.min_labels
+        apart = ~share_label(labels) & enough[:, None] & enough
         return loss + self.beta * _mean((cosines(u, u) - self.margin).clamp(min=0), apart)
 
 

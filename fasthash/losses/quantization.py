@@ -81,17 +81,25 @@ class SlicedWasserstein(torch.nn.Module):
 
 
 class OptimalTransport(torch.nn.Module):
-    """The exact Wasserstein distance of a small batch to random bits: the squared distances of the best assignment.
+    """The exact Wasserstein distance of a small batch to random bits: what the best assignment costs.
 
     The assignment by scipy takes O(n^3) time: a baseline, not a loss for large batches.
+
+    Args:
+        cost: of a row and its target: "squared", the mean square of their differences, as in the authors' code; or
+            "euclidean", the length of their difference, as in the paper.
 
     Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020 (OT-AE).
     """
 
+    def __init__(self, cost: str = "squared") -> None:
+        super().__init__()
+        self.cost = check_choice("OptimalTransport", "cost", cost, ("squared", "euclidean"))
+
     def forward(
         self, u: torch.Tensor, target: torch.Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Return the mean over elements of (u - its target)^2.
+        """Return the mean over rows of the cost.
 
         Args:
             u: [n, m], finite.
@@ -109,9 +117,17 @@ class OptimalTransport(torch.nn.Module):
         if not torch.isfinite(u).all():
             raise ValueError(f"{where}: expected u to be finite, got a NaN or an infinity")
         with torch.no_grad():
-            cost = target.double().square().sum(1) - 2 * u.detach().double() @ target.double().T
-        _, assigned = linear_sum_assignment(cost.cpu().numpy())
-        return functional.mse_loss(u, target[torch.from_numpy(assigned).to(u.device)])
+            x, y = u.detach().double(), target.double()
+            costs = torch.cdist(x, y)
+            if self.cost == "squared":
+                costs = costs.square()
+        _, assigned = linear_sum_assignment(costs.cpu().numpy())
+        difference = u - target[torch.from_numpy(assigned).to(u.device)]
+        return difference.square().mean() if self.cost == "squared" else difference.norm(dim=1).mean()
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"cost={self.cost!r}"
 
 
 class MagnitudeError(torch.nn.Module):

@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from fasthash.errors import MAX_BITS, check_integer, check_labels, check_values
-from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, on_cpu
-from fasthash.ops.arrays import check_tensor
-
-MAX_CELLS = 2**22  # of a block of pairs of items: 16 MiB of float32
+from fasthash.errors import MAX_BITS, check_integer
+from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, check_training_labels, on_cpu
 
 
 class TrainingSetLoss(HashingLoss):
@@ -46,10 +43,7 @@ class TrainingSetLoss(HashingLoss):
         n_bits = check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
         n_classes = check_integer(where, "n_classes", n_classes, 2, MAX_CLASSES)
         seed = check_integer(where, "seed", seed, 0)
-        check_values(where, "labels", check_tensor(where, "labels", labels))
-        labels = check_labels(where, "labels", labels, "N", n_classes=n_classes, look=on_cpu(labels))
-        if len(labels) == 0:
-            raise ValueError(f"{where}: expected labels of at least one item, got {list(labels.shape)}")
+        labels = check_training_labels(where, labels, n_classes)
         super().__init__(quantization, quantization_weight)
         self.n_bits, self.n_classes = n_bits, n_classes
         self.register_buffer("labels", labels, persistent=False)

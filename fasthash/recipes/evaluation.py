@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +21,13 @@ from fasthash.evaluate import (
     precision_within,
     quantization_angle,
 )
+from fasthash.evaluate.names import BY_EMBEDDINGS
 from fasthash.hashers import AffineHasher
 from fasthash.ops.arrays import to_tensor
 from fasthash.ops.packing import pack_bits
 from fasthash.recipes.batches import Items, Loaded
+
+COLLAPSED = 0.1  # the mean entropy of a bit below which codes say next to nothing
 
 
 def check_outputs(where: str, u: torch.Tensor, n: int, n_bits: int | None = None) -> None:
@@ -88,6 +94,7 @@ def evaluate_codes(
     database: torch.Tensor,
     labels: torch.Tensor,
     at: int | None = None,
+    ties: str = "expected",
 ) -> dict[str, float]:
     """Return what the signs of outputs retrieve.
 
@@ -97,18 +104,36 @@ def evaluate_codes(
         database: outputs [n, n_bits].
         labels: [n] or [n, c].
         at: how many of the nearest items the mean average precision counts; None for all.
+        ties: the rule for items at equal distance, see `mean_average_precision`; embeddings are the outputs.
 
     Returns:
-        "mAP", "precision_at_100", "precision_at_1000" and "precision_within_2", ties averaged over;
-        "quantization_angle" in radians and "bit_entropy", the mean over bits, of the database.
+        "mAP", "precision_at_100", "precision_at_1000" and "precision_within_2"; of the database, "quantization_angle"
+        in radians, "bit_entropy", the mean over bits, and "distinct_codes", how many there are.
     """
     codes = pack_bits(database)
-    retrieval = (pack_bits(query), query_labels, codes, labels)
+    retrieval, rule = (pack_bits(query), query_labels, codes, labels), tie_rule(ties, query, database)
     return {
-        "mAP": mean_average_precision(*retrieval, at=None if at is None else min(at, len(database))),
-        "precision_at_100": precision_at(min(100, len(database)), *retrieval),
-        "precision_at_1000": precision_at(min(1000, len(database)), *retrieval),
+        "mAP": mean_average_precision(*retrieval, at=None if at is None else min(at, len(database)), **rule),
+        "precision_at_100": precision_at(min(100, len(database)), *retrieval, **rule),
+        "precision_at_1000": precision_at(min(1000, len(database)), *retrieval, **rule),
         "precision_within_2": precision_within(2, *retrieval),
         "quantization_angle": quantization_angle(database),
         "bit_entropy": float(bit_entropy(codes, database.shape[1]).mean()),
+        "distinct_codes": len(torch.unique(codes, dim=0)),
     }
+
+
+def tie_rule(ties: str, query: torch.Tensor, database: torch.Tensor) -> dict[str, Any]:
+    """Return the metrics' arguments for a rule for items at equal distance, given the outputs."""
+    return {"ties": ties} | ({"query_embeddings": query, "embeddings": database} if ties in BY_EMBEDDINGS else {})
+
+
+def warn_of_collapse(results: Mapping[str, float], n_classes: int, n_bits: int) -> None:
+    """Warn if what `evaluate_codes` found of a training's codes says that they hardly tell items apart."""
+    entropy, n_codes = results["bit_entropy"], int(results["distinct_codes"])
+    if entropy < COLLAPSED or n_codes < min(n_classes, 2**n_bits):
+        warnings.warn(
+            f"train: the codes have collapsed: {n_codes} distinct ones for {n_classes} classes, of bits that have an "
+            f"entropy of {entropy:.3f} in the mean; try another learning rate, batch size or weight of a term",
+            stacklevel=2,
+        )

@@ -20,7 +20,7 @@ from fasthash.data import Dataset
 from fasthash.hashers import AffineHasher
 from fasthash.plugins import qualified_name
 from fasthash.recipes.batches import Batches, Items, Loaded
-from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs
+from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs, warn_of_collapse
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.networks.files import save_module
 from fasthash.recipes.protocols import PROTOCOLS, Parts
@@ -150,11 +150,14 @@ class Training(Generic[_S]):
         n_epochs = self.settings.epochs
         bar = {"desc": self.title, "unit": "epoch", "initial": len(rows), "total": n_epochs, "disable": not progress}
         for epoch in tqdm(range(len(rows) + 1, n_epochs + 1), **bar):
+            if self.is_done(epoch - 1):
+                break
             rows.append(self._epoch(epoch))
             folder.keep({**{name: part.state_dict() for name, part in self.state.items()}, "rows": rows}, rows)
         self.keep_best()
         self.network.eval()
         results = self.evaluate()
+        warn_of_collapse(results, self.dataset.n_classes, self.settings.bits)
         results["seconds"] = sum(row["seconds"] for row in rows)
         if folder.path is not None:
             self.save(folder.path)
@@ -226,6 +229,10 @@ class Training(Generic[_S]):
     def validate(self, epoch: int) -> Row:
         """Return what is measured after an epoch, for the log."""
         return {}
+
+    def is_done(self, epoch: int) -> bool:
+        """Return whether nothing is left to learn after an epoch; 0 is before the first."""
+        return False
 
     def keep_best(self) -> None:
         """Give the network the weights to keep, by default the last epoch's."""

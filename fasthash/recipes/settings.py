@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fasthash.errors import MAX_BITS, check_choice, check_integer, check_number
+from fasthash.evaluate.names import TIES
 from fasthash.losses.names import LOSSES, QUANTIZATIONS
 from fasthash.plugins import Registry
 from fasthash.recipes.protocols import PROTOCOLS
@@ -104,13 +105,28 @@ class SupervisedSettings(RecipeSettings):
     network: str = option("cnn", "architecture", choices=BACKBONES)
     pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
     augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
+    activation: str = option("none", "of the outputs before the loss", choices=("none", "tanh"))
     optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
     backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that", minimum=0)
     schedule: str = option("cosine", "learning rate down to 0, or constant", choices=("cosine", "constant"))
     weight_decay: float = option(1e-5, "L2 penalty", minimum=0)
     validate_every: int = option(5, "epochs between validations", minimum=1)
+    validation_splits: int = option(1, "of the validation items, to search for some among the others", minimum=1)
+    validation_share: float = option(0.2, "of the validation items, which are searched for", above=0, below=1)
+    patience: int = option(0, "epochs without a better validation after which to stop; 0 for never", minimum=0)
+    map_at: int = option(0, "how many of the nearest items mAP counts; 0 for as many as the protocol says", minimum=0)
+    ties: str = option("expected", "rule for items at equal distance, see fasthash.evaluate", choices=TIES)
     rotation: str = option("none", "of the trained outputs before the signs", choices=ROTATIONS)
     precision: str = option("float32", "of the network's arithmetic", choices=("float32", "bfloat16"))
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        if self.activation != "none" and self.rotation != "none":
+            raise ValueError(
+                "SupervisedSettings: expected rotation none, as outputs are rotated without an activation, got "
+                f"{self.rotation} and {self.activation}"
+            )
 
 
 @dataclass(frozen=True)

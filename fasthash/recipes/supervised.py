@@ -19,12 +19,14 @@ from fasthash.data import ImageFiles
 from fasthash.errors import check_choice
 from fasthash.evaluate import mean_average_precision
 from fasthash.hashers import H2Q, ITQ, AffineHasher
-from fasthash.losses import HSWD, LOSSES, HashingLoss
+from fasthash.losses import HSWD, LOSSES, HashingLoss, SlicedWasserstein
 from fasthash.ops.packing import pack_bits
-from fasthash.recipes.evaluation import check_outputs
+from fasthash.recipes.batches import Loaded
+from fasthash.recipes.evaluation import check_outputs, evaluate_codes, tie_rule
 from fasthash.recipes.loop import Given, Training
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.networks.images import LARGE_IMAGE
+from fasthash.recipes.protocols import PROTOCOLS
 from fasthash.recipes.ranks import seed_epoch
 from fasthash.recipes.run_folder import Row
 from fasthash.recipes.settings import BACKBONES, ROTATIONS, SupervisedSettings
@@ -33,10 +35,15 @@ from fasthash.recipes.settings import BACKBONES, ROTATIONS, SupervisedSettings
 class SupervisedTraining(Training[SupervisedSettings]):
     """Train a network to hash from labels: a batch, the loss, a step.
 
-    Every `validate_every` epochs a fifth of the validation items is searched for among the others, and the epoch of the
-    best mean average precision is kept. Under `torchrun` every process takes a part of each batch and of each of its
-    gradients.
+    The last layer of ImageNet's networks starts from weights of deviation 0.01 and biases of 0, as in H2Q's paper; that
+    of smaller ones, whose features are smaller too, as torch has it.
 
+    Every `validate_every` epochs a share of the validation items is searched for among the others, in as many random
+    splits as `validation_splits`, and the epoch of the best mean average precision is kept. Under `torchrun` every
+    process takes a part of each batch and of each of its gradients.
+
+    The log has the means over the steps of the "loss" and of its terms, "similarity" and "quantization" (before its
+    weight), and of the validation items "validation_mAP" and the distances of their outputs to bits, "hswd" and "swd".
     `Run.results` has "epoch", the one kept, and "validation_mAP" too; `Run.modules` the "loss", after the last epoch.
     """
 
@@ -45,13 +52,12 @@ class SupervisedTraining(Training[SupervisedSettings]):
     def __init__(self, settings: SupervisedSettings, given: Given) -> None:
         check_not_both(settings, given)
         super().__init__(settings, given, image_size=image_size(settings, given))
-        shuffled = np.random.default_rng(settings.split_seed).permutation(self.parts.validation)
-        asked, searched = np.split(shuffled, [-(-len(shuffled) // 5)])
-        self.validation_query, self.validation_database = self.loaded(asked, searched)
+        (self.validation,) = self.loaded(self.parts.validation)
+        self.validation_splits = validation_splits(len(self.validation), settings)
         seed_epoch(settings.seed, 0)
         network, loss = given.network or self._network(), self._loss()
         self.title = f"{settings.method if given.loss is None else _name(given.loss)}, {settings.bits} bits"
-        self.learner = Learner(network, loss, settings.bits, settings.precision).to(self.device)
+        self.learner = Learner(network, loss, settings).to(self.device)
         self.network, self.loss = self.learner.network, self.learner.loss
         self.modules["loss"] = self.loss
         self.parallel: nn.Module = self.learner
@@ -73,6 +79,9 @@ class SupervisedTraining(Training[SupervisedSettings]):
         network = HashingNetwork(
             settings.network, shape, settings.bits, augmentation=augmentation, pretrained=settings.pretrained
         )
+        if network.imagenet:
+            nn.init.normal_(network.head.weight, std=0.01)
+            nn.init.zeros_(network.head.bias)
         if not settings.pretrained and not of_files:
             network.standardize(*_moments(items[self.parts.train], len(network.mean)))
         return network
@@ -110,40 +119,64 @@ class SupervisedTraining(Training[SupervisedSettings]):
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Make a step on the loss of a batch."""
-        loss = self.parallel(items, labels, indices)
+        terms: dict[str, torch.Tensor] = self.parallel(items, labels, indices)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(terms["loss"])
         self.optimizer.step()
-        return {"loss": loss}
+        return terms
 
     def end_epoch(self) -> None:
         """Let the loss renew its codes, if it has any."""
         if isinstance(self.loss, HashingLoss):
             self.loss.end_epoch()
 
+    @torch.no_grad()
     def validate(self, epoch: int) -> Row:
         """Search for a part of the validation items among the others, and keep the weights if that went best."""
-        if epoch % self.settings.validate_every != 0 and epoch != self.settings.epochs:
+        settings = self.settings
+        if epoch % settings.validate_every != 0 and epoch != settings.epochs:
             return {}
-        if len(self.validation_database) == 0:
+        if len(self.validation) < 2:
             self.best.keep(epoch, float(epoch), self.network)
             return {}
-        query, database = (self.outputs(x) for x in (self.validation_query, self.validation_database))
-        value = mean_average_precision(
-            pack_bits(query), self.validation_query.labels, pack_bits(database), self.validation_database.labels
-        )
+        u, labels, values = self.outputs(self.validation), self.validation.labels, []
+        for asked, searched in self.validation_splits:
+            query, database = u[asked], u[searched]
+            retrieval = (pack_bits(query), labels[asked], pack_bits(database), labels[searched])
+            at = None if self.map_at is None else min(self.map_at, len(database))
+            values.append(mean_average_precision(*retrieval, at=at, **tie_rule(settings.ties, query, database)))
+        value = float(np.mean(values))
         self.best.keep(epoch, value, self.network)
-        return {"validation_mAP": value}
+        directions = torch.Generator().manual_seed(settings.seed)
+        distances = {"hswd": HSWD()(u), "swd": SlicedWasserstein()(u, generator=directions)}
+        return {"validation_mAP": value, **{name: float(distance) for name, distance in distances.items()}}
+
+    def is_done(self, epoch: int) -> bool:
+        """Return whether the patience with validations that went no better has run out."""
+        patience = self.settings.patience
+        return 0 < patience <= epoch - self.best.epoch and self.best.epoch > 0
 
     def keep_best(self) -> None:
         """Restore the best epoch's weights, and fit the rotation to its outputs."""
         self.network.load_state_dict(self.best.network)
         self.rotation = fit_rotation(self.settings.rotation, self.outputs(self.train), self.settings.seed)
 
+    @property
+    def map_at(self) -> int | None:
+        """How many of the nearest items the mean average precision counts; None for all."""
+        return self.settings.map_at or PROTOCOLS[self.settings.protocol].map_at
+
+    def outputs(self, items: Loaded) -> torch.Tensor:
+        """Return the outputs for some items after their activation, float32 [n, n_bits] on the CPU."""
+        return self.learner.activated(super().outputs(items))
+
     def evaluate(self) -> dict[str, float]:
         """Return what the queries retrieve, and which epoch was kept."""
-        results = super().evaluate() | {"epoch": self.best.epoch}
-        if len(self.validation_database):
+        outputs = {"query": self.outputs(self.query), "database": self.outputs(self.database)}
+        labels = {"query_labels": self.query.labels, "labels": self.database.labels}
+        results = evaluate_codes(**outputs, **labels, at=self.map_at, ties=self.settings.ties)
+        results["epoch"] = self.best.epoch
+        if len(self.validation) > 1:
             results["validation_mAP"] = self.best.value
         return results
 
@@ -194,28 +227,49 @@ class Learner(nn.Module):
     Args:
         network: from items to outputs u [n, n_bits].
         loss: of u and labels; a `HashingLoss` also gets the items' indices.
-        n_bits: length of the codes.
-        precision: of the network's arithmetic, "float32" or "bfloat16".
+        settings: say the length of the codes, the activation of u, and the precision of the network's arithmetic.
     """
 
-    def __init__(self, network: nn.Module, loss: nn.Module, n_bits: int, precision: str) -> None:
-        super().__init__()
-        self.network, self.loss, self.n_bits, self.precision = network, loss, n_bits, precision
+    network: nn.Module
+    loss: nn.Module
 
-    def forward(self, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        """Return the loss of a batch."""
-        with torch.autocast(items.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+    def __init__(self, network: nn.Module, loss: nn.Module, settings: SupervisedSettings) -> None:
+        super().__init__()
+        self.network, self.loss, self.settings = network, loss, settings
+
+    def activated(self, u: torch.Tensor) -> torch.Tensor:
+        """Return what the loss is given of outputs."""
+        return u.tanh() if self.settings.activation == "tanh" else u
+
+    def forward(self, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the loss of a batch, and its terms where it tells them."""
+        with torch.autocast(items.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             u = self.network(items)
-        check_outputs("train", u, len(items), self.n_bits)
-        context = (indices,) if isinstance(self.loss, HashingLoss) else ()
-        loss: torch.Tensor = self.loss(u.float(), labels, *context)
+        check_outputs("train", u, len(items), self.settings.bits)
+        u, logged = self.activated(u.float()), {}
+        if not isinstance(self.loss, HashingLoss):
+            loss = self.loss(u, labels)
+        elif type(self.loss).forward is not HashingLoss.forward:  # which may return another sum
+            loss = self.loss(u, labels, indices)
+        else:
+            terms = self.loss.terms(u, labels, indices)
+            loss = self.loss.weighted(terms)
+            logged = {name: term.detach() for name, term in terms._asdict().items() if term is not None}
         if not isinstance(loss, torch.Tensor):
             raise TypeError(f"train: expected loss to return a scalar tensor, got {type(loss).__name__}")
         if loss.ndim != 0:
             raise ValueError(f"train: expected loss to return a scalar, got {list(loss.shape)}")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise ValueError("train: expected loss to have a gradient in what is trained, got one that has none")
-        return loss
+        return {"loss": loss, **logged}
+
+
+def validation_splits(n: int, settings: SupervisedSettings) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return, for each split of n validation items, which are searched for, at least one, and which are searched."""
+    n_asked = max(1, min(n - 1, round(settings.validation_share * n)))
+    generator = np.random.default_rng(settings.split_seed)
+    shuffled = [generator.permutation(n) for _ in range(settings.validation_splits)]
+    return [(order[:n_asked], order[n_asked:]) for order in shuffled]
 
 
 def check_not_both(settings: SupervisedSettings, given: Given) -> None:
@@ -311,4 +365,4 @@ def _moments(items: NDArray[Any], n_values: int) -> tuple[torch.Tensor, torch.Te
         x = torch.from_numpy(items).double()
         return x.mean(dim=0), x.std(dim=0, correction=0)
     x = torch.from_numpy(items).reshape(len(items), -1, n_values if items.ndim == 4 else 1).double() / 255
-    return x.mean(dim=(0, 1)), x.std(dim=(0, 1), correction=0)
+    return x.mean(dim=(0, 1)).expand(n_values), x.std(dim=(0, 1), correction=0).expand(n_values)

@@ -40,7 +40,7 @@ def one_thread():
 
 
 def run(script, *arguments, exit_code=0):
-    if script in ("unsupervised", "domain_adaptation"):
+    if script in ("unsupervised", "domain_adaptation", "supervised", "h2q"):
         pytest.importorskip("matplotlib")
     result = CliRunner().invoke(importlib.import_module(f"benchmarks.papers.{script}").main, list(map(str, arguments)))
     assert result.exit_code == exit_code, (result.output, result.exception)
@@ -199,6 +199,50 @@ def test_means_and_deviations_by_hand():
     )
 
 
+def test_the_setting_that_does_best_on_the_validation_items_is_chosen():
+    """By its mean over the seeds, for each question; the first of equals; rows without the setting are one."""
+    rows = [
+        {"method": method, "seed": seed, "validation": value, **({} if weight is None else {"weight": weight})}
+        for method, weight, values in (
+            ("a", 0.1, (0.9, 0.1)),
+            ("a", 0.3, (0.6, 0.6)),
+            ("a", 1.0, (0.6, 0.6)),
+            ("b", 0.1, (0.2, 0.3)),
+            ("b", 1.0, (0.3, 0.3)),
+            ("c", None, (0.0, 0.1)),
+        )
+        for seed, value in enumerate(values)
+    ]
+    found = tables.chosen(rows, "validation", ["weight"], "method")
+    assert [(row["method"], row.get("weight"), row["seed"]) for row in found] == [
+        *(("a", 0.3, 0), ("a", 0.3, 1), ("b", 1.0, 0), ("b", 1.0, 1), ("c", None, 0), ("c", None, 1)),
+    ]
+
+
+def test_differences_beyond_those_of_the_seeds_are_marked():
+    """Paired: differences 0.10, 0.11, 0.12 have t = 19; 0.1, -0.1, 0.3 have t = 0.9; the limit at 2 degrees is 4.3."""
+    base = [0.3, 0.5, 0.7]
+    rows = [
+        {"loss": "x", "way": way, "seed": seed, "mAP": value + difference}
+        for way, differences in {
+            "none": (0, 0, 0),
+            "more": (0.10, 0.11, 0.12),
+            "less": (-0.10, -0.11, -0.12),
+            "noise": (0.1, -0.1, 0.3),
+            "once": (0.2,),
+        }.items()
+        for seed, (value, difference) in enumerate(zip(base, differences, strict=False))
+    ]
+    columns = {
+        way: tables.Mean("mAP", 2, where={"way": way}, against={"way": "none"})
+        for way in ("none", "more", "less", "noise", "once")
+    }
+    line = tables.table(rows, {"loss": "loss"}, columns)[-1]
+    assert line == "| x | 0.50 ± 0.16 | 0.61 ± 0.17 ▲ | 0.39 ± 0.16 ▼ | 0.60 ± 0.28 | 0.50 |"
+    shuffled = [row for row in rows if row["way"] == "none"] + rows[5:2:-1]
+    assert tables.significance(shuffled[3:], shuffled[:3], "mAP") == 1
+
+
 def test_comparisons_by_hand():
     assert tables.against_first(ROWS, "mAP", "method", "bits") == [
         "",
@@ -237,10 +281,21 @@ def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path, script, 
 
 @pytest.mark.slow
 def test_the_tables_of_the_supervised_papers(tmp_path):
-    options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", 16, "--seeds", 1]
-    run("supervised", "digits", *options, "--epochs", 4, "--network-epochs", 4, "--out", tmp_path)
+    options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", 16, "--seeds", 1, "--weight", 0.1]
+    run("supervised", "digits", *options, "--epochs", 5, "--network-epochs", 4, "--out", tmp_path)
     rows = read(tmp_path / "supervised-digits.csv")
-    assert Counter(row["table"] for row in rows) == {"quantisation": 6 * 3, "rotation": 6 * 6, "end to end": 3}
+    count = {
+        "quantisation": 6 * 4 + 2,
+        "rotation": 6 * 6,
+        "end to end": 4,
+        "two bits": 4,
+    }  # DSDH and CSQ have two weights
+    assert Counter(row["table"] for row in rows) == count
+    assert {row["weight"] for row in rows if (row["method"], row["variant"]) == ("csq", "original")} == {
+        "0.001",
+        "0.1",
+        "",
+    }
     maps = {(row["table"], row["method"], row["variant"]): float(row["mAP"]) for row in rows}
     assert all(value > 0.4 for value in maps.values())
     for method in ("cel", "dch", "hyp2"):
@@ -248,8 +303,58 @@ def test_the_tables_of_the_supervised_papers(tmp_path):
         assert max(rotated[1:]) > rotated[0] - 0.01
     report = (tmp_path / "supervised-digits.md").read_text()
     assert "| csq | 16 |" in report
+    assert "-C: 0.1 |" in report
     assert "H2Q l2: at least as high" in report
     assert "1000 items to train, 200 queries" in report
+    for figure in (2, 3, 4, 5):
+        assert (tmp_path / f"supervised-digits-figure{figure}.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_tables_of_h2q_s_comparison(tmp_path):
+    options = ["--protocol", "digits-v1", "--augmentation", "none", "--network-epochs", 4, "--bits", 16, "--seeds", 1]
+    run("h2q", "digits", *options, "--epochs", 5, "--out", tmp_path)
+    rows = read(tmp_path / "h2q-digits.csv")
+    lambdas = 1 + 3 + 3 + 3 + 1 + 4  # of CEL, DCH, DHN, DPSH, WGLHH and HyP2, which has four betas
+    trained = {"none": 5 + 4, "lambda": lambdas, "HSWD": 5 + 4, "as it is": 2}
+    rotations = ("ITQ", "H2Q l2", "H2Q l1", "H2Q min_entry", "H2Q bit_var")
+    assert Counter(row["variant"] for row in rows) == trained | dict.fromkeys(rotations, 5 + 4)
+    assert all(float(row["mAP"]) > 0.4 for row in rows)
+    report = (tmp_path / "h2q-digits.md").read_text()
+    assert "| hyp2 + H2Q |" in report
+    assert (tmp_path / "h2q-digits.png").stat().st_size > 10_000
+    assert "epochs: 5 there, 6 now" in run("h2q", "digits", *options, "--epochs", 6, "--out", tmp_path, exit_code=1)
+
+
+def test_h2q_s_losses_are_trained_as_its_appendix_says():
+    h2q = importlib.import_module("benchmarks.papers.h2q")
+    margins = {(10, 64): -1 / 32, (10, 16): 0, (21, 64): 0, (80, 16): 0.25, (100, 48): 1 / 12, (100, 64): 0}
+    for (n_classes, n_bits), margin in margins.items():
+        assert h2q.settings_of("cel", n_bits, n_classes).loss_arguments == {"margin": margin}
+    hyp2 = h2q.settings_of("hyp2", 32, 100, loss_arguments={"beta": 0.75})
+    assert (hyp2.loss_arguments, hyp2.batch_size) == ({"margin": 0.125, "beta": 0.75}, 100)
+    assert (hyp2.validation_splits, hyp2.validation_share, hyp2.patience) == (5, 0.1, 20)
+    assert [h2q.settings_of(loss, 32, 10).weight_decay for loss in ("dch", "wglhh")] == [5e-4, 1e-4]
+
+
+def test_h2q_s_tables_by_hand():
+    h2q = importlib.import_module("benchmarks.papers.h2q")
+    rows = [
+        {"loss": loss, "bits": 16, "variant": variant, "seed": 0, "mAP": value}
+        for loss, variant, value in (
+            *(("hyp2", "none", 0.5), ("hyp2", "H2Q l2", 0.75), ("hyp2", "lambda", 0.625)),
+            *(("cel", "none", 0.25), ("cel", "H2Q l2", 0.5), ("cel", "lambda", 0.125), ("adsh", "as it is", 0.375)),
+        )
+    ]
+    facts = dict.fromkeys(("minutes", "threads", "train", "query", "database", "epochs", "learning_rate"), 1)
+    report = h2q.report(rows, "made", facts | {"protocol": "x", "network_epochs": 1, "accuracy": 0.5})
+    assert report[report.index("| loss | 16 bits |") + 2 :][:4] == [
+        *("| hyp2 | 0.500 |", "| hyp2 + H2Q | 0.750 |", "| cel | 0.125 |", "| adsh | 0.375 |"),
+    ]
+    assert report[report.index("| loss | bits | none | lambda | H2Q l2 |") + 2 :][:2] == [
+        *("| cel | 16 | 0.250 | 0.125 | 0.500 |", "| hyp2 | 16 | 0.500 | 0.625 | 0.750 |"),
+    ]
+    assert "- lambda: at least as high 1 times; difference +0.0000 in the mean, -0.1250 to +0.1250" in report
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ SUPERVISED = [
 QUANTIZERS = {
     "HSWD": {"p": "1", "target": "'bernoulli'", "values": "(0, 1)", "root": "True"},
     "SlicedWasserstein": {"n_projections": "10", "p": "1"},
-    "OptimalTransport": {},
+    "OptimalTransport": {"cost": "'euclidean'"},
     "MagnitudeError": {"power": "3", "reduction": "'code'"},
     "LogCosh": {"reduction": "'code'"},
     "BitBalance": {"over": "'code'"},
@@ -49,7 +49,7 @@ def settings_of(r: Random, kind: type, several: bool) -> dict[str, str]:
         "labels": f"tensor(integers(7, {2 if several else CLASSES}, 17{f', {CLASSES}' if several else ''}))",
     }
     further = {"seed": "3", "margin": "0.2", "gamma": "5", "alpha": "0.2", "beta": "0.1", "scale": "1", "mu": "0.1"}
-    further |= {"nu": "2", "eta": "0.1", "similar_weight": "0.5", "n_inner": "2"}
+    further |= {"nu": "2", "eta": "0.1", "similar_weight": "0.5", "n_inner": "2", "min_labels": "2", "signs": "False"}
     further |= {"quantization": r.choice(("'original'", "'none'", "'hswd'", "fh.losses.LogCosh()"))}
     further |= {"quantization_weight": "0.5"}
     parameters = inspect.signature(kind).parameters

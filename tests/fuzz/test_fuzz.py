@@ -36,7 +36,17 @@ ELSEWHERE = {
     "fasthash.recipes.Training": "a base",
 }
 INNER = (  # of losses and modules: called by `forward`, which checks
-    *("similarity", "original_quantizer", "check_batch", "remember", "quantization_term", "activation", "precise"),
+    *(
+        "similarity",
+        "original_quantizer",
+        "check_batch",
+        "remember",
+        "quantization_term",
+        "terms",
+        "weighted",
+        "activation",
+        "precise",
+    ),
     "extra_repr",
 )
 

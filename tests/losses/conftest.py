@@ -34,6 +34,9 @@ def mean_over_pairs(labels, function):
     return mean(function(i, j, s) for i, j, s in pairs(labels))
 
 
+TRAINING = {"single": torch.tensor([0, 0, 0, 1, 2, 2, 1]), "several": SEVERAL[[0, 1, 1, 4, 2]]}  # of other shares
+
+
 def weights(labels):
     """What similar and dissimilar pairs weigh where both kinds count alike."""
     kinds = [s for *_, s in pairs(labels)]

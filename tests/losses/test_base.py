@@ -28,7 +28,7 @@ NAMES = [
 ]
 OF_THE_BATCH = [name for name in NAMES if not getattr(losses, name).needs_indices]
 WITH_CLASSES = [name for name in NAMES if "n_classes" in inspect.signature(getattr(losses, name)).parameters]
-SMOOTH = [name for name in NAMES if name != "GreedyHash"]  # whose gradient passes straight through the signs
+SMOOTH = [name for name in NAMES if name not in ("DBDH", "GreedyHash")]  # which pass gradients through signs
 LABELS = pytest.mark.parametrize("labels", [SINGLE, SEVERAL], ids=["single", "several"])
 
 
@@ -73,6 +73,22 @@ def test_quantisation_terms_are_their_formulas(method):
     heavy = made(method, SINGLE, quantization="hswd", quantization_weight=2.0)
     assert heavy.quantization_weight == 2
     torch.testing.assert_close(heavy(U, SINGLE, INDICES) - similarity, 2 * losses.HSWD()(U))
+
+
+@LABELS
+@pytest.mark.parametrize("quantization", ["original", "none", "hswd"])
+def test_the_terms_are_those_of_the_loss(method, labels, quantization):
+    loss, again = (made(method, labels, quantization=quantization, quantization_weight=0.3) for _ in range(2))
+    terms = loss.terms(U, labels, INDICES)
+    torch.testing.assert_close(terms.similarity, made(method, labels, quantization="none")(U, labels, INDICES))
+    weighted = 0 if terms.quantization is None else 0.3 * terms.quantization
+    torch.testing.assert_close(again(U, labels, INDICES), terms.similarity + weighted)
+    if quantization == "none":
+        assert terms.quantization is None
+    if quantization == "hswd":
+        torch.testing.assert_close(terms.quantization, losses.HSWD()(U))
+    weightless = made(method, labels, quantization=quantization, quantization_weight=0.0)
+    assert weightless.terms(U, labels, INDICES).quantization is None
 
 
 class Stretched(torch.nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fasthash import losses
-from tests.losses.conftest import BITS, hamming, mean, mean_over_pairs, weights
+from tests.losses.conftest import BITS, SEVERAL, SINGLE, TRAINING, U, hamming, mean, mean_over_pairs, weights
 
 GAMMA = 10
 
@@ -16,8 +16,8 @@ def make(labels, **settings):
     return losses.DCH(GAMMA, **settings)
 
 
-def similarity(u, labels, loss):
-    w = weights(labels)
+def similarity(u, labels, loss, w=None):
+    w = w or weights(labels)
 
     def cauchy(i, j, s):
         p = GAMMA / (GAMMA + hamming(u[i], u[j]))
@@ -43,3 +43,12 @@ def test_outputs_that_point_the_same_way_have_a_loss_in_half_precision(dtype):
     torch.testing.assert_close(
         losses.DCH()(u * 0.37, labels), losses.DCH()(u.float() * 0.37, labels), rtol=2e-2, atol=0
     )
+
+
+@pytest.mark.parametrize("training", TRAINING.values(), ids=TRAINING)
+@pytest.mark.parametrize("labels", [SINGLE, SEVERAL], ids=["single", "several"])
+def test_pairs_weigh_by_the_training_set_s_share_of_similar_ones(labels, training):
+    loss = losses.DCH(GAMMA, labels=training)
+    expected = similarity(U.numpy(), labels, loss, weights(training))
+    assert loss(U, labels).item() - original(U.numpy(), loss) == pytest.approx(expected, rel=1e-9)
+    assert expected != pytest.approx(similarity(U.numpy(), labels, loss), rel=1e-3)

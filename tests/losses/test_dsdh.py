@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from fasthash import losses
-from fasthash.losses.training_set import MAX_CELLS, descend_bits
+from fasthash.losses.base import MAX_CELLS
+from fasthash.losses.training_set import descend_bits
 from tests.losses import conftest
 from tests.losses.conftest import likelihood, mean_over_pairs
 from tests.losses.training_sets import BATCH, BITS, CLASSES, LABELS, SINGLE, U, indicator, signs, similarities

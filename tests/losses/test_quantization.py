@@ -60,6 +60,18 @@ def test_optimal_transport_is_the_best_of_all_assignments():
     assert seeded[0] == seeded[1] != loss(u)
 
 
+def test_optimal_transport_by_the_length_of_differences():
+    """Of which the best assignment may be another."""
+    generator = torch.Generator().manual_seed(0)
+    loss = losses.OptimalTransport("euclidean")
+    u, target = (torch.randn(6, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    u.requires_grad_()
+    best = min((u - target[list(order)]).square().sum(1).sqrt().mean() for order in itertools.permutations(range(6)))
+    torch.testing.assert_close(loss(u, target), best)
+    assert torch.autograd.gradcheck(lambda u: loss(u, target), (u,))
+    assert repr(loss) == "OptimalTransport(cost='euclidean')"
+
+
 def test_optimal_transport_to_any_target():
     """Rows of a target are of unlike lengths, as those of bits are not."""
     generator = torch.Generator().manual_seed(0)
@@ -134,6 +146,11 @@ def test_random_bits_are_as_hswd_draws_them():
             lambda: losses.SlicedWasserstein()(U[0]),
             ValueError,
             r"SlicedWasserstein: expected u of shape \[n, m\], got \[2\]",
+        ),
+        (
+            lambda: losses.OptimalTransport("plain"),
+            ValueError,
+            "OptimalTransport: expected cost to be one of 'squared', 'euclidean', got 'plain'",
         ),
         (
             lambda: losses.OptimalTransport()(torch.full((2, 2), torch.nan)),

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fasthash import losses
-from fasthash.losses.training_set import MAX_CELLS, TrainingSetLoss, descend_bits
+from fasthash.losses.base import MAX_CELLS
+from fasthash.losses.training_set import TrainingSetLoss, descend_bits
 from tests.losses.training_sets import BATCH, BITS, CLASSES, INDICES, LABELS, SEVERAL, SINGLE, N, U, similarities
 
 METHODS = [

@@ -203,3 +203,19 @@ class Float(nn.Module):
 def test_a_setting_of_what_is_given_is_refused(images, changes):
     with pytest.raises(ValueError, match=f"or the settings {next(iter(changes))}, got both"):
         trained(images, dataclasses.replace(SHORT, **changes))
+
+
+class Constant(nn.Module):
+    """Of one code, whatever the items are."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(16))
+
+    def forward(self, images):
+        return self.bias.expand(len(images), 16)
+
+
+def test_a_training_whose_codes_collapse_says_so(images):
+    with pytest.warns(UserWarning, match="train: the codes have collapsed: 1 distinct ones for 10 classes"):
+        trained(images, network=Constant(), loss=lambda u, labels: (u - 1).square().mean())

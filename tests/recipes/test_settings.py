@@ -34,6 +34,13 @@ IGAN_WEIGHTS = ("classification", "alpha", "beta", "adversarial", "chi")
         (SupervisedSettings, {"weight_decay": -1.0}, "expected weight_decay at least 0"),
         (SupervisedSettings, {"quantization": "ot"}, "expected quantization to be one of"),
         (SupervisedSettings, {"protocol": "per-class-v2"}, "expected protocol to be one of 'per-class-v1'"),
+        (SupervisedSettings, {"ties": "none"}, "expected ties to be one of 'expected', .*, got 'none'"),
+        (SupervisedSettings, {"validation_share": 1.0}, "expected validation_share above 0 and below 1, got 1.0"),
+        (
+            SupervisedSettings,
+            {"activation": "tanh", "rotation": "itq"},
+            "expected rotation none, as outputs are rotated without an activation, got itq and tanh",
+        ),
         (AutoencoderSettings, {"distance": "mmd"}, "AutoencoderSettings: expected distance to be one of 'idr', 'ot'"),
         (AutoencoderSettings, {"bits": 0}, "expected bits from 1 to 4096, got 0"),
         (AutoencoderSettings, {"weight": -0.1}, "expected weight at least 0"),

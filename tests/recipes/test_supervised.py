@@ -21,11 +21,18 @@ from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles
 from fasthash.hashers import Hasher
 from fasthash.losses import LOSSES
-from fasthash.recipes import entry, train
+from fasthash.recipes import entry, supervised, train
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Parts, at_random, split
 from fasthash.recipes.settings import SupervisedSettings
-from fasthash.recipes.supervised import BestEpoch, SupervisedTraining, build_loss, build_optimizer, fit_rotation
+from fasthash.recipes.supervised import (
+    BestEpoch,
+    SupervisedTraining,
+    build_loss,
+    build_optimizer,
+    fit_rotation,
+    validation_splits,
+)
 from tests.recipes.conftest import interrupted_after, training, without_seconds
 
 SHORT = SupervisedSettings(dataset="digits", protocol="digits-v1", network="mlp", bits=16, epochs=6, validate_every=2)
@@ -65,7 +72,7 @@ def test_every_loss_has_a_name():
 def test_every_method_learns(images, method):
     run = trained(images, dataclasses.replace(SHORT, method=method, epochs=12))
     assert run.history[-1]["loss"] < run.history[0]["loss"]
-    assert run.results["mAP"] > 0.4  # an untrained network: 0.25
+    assert run.results["mAP"] > (0.3 if method == "dbdh" else 0.4)  # an untrained network: 0.25
     assert 0 < run.results["quantization_angle"] < np.pi / 2
     assert 0 < run.results["bit_entropy"] <= 1
 
@@ -87,6 +94,7 @@ def test_hswd_brings_outputs_closer_to_bits(images):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # of few steps of a network with batch norms
 @pytest.mark.parametrize("method", ["csq", "dsdh", "greedyhash", "hashnet"])
 def test_a_training_that_was_interrupted_ends_as_if_it_had_not_been(images, tmp_path, monkeypatch, method):
     settings = dataclasses.replace(SHORT, method=method, network="cnn", augmentation="crop", rotation="h2q")
@@ -116,7 +124,7 @@ def test_the_folder_of_a_training_holds_what_is_needed_later(images, tmp_path):
     }
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == run.results
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
-    assert log[0] == "epoch,loss,seconds,validation_mAP"
+    assert log[0] == "epoch,loss,similarity,quantization,seconds,validation_mAP,hswd,swd"
     assert len(log) == 1 + SHORT.epochs
     items = torch.from_numpy(images.items[:20])
     network = HashingNetwork.load(tmp_path / "run" / "network.safetensors")
@@ -158,6 +166,20 @@ def test_a_loss_that_is_not_finite_stops_the_training(images):
     settings = dataclasses.replace(SHORT, method="dpsh", optimizer="sgd", learning_rate=1e30)
     with pytest.raises(FloatingPointError, match="in epoch 1; lower the learning rate"):
         trained(images, settings)
+
+
+def test_the_last_layer_of_imagenet_s_networks_starts_from_small_weights(images, torchvision_models):
+    head = training(images, dataclasses.replace(SHORT, network="vgg11", bits=2000, method="dch")).network.head
+    assert head.weight.std().item() == pytest.approx(0.01, rel=0.03)
+    assert abs(head.weight.mean().item()) < 5e-4
+    assert not head.bias.any()
+    assert training(images, SHORT).network.head.bias.any()
+
+
+@pytest.mark.parametrize("method", ["dch", "hashnet", "wglhh"])
+def test_pairs_weigh_by_the_training_items(images, method):
+    learner = training(images, dataclasses.replace(SHORT, method=method))
+    assert learner.loss.similar_share == pytest.approx(0.1)  # a hundred items of each of ten classes
 
 
 def test_loss_arguments_reach_the_loss():
@@ -287,13 +309,103 @@ def test_the_backbone_has_its_share_of_the_learning_rate(optimizer):
 
 def test_the_split_seed_decides_who_asks_and_validates(images):
     first, again, other = (training(images, dataclasses.replace(SHORT, split_seed=seed)) for seed in (1, 1, 2))
-    for part in ("query", "validation_query"):
-        positions = [getattr(each, part).positions for each in (first, again, other)]
+    same_parts = training(images, dataclasses.replace(SHORT, split_seed=7), first.parts)
+    for positions in (
+        [each.query.positions for each in (first, again, other)],
+        [each.validation_splits[0][0] for each in (first, again, same_parts)],
+    ):
         assert np.array_equal(*positions[:2])
         assert not np.array_equal(*positions[1:])
-    same_parts = training(images, dataclasses.replace(SHORT, split_seed=7), first.parts)
-    assert not np.array_equal(first.validation_query.positions, same_parts.validation_query.positions)
-    assert len(first.validation_query) == -(-len(first.parts.validation) // 5)
+
+
+@pytest.mark.parametrize(("n", "share", "n_asked"), [(200, 0.2, 40), (1000, 0.1, 100), (3, 0.9, 2), (2, 0.1, 1)])
+def test_validation_splits(n, share, n_asked):
+    settings = dataclasses.replace(SHORT, validation_splits=3, validation_share=share)
+    splits = validation_splits(n, settings)
+    assert [len(asked) for asked, _ in splits] == [n_asked] * 3
+    assert all(np.array_equal(np.sort(np.concatenate(split)), np.arange(n)) for split in splits)
+    if n > 3:
+        assert not np.array_equal(splits[0][0], splits[1][0])
+
+
+def test_the_log_has_the_terms_and_the_distances_to_bits(images):
+    settings = dataclasses.replace(SHORT, method="dhn", quantization="hswd", epochs=2, validate_every=2)
+    run = trained(images, settings)
+    for row in run.history:
+        assert row["loss"] == pytest.approx(row["similarity"] + 0.1 * row["quantization"])
+    u = run.network(torch.from_numpy(images.items[run.parts.validation])).detach()
+    assert run.results["epoch"] == 2
+    assert run.history[1]["hswd"] == pytest.approx(losses.HSWD()(u).item(), rel=1e-5)
+    directions = torch.Generator().manual_seed(0)
+    assert run.history[1]["swd"] == pytest.approx(losses.SlicedWasserstein()(u, generator=directions).item(), rel=1e-4)
+    bare = trained(images, dataclasses.replace(settings, quantization="none"))
+    assert "quantization" not in bare.history[0]
+    assert bare.history[0]["loss"] == bare.history[0]["similarity"]
+
+
+class Halved(losses.DHN):
+    def forward(self, u, labels, indices=None):
+        return super().forward(u, labels, indices) / 2
+
+
+def test_a_loss_whose_sum_is_another_is_trained_by_it(images):
+    learner = training(images, SHORT)
+    batch = torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8]), torch.arange(8)
+    learner.learner.loss = losses.DHN()
+    whole = learner.learner(*batch)
+    learner.learner.loss = Halved()
+    assert set(whole) == {"loss", "similarity", "quantization"}
+    assert learner.learner(*batch) == {"loss": whole["loss"] / 2}
+
+
+def test_validations_are_averaged_over_splits_by_the_metric_of_the_settings(images):
+    rule = {"map_at": 30, "ties": "cosine"}
+    settings = dataclasses.replace(SHORT, epochs=1, validation_splits=3, validation_share=0.1, **rule)
+    run = trained(images, settings)
+    u = run.network(torch.from_numpy(images.items[run.parts.validation])).detach()
+    labels, values = torch.from_numpy(images.labels[run.parts.validation]), []
+    for asked, searched in validation_splits(len(u), settings):
+        codes = [fh.pack_bits(u[x]) for x in (asked, searched)]
+        values.append(
+            fh.evaluate.mean_average_precision(
+                *(codes[0], labels[asked], codes[1], labels[searched]),
+                **{"at": 30, "ties": "cosine", "query_embeddings": u[asked], "embeddings": u[searched]},
+            )
+        )
+    assert run.results["validation_mAP"] == pytest.approx(np.mean(values))
+    query, database = (
+        run.network(torch.from_numpy(images.items[x])).detach() for x in (run.parts.query, run.parts.database)
+    )
+    retrieval = (fh.pack_bits(query), images.labels[run.parts.query], fh.pack_bits(database))
+    expected = fh.evaluate.mean_average_precision(
+        *retrieval, images.labels[run.parts.database], at=30, ties="cosine", query_embeddings=query, embeddings=database
+    )
+    assert run.results["mAP"] == pytest.approx(expected)
+    of_all = trained(images, dataclasses.replace(settings, map_at=0, ties="expected"))
+    assert run.results["mAP"] != pytest.approx(of_all.results["mAP"], abs=1e-3)
+
+
+def test_patience_ends_a_training_also_one_that_is_resumed(images, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SHORT, epochs=12, validate_every=1, patience=3, network="linear")
+    values = iter([0.1, 0.5, 0.4, 0.5, 0.2, 0.9])
+    monkeypatch.setattr(supervised, "mean_average_precision", lambda *arguments, **named: next(values))
+    run = trained(images, settings, out=tmp_path)
+    assert len(run.history) == 5
+    assert run.results["epoch"] == 2
+    assert trained(images, settings, out=tmp_path, resume=True).history == run.history
+
+
+def test_tanh_is_between_the_outputs_and_the_loss(images):
+    settings = dataclasses.replace(SHORT, method="dhn", activation="tanh", epochs=3)
+    learner = training(images, settings)
+    items, labels = torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8])
+    torch.testing.assert_close(
+        learner.learner(items, labels, torch.arange(8))["loss"], losses.DHN()(learner.network(items).tanh(), labels)
+    )
+    run = trained(images, settings)
+    u = run.network(torch.from_numpy(images.items[run.parts.database])).detach()
+    assert run.results["quantization_angle"] == pytest.approx(fh.evaluate.quantization_angle(u.tanh()))
+    assert run.results["bit_entropy"] == pytest.approx(float(fh.evaluate.bit_entropy(fh.pack_bits(u)).mean()))
 
 
 def test_items_are_standardised_by_those_that_train(images):
@@ -349,11 +461,11 @@ def test_the_seed_decides_order_dropout_and_rotation(images):
     assert not torch.equal(*rotations[1:])
 
 
-def test_bfloat16_is_the_networks_and_not_the_losss(images):
+def test_bfloat16_is_the_networks_and_not_the_losss(images, monkeypatch):
     learner = training(images, dataclasses.replace(SHORT, precision="bfloat16"))
     seen = {}
     learner.network.head.register_forward_hook(lambda module, inputs, output: seen.update(network=output.dtype))
-    learner.loss.register_forward_pre_hook(lambda module, inputs: seen.update(loss=inputs[0].dtype))
+    monkeypatch.setattr(learner.loss, "similarity", lambda u, labels: (seen.update(loss=u.dtype), u.sum())[1])
     learner.learner(torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8]), torch.arange(8))
     assert seen == {"network": torch.bfloat16, "loss": torch.float32}
 
