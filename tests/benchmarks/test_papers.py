@@ -55,7 +55,7 @@ def read(path):
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_no_script_imports_another(path):
     others = {f"benchmarks.papers.{script.stem}" for script in SCRIPTS}
-    assert len(others) == 6
+    assert len(others) == 8
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert not others & {alias.name for alias in node.names}
@@ -468,3 +468,24 @@ def test_the_table_of_rotations(tmp_path):
     line = next(line for line in report.splitlines() if line.startswith("| ITQ |"))
     assert f"{maps['ITQ']:.4f} ± " in line
     assert next(line for line in report.splitlines() if line.startswith("| none |")).endswith("|  |")
+
+
+def test_the_table_of_quantizers(tmp_path, rng):
+    centres = rng.normal(size=(20, 24))
+    np.savez(tmp_path / "rows.npz", embeddings=(centres[rng.integers(0, 20, 400)] + rng.normal(size=(400, 24)) / 2))
+    data = ["digits", f"{tmp_path}/rows.npz:embeddings"]
+    only = [f"--only=hasher={name}" for name in ("LSH", "ITQ")]
+    assert "16 of 32 cells are finished" in run(
+        "quantizers", *data, "--bits", 16, "--bits", 32, "--seeds", 2, *only, "--out", tmp_path
+    )
+    rows = read(tmp_path / "quantizers.csv")
+    assert Counter((row["data"], row["bits"]) for row in rows) == {
+        ("digits", "16"): 4,
+        ("digits", "32"): 4,
+        ("rows.npz:embeddings", "16"): 4,
+    }
+    for metric in ("hamming", "asymmetric", "mAP"):
+        means = tables.means([{**row, metric: float(row[metric])} for row in rows if row.get(metric)], metric, "hasher")
+        assert means["ITQ",] > means["LSH",] > 0.15
+    assert all(float(row["asymmetric"]) > float(row["hamming"]) for row in rows)
+    assert {row["mAP"] for row in rows if row["data"] != "digits"} == {""}
