@@ -143,7 +143,8 @@ class ShardedIndex:
             actors: among how many the shards are shared out, before replicas; by default as many as Ray has nodes.
             threads: of a search; by default all that this process may use, or of an actor those of its node, shared
                 with the other actors there.
-            timeout: for how many seconds a shard whose actors are gone is waited for, while they are replaced.
+            timeout: for how many seconds a shard whose actors are gone is waited for, while they are replaced; one
+                whose actor is new for 60 s at least.
             verify: whether to read all files now, in this process, and compare their checksums.
 
         Raises:

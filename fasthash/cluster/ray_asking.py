@@ -12,11 +12,12 @@ from fasthash.cluster.questions import Question
 
 _A = TypeVar("_A")
 _PAUSE = 0.05  # seconds before a process that could not be reached is asked again
+_START = 60.0  # seconds, at least, that a new process may take before it answers
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What was sent to an actor: the question, or after a failure whether it is there.
+    """What was sent to an actor: the question, or, where it is new or after a failure, whether it is there.
 
     Attributes:
         group: of the shards.
@@ -24,8 +25,9 @@ class Asked:
         replica: which of the group's actors was asked.
         actor: that one.
         n_refused: how many replicas could not open the shards.
-        until: when the shards are given up unless their actors are back; None while none has failed.
+        until: when the shards are given up unless the actor is there; None while there is nothing to wait for.
         is_question: whether the question was sent.
+        has_failed: whether an actor that was asked has ended.
     """
 
     group: int
@@ -35,6 +37,7 @@ class Asked:
     n_refused: int = 0
     until: float | None = None
     is_question: bool = True
+    has_failed: bool = False
 
 
 class Actors(Protocol):
@@ -45,6 +48,12 @@ class Actors(Protocol):
 
     def actor(self, group: int, replica: int) -> Any:
         """Return an actor, made if there is none."""
+
+    def has_answered(self, actor: Any) -> bool:
+        """Return whether an actor is known to have begun."""
+
+    def answered(self, actor: Any) -> None:
+        """Know that it has."""
 
     def forget(self, asked: Asked) -> None:
         """Let another be made in the place of an actor that ended."""
@@ -73,8 +82,11 @@ class Asking(Generic[_A]):
         self.missing: dict[str, str] = {}
 
     def send(self, asked: Asked) -> None:
-        """Ask."""
+        """Ask; an actor that never answered first whether it is there, as it may never begin."""
         actor = self._actors.actor(asked.group, asked.replica)
+        if asked.is_question and not self._actors.has_answered(actor):
+            until = asked.until or time.monotonic() + max(self._actors.timeout, _START)
+            asked = replace(asked, until=until, is_question=False)
         ref = actor.ask.remote(asked.shards, self._question) if asked.is_question else actor.ready.remote()
         self.waiting[ref] = replace(asked, actor=actor)
 
@@ -96,10 +108,11 @@ class Asking(Generic[_A]):
                 self._actors.forget(asked)
             self._failed(asked, error)
             return
+        self._actors.answered(asked.actor)
         if asked.is_question:
             self._answered(asked, *answer)
         else:
-            self.send(replace(asked, is_question=True))
+            self.send(replace(asked, is_question=True, until=asked.until if asked.has_failed else None))
 
     def _answered(self, asked: Asked, answer: _A | None, lost: dict[str, str]) -> None:
         """Keep an answer, and ask the next replica for the shards that could not be opened."""
@@ -114,19 +127,21 @@ class Asking(Generic[_A]):
     def _failed(self, asked: Asked, error: BaseException) -> None:
         """See whether the next replica is there, before it is asked; until it is too late."""
         now = time.monotonic()
-        if asked.until is not None and now >= asked.until:
+        until = asked.until if asked.until is not None else now + self._actors.timeout
+        if asked.has_failed and now >= until:
             self._give_up(asked, str(error).partition("\n")[0])
             return
         time.sleep(_PAUSE)
-        until = now + self._actors.timeout if asked.until is None else asked.until
-        self.send(replace(self._next(asked), until=until, is_question=False))
+        self.send(replace(self._next(asked), until=until, is_question=False, has_failed=True))
 
     def _give_up_late_ones(self) -> None:
         now = time.monotonic()
         for ref, asked in list(self.waiting.items()):
             if asked.until is not None and not asked.is_question and now >= asked.until:
                 del self.waiting[ref]
-                self._give_up(asked, f"no process within {self._actors.timeout} s in place of one that ended")
+                ended = " in place of one that ended" if asked.has_failed else ""
+                waited = self._actors.timeout if asked.has_failed else max(self._actors.timeout, _START)
+                self._give_up(asked, f"no process within {waited} s{ended}")
 
     def _give_up(self, asked: Asked, reason: str) -> None:
         self.missing.update((shard.file, reason) for shard in asked.shards)

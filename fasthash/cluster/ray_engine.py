@@ -73,6 +73,7 @@ class RayEngine:
         self.timeout = timeout
         self._lock = Lock()
         self._actors: dict[tuple[int, int], Any] = {}
+        self._begun: set[Any] = set()
         self._group_of: dict[str, int] = {}
         self._next_replica = 0
 
@@ -117,6 +118,7 @@ class RayEngine:
             for actor in self._actors.values():
                 self._ray.kill(actor)
             self._actors.clear()
+            self._begun.clear()
 
     def _nodes(self) -> list[Any]:
         """Return the nodes that have processors, in an order that does not depend on when they came."""
@@ -138,9 +140,18 @@ class RayEngine:
                 self._actors[group, replica] = kind.remote(os.fspath(self._folder), threads)
             return self._actors[group, replica]
 
+    def has_answered(self, actor: Any) -> bool:
+        """Return whether an actor is known to have begun."""
+        return actor in self._begun
+
+    def answered(self, actor: Any) -> None:
+        """Know that it has."""
+        self._begun.add(actor)
+
     def forget(self, asked: Asked) -> None:
         """Forget an actor that ended, unless another call has."""
         with self._lock:
+            self._begun.discard(asked.actor)
             if self._actors.get((asked.group, asked.replica)) is asked.actor:
                 del self._actors[asked.group, asked.replica]
 
