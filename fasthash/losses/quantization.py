@@ -122,7 +122,8 @@ class OptimalTransport(torch.nn.Module):
         errors = u - target[torch.from_numpy(assigned).to(u.device)]
         if self.p == 2:
             return errors.square().mean()
-        return ((torch.linalg.vector_norm(errors, dim=1) / u.shape[1] ** 0.5) ** self.p).mean()
+        distances: torch.Tensor = torch.linalg.vector_norm(errors, dim=1) / u.shape[1] ** 0.5
+        return (distances**self.p).mean()
 
     def extra_repr(self) -> str:
         """Return the settings."""
