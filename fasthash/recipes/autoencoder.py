@@ -13,20 +13,24 @@ from fasthash.losses.quantization import random_bits
 from fasthash.recipes.loop import Given
 from fasthash.recipes.networks.backbones import ENCODER_WIDTHS, leaky_layers
 from fasthash.recipes.settings import AutoencoderSettings
-from fasthash.recipes.unsupervised import UnsupervisedTraining, start_small
+from fasthash.recipes.unsupervised import UnsupervisedTraining
 
 ADVERSARIAL = ("wgan", "js")
 CRITIC_WIDTHS = (50, 50, 100)
 _BETAS = (0.5, 0.999)
 
 
-def mean_variance(batches: Iterable[torch.Tensor]) -> float:
-    """Return the variance of each column of the rows in `batches` [n, d], averaged over the columns."""
-    n, sums, squares = 0, torch.zeros(()), torch.zeros(())
+def moments(batches: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean [d] and the covariance [d, d] of the rows in `batches` [n, d], float64."""
+    first = None
+    n, sums, products = 0, torch.zeros(()), torch.zeros(())
     for x in batches:
-        y = x.detach().double()
-        n, sums, squares = n + len(y), sums + y.sum(dim=0).cpu(), squares + y.square().sum(dim=0).cpu()
-    return float((squares / n - (sums / n).square()).mean())
+        first = x[0] if first is None else first
+        y = x - first  # exactly 0 where rows do not differ
+        n, sums, products = n + len(y), sums + y.sum(dim=0, dtype=torch.double), products + (y.T @ y).double()
+    assert first is not None
+    offset = sums / n
+    return first.double() + offset, products / n - offset.outer(offset)
 
 
 class Critic(nn.Module):
@@ -68,10 +72,12 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
     sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
 
     The distances: "idr", the mean over bits of the Wasserstein distance (HSWD); "ot", optimal transport to random
-    bits; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js", by a discriminator, the
-    encoder's loss non-saturating; "none", a plain autoencoder.
+    bits by the Euclidean distance; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js",
+    by a discriminator, the encoder's loss non-saturating; "none", a plain autoencoder.
 
-    `Run.modules` has the "decoder", and the "critic" if there is one.
+    `Run.modules` has the "decoder", and the "critic" if there is one. `Run.results` has "variance_lost", the share of
+    the queries' variance that the decoder does not give back, and "variance_lost_by_pca", that of as many principal
+    components of the training items: far above it, the autoencoder has not converged.
 
     Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020; for "js", Doan,
     Yadav, Reddy, "Adversarial Factorization Autoencoder for Look-alike Modeling", 2019.
@@ -84,27 +90,27 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         self.decoder = nn.Sequential(*leaky_layers(*widths), nn.Linear(widths[-1], self.n_inputs), nn.Tanh()).to(
             self.device
         )
-        start_small(self.network)
-        start_small(self.decoder)
         both = [*self.network.parameters(), *self.decoder.parameters()]
         self.optimizer = torch.optim.Adam(both, lr=settings.learning_rate, betas=_BETAS, fused=True)
         self.state = {"encoder": self.network, "decoder": self.decoder, "optimizer": self.optimizer}
         self.modules["decoder"] = self.decoder
         if settings.distance in ADVERSARIAL:
             self.critic = Critic(settings.distance, settings.bits).to(self.device)
-            start_small(self.critic)
             self.critic_optimizer = torch.optim.Adam(
                 self.critic.parameters(), lr=settings.learning_rate, betas=_BETAS, fused=True
             )
             self.state |= {"critic": self.critic, "critic_optimizer": self.critic_optimizer}
             self.modules["critic"] = self.critic
-        self.variance = mean_variance(self.inputs(items.to(self.device)) for items, _, _ in self.train.in_order())
+        mean, covariance = moments(self.inputs(items.to(self.device)) for items, _, _ in self.train.in_order())
+        self.variance = float(covariance.diagonal().mean())
         if self.variance == 0:
             raise ValueError(f"train: expected training items that differ, but {self.dataset.name}'s do not")
+        self.mean = mean.float()
+        self.axes = torch.linalg.eigh(covariance).eigenvectors[:, -settings.bits :].float()
         self.low = -1.0 if settings.activation == "tanh" else 0.0
         self.hswd = HSWD(target=settings.target, values=(self.low, 1.0))
         self.between_samples: dict[str, nn.Module] = {
-            "ot": OptimalTransport(),
+            "ot": OptimalTransport(p=1),
             "swd": SlicedWasserstein(settings.n_projections),
         }
         self.turns = self._turns()
@@ -130,8 +136,7 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
             return self._criticise(b)
         terms, total = {}, torch.zeros((), device=x.device)
         if turn in ("reconstruct", "both"):
-            decoded = self.decoder(u if self.settings.activation == "tanh" else b)
-            terms["loss"] = functional.mse_loss(decoded, x) / self.variance
+            terms["loss"] = functional.mse_loss(self._decoded(u), x) / self.variance
             total = total + terms["loss"]
         if turn in ("match", "both"):
             if turn == "both" and self.settings.distance in ADVERSARIAL:
@@ -142,6 +147,24 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         torch.autograd.backward(total)
         self.optimizer.step()
         return terms
+
+    def evaluate(self) -> dict[str, float]:
+        """Return what the codes retrieve, and how much of the queries' variance outputs and components lose."""
+        results = super().evaluate()
+        squares, lost, lost_by_pca = 0.0, 0.0, 0.0
+        with torch.inference_mode():
+            for items, _, _ in self.query.in_order():
+                x = self.inputs(items.to(self.device))
+                centred = x - self.mean
+                of_batch = float(centred.square().sum())
+                squares += of_batch
+                lost += float((self._decoded(self.network.outputs(x)) - x).square().sum())
+                lost_by_pca += of_batch - float((centred @ self.axes).square().sum())
+        return results | {"variance_lost": lost / squares, "variance_lost_by_pca": lost_by_pca / squares}
+
+    def _decoded(self, u: torch.Tensor) -> torch.Tensor:
+        decoded: torch.Tensor = self.decoder(u if self.settings.activation == "tanh" else u.sigmoid())
+        return decoded
 
     def _distance(self, b: torch.Tensor) -> torch.Tensor:
         distance: torch.Tensor
