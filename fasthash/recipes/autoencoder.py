@@ -59,10 +59,19 @@ class Critic(nn.Module):
         return functional.softplus(self.score(b)).mean() + functional.softplus(-self.score(z)).mean()
 
 
+def start_small(module: nn.Module) -> None:
+    """Draw the weights of linear layers from N(0, 0.02) and set their biases to 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+
 class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
     """Train an autoencoder whose code is near random bits in distribution.
 
-    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; inputs are from -1 to 1. By
+    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; both start small, as the authors
+    have it; inputs are from -1 to 1. By
     turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction, as a
     share of the inputs' variance; `critic_steps` of the critic, if there is one; a step of the encoder on `weight`
     times the distance. One Adam has the encoder's moments of both. With `steps` "sum" every step is on the sum of
@@ -90,6 +99,8 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         self.decoder = nn.Sequential(*leaky_layers(*widths), nn.Linear(widths[-1], self.n_inputs), nn.Tanh()).to(
             self.device
         )
+        start_small(self.network)
+        start_small(self.decoder)
         both = [*self.network.parameters(), *self.decoder.parameters()]
         self.optimizer = torch.optim.Adam(both, lr=settings.learning_rate, betas=_BETAS, fused=True)
         self.state = {"encoder": self.network, "decoder": self.decoder, "optimizer": self.optimizer}

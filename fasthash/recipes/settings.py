@@ -180,7 +180,7 @@ class IGANSettings(RecipeSettings):
     target: str = option("usps", "unlabelled domain, of the same classes")
     bits: int = option(64, "length of the codes", minimum=1, maximum=MAX_BITS)
     protocol: str = option("domains-v1", "who trains, asks and is searched, in each domain", choices=PROTOCOLS)
-    epochs: int = option(60, "of --epoch-steps steps each, those from the source alone included", minimum=1)
+    epochs: int = option(30, "of --epoch-steps steps each, those from the source alone included", minimum=1)
     epoch_steps: int = option(65, "batches of both domains an epoch, whatever their sizes", minimum=1)
     batch_size: int = option(100, "items of each domain a step; the paper's is 10 times the classes", minimum=1)
     image_size: int = option(32, "what images are brought to", minimum=4)

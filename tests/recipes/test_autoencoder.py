@@ -118,7 +118,7 @@ def test_both_conventions_are_one_distance_but_for_a_factor(images):
     torch.testing.assert_close(by_tanh, 4 * by_sigmoid)
 
 
-def test_networks_are_the_authors(images):
+def test_networks_start_as_the_authors_have_it(images):
     learner = training(images, dataclasses.replace(SHORT, distance="wgan"))
     shapes = [tuple(weight.shape) for weight in learner.network.parameters() if weight.ndim == 2]
     assert shapes == [(500, 64), (500, 500), (100, 500), (16, 100)]
@@ -126,6 +126,11 @@ def test_networks_are_the_authors(images):
     assert shapes == [(100, 16), (500, 100), (500, 500), (64, 500)]
     shapes = [tuple(weight.shape) for weight in learner.critic.parameters() if weight.ndim == 2]
     assert shapes == [(50, 16), (50, 50), (100, 50), (1, 100)]
+    for weights in [*learner.network.parameters(), *learner.decoder.parameters()]:
+        if weights.ndim == 2:
+            assert weights.std().item() == pytest.approx(0.02, rel=0.2)
+        else:
+            assert (weights == 0).all()
 
 
 def test_moments_are_numpys(rng):
