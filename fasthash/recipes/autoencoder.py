@@ -71,11 +71,10 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
     """Train an autoencoder whose code is near random bits in distribution.
 
     The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; both start small, as the authors
-    have it; inputs are from -1 to 1. By
-    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction, as a
-    share of the inputs' variance; `critic_steps` of the critic, if there is one; a step of the encoder on `weight`
-    times the distance. One Adam has the encoder's moments of both. With `steps` "sum" every step is on the sum of
-    both, the paper's equation 11.
+    have it; inputs are from -1 to 1. By turns, each on the next batch: `reconstruction_steps` steps on the mean square
+    error of the reconstruction, as a share of the inputs' variance; `critic_steps` of the critic, if there is one; a
+    step of the encoder on `weight` times the distance. One Adam has the encoder's moments of both. With `steps` "sum"
+    every step is on the sum of both, the paper's equation 11.
 
     With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
     sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
