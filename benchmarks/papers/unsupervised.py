@@ -271,7 +271,7 @@ def over_datasets(tables):
     ]
 
 
-@command(bits=PAPER_BITS, seeds=3, epochs=20)
+@command(bits=PAPER_BITS, seeds=3, epochs=50)
 @click.argument("datasets", nargs=-1, required=True)
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="unsupervised-v1", show_default=True)
 @click.option("--features", type=Features(), default="pca128", show_default=True, help="pixels, or pca and a number.")

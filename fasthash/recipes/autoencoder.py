@@ -72,9 +72,9 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
 
     The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; both start small, as the authors
     have it; inputs are from -1 to 1. By turns, each on the next batch: `reconstruction_steps` steps on the mean square
-    error of the reconstruction, as a share of the inputs' variance; `critic_steps` of the critic, if there is one; a
-    step of the encoder on `weight` times the distance. One Adam has the encoder's moments of both. With `steps` "sum"
-    every step is on the sum of both, the paper's equation 11.
+    error of the reconstruction, as a share of the inputs' variance; a step of the encoder on `weight` times the
+    distance, before which a critic, if there is one, makes `critic_steps` on the same codes. One Adam has the encoder's
+    moments of both. With `steps` "sum" every step is on the sum of both, the paper's equation 11.
 
     With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
     sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
@@ -131,8 +131,7 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
             return ["reconstruct"]
         if settings.steps == "sum":
             return ["both"]
-        criticise = ["criticise"] * settings.critic_steps if settings.distance in ADVERSARIAL else []
-        return ["reconstruct"] * settings.reconstruction_steps + criticise + ["match"]
+        return ["reconstruct"] * settings.reconstruction_steps + ["match"]
 
     def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
@@ -142,15 +141,14 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         x = self.inputs(items)
         u = self.network.outputs(x)
         b = u.tanh() if self.settings.activation == "tanh" else u.sigmoid()
-        if turn == "criticise":
-            return self._criticise(b)
-        terms, total = {}, torch.zeros((), device=x.device)
+        terms: dict[str, torch.Tensor] = {}
+        total = torch.zeros((), device=x.device)
         if turn in ("reconstruct", "both"):
             terms["loss"] = functional.mse_loss(self._decoded(u), x) / self.variance
             total = total + terms["loss"]
         if turn in ("match", "both"):
-            if turn == "both" and self.settings.distance in ADVERSARIAL:
-                terms |= self._criticise(b)
+            if self.settings.distance in ADVERSARIAL:
+                terms["critic"] = self._criticise(b)
             terms["distance"] = self._distance(b)
             total = total + self.settings.weight * terms["distance"]
         self.optimizer.zero_grad()  # to None: a step without the decoder leaves it and its moments as they are
@@ -186,17 +184,19 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
             distance = self.between_samples[self.settings.distance](b, self._random_bits(b))
         return distance
 
-    def _criticise(self, b: torch.Tensor) -> dict[str, torch.Tensor]:
-        loss = self.critic.own_loss(b.detach(), self._random_bits(b))
-        self.critic_optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self.critic_optimizer.step()
-        if self.settings.distance == "wgan":
-            clamp = self.settings.critic_clamp
-            with torch.no_grad():
-                for weights in self.critic.parameters():
-                    weights.clamp_(-clamp, clamp)
-        return {"critic": loss}
+    def _criticise(self, b: torch.Tensor) -> torch.Tensor:
+        """Make the critic's steps on the codes of a batch, each with other bits, and return its last loss."""
+        for _ in range(self.settings.critic_steps):
+            loss = self.critic.own_loss(b.detach(), self._random_bits(b))
+            self.critic_optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.critic_optimizer.step()
+            if self.settings.distance == "wgan":
+                clamp = self.settings.critic_clamp
+                with torch.no_grad():
+                    for weights in self.critic.parameters():
+                        weights.clamp_(-clamp, clamp)
+        return loss
 
     def _random_bits(self, b: torch.Tensor) -> torch.Tensor:
         return random_bits("train", b).clamp(min=self.low)

@@ -128,6 +128,7 @@ class AutoencoderSettings(UnsupervisedSettings):
     training = "fasthash.recipes.autoencoder:AutoencoderTraining"
     summary = "Train an autoencoder without labels, its outputs brought to bits by a distance."
 
+    epochs: int = option(50, "passes over the training items", minimum=1)
     distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
     steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
     weight: float = option(0.1, "of the distance beside the share of the variance that is lost", minimum=0)
