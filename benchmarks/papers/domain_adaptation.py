@@ -11,19 +11,13 @@ import itertools
 import time
 
 import click
-from torch import nn
 
+from benchmarks.papers.adapted import domains_of, with_itq
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
 from benchmarks.papers.pictures import adaptation
 from benchmarks.papers.tables import Mean, Paper, means, read_rows, rounded, seeds_of, table, write_markdown
-from fasthash.evaluate import mean_average_precision
-from fasthash.hashers import ITQ
-from fasthash.recipes.batches import Loaded
-from fasthash.recipes.evaluation import network_outputs
-from fasthash.recipes.igan.domains import comparable
 from fasthash.recipes.igan.model import IGAN
-from fasthash.recipes.protocols import split
 from fasthash.recipes.settings import IGANSettings
 
 ADDED = {"L_c": "epsilon", "+ L_s": "beta", "+ L_h": "alpha", "+ L_a": "adversarial", "+ L_1": "chi"}
@@ -31,6 +25,7 @@ PAPER = {  # accuracy
     ("mnist", "usps"): {"L_c": 0.855, "+ L_s": 0.895, "+ L_h": 0.903, "+ L_a": 0.961, "+ L_1": 0.968},
     ("usps", "mnist"): {"L_c": 0.618, "+ L_s": 0.888, "+ L_h": 0.895, "+ L_a": 0.972, "+ L_1": 0.978},
 }
+SHARED = ("epochs", "batch_size", "image_size", "network")  # by all rows
 COLUMNS = {
     "seeds": seeds_of,
     "accuracy": Mean("accuracy"),
@@ -38,6 +33,8 @@ COLUMNS = {
     "mAP in source": Mean("mAP_in_source"),
     "mAP of classes": Mean("mAP_of_classes"),
     "information": Mean("information"),
+    "deviation, source": Mean("deviation_source", 2),
+    "deviation, target": Mean("deviation_target", 2),
 }
 
 
@@ -55,35 +52,23 @@ def cells_of(seeds, **common):
         yield Cell({"method": method, "seed": seed}, settings_of(method, seed=seed, **common))
 
 
-def with_itq(domains, settings, encoder):
-    """What ITQ retrieves on the hidden features of a network trained on the source alone."""
-    (ours, parts), (theirs, their_parts) = domains
-    chosen = (ours, parts.train), (theirs, their_parts.query), (theirs, their_parts.database), (ours, parts.database)
-    train, *asked_and_searched = (Loaded(x.items, x.labels, positions) for x, positions in chosen)
-    encoder.head = nn.Identity()
-    hasher = ITQ(settings.bits, random_state=settings.seed).fit(network_outputs(encoder, train))
-    query, *searched = ((hasher.encode(network_outputs(encoder, x)), x.labels) for x in asked_and_searched)
-    maps = (mean_average_precision(*query, *database) for database in searched)
-    return dict(zip(("mAP", "mAP_in_source"), maps, strict=True))
-
-
 def trained(grid):
     """The rows of a pair, and its picture."""
     settings = grid.cells[0].settings
 
     @functools.cache
     def domains():
-        loaded = (grid.options.load(name) for name in (settings.source, settings.target))
-        both = comparable(*loaded, settings.image_size)
-        return [(x, split(x, settings.protocol, settings.split_seed)) for x in both]
+        return domains_of(grid, settings)
 
     def model(cell):
         return IGAN.load(grid.folder(cell) / "igan.safetensors")
 
     def work(cell):
         start = time.process_time()
-        named = {**cell.key, "epochs": cell.settings.epochs}
-        results = rounded(grid.train(cell).results, 5)
+        named = {**cell.key, **{name: getattr(cell.settings, name) for name in SHARED}}
+        run = grid.train(cell)
+        deviations = {name: value for name, value in run.history[-1].items() if name.startswith("deviation")}
+        results = rounded({**run.results, **deviations}, 5)
         yield {**named, **results, "cpu_s": round(time.process_time() - start)}
         if cell.key["method"] == "source alone":
             start = time.process_time()
@@ -101,21 +86,24 @@ def trained(grid):
 
 def report(tables, options):
     first = next(iter(tables.values()))[0]
-    default = IGANSettings(epochs=first["epochs"])
+    default = IGANSettings(**{name: first[name] for name in SHARED})
     weights = ("alpha", "beta", "chi", "adversarial", "epsilon", "threshold", "v", "learning_rate")
     minutes = sum(row["cpu_s"] for rows in tables.values() for row in rows) / 60
     lines = [
         "# Domain-adaptive hashing: IGAN",
         "",
         f"Written by `python -m benchmarks.papers.domain_adaptation{options}` in {minutes:.0f} minutes of one core.",
-        f"{default.bits} bits, images of {default.image_size} x {default.image_size}, {default.epochs} passes over the "
-        f"smaller domain in batches of {default.batch_size}, {default.source_epochs} of them from the source alone.",
+        f"{default.bits} bits, images of {default.image_size} x {default.image_size}, the encoder {default.network}, "
+        f"{default.epochs} epochs of {default.epoch_steps} steps in batches of {default.batch_size}, "
+        f"{default.source_epochs} of them from the source alone.",
         f"Weights: {', '.join(f'{name} {getattr(default, name):g}' for name in weights)}.",
         "Training: the training parts of both domains, but for a tenth each, the target's without labels. Queries: the "
         "target's test part.",
         "mAP: in the target's training items; in source: in the source's; of classes: by predicted class, in the "
         "target's. Information: of the target's predictions, in nats (at most 2.30).",
-        "ITQ: on the 128 hidden features of the network trained on the source alone. HSWD: all losses, the "
+        "Deviation: how much what the source's and the target's generator makes differs from item to item, as a share "
+        "of what real items do, in the last epoch.",
+        "ITQ: on the hidden features of the network trained on the source alone. HSWD: all losses, the "
         "quantisation term exchanged.",
     ]
     for pair, rows in tables.items():
@@ -130,12 +118,16 @@ def report(tables, options):
 
 @command(seeds=3, epochs=IGANSettings.epochs)
 @click.argument("pairs", nargs=-1)
-def main(pairs, seeds, epochs, options):
+@click.option("--batch-size", type=click.IntRange(1), default=IGANSettings.batch_size, show_default=True)
+@click.option("--image-size", type=click.IntRange(4), default=IGANSettings.image_size, show_default=True)
+@click.option("--network", default=IGANSettings.network, show_default=True, help="Encoder of images.")
+def main(pairs, seeds, epochs, batch_size, image_size, network, options):
     """Fill and print the tables of PAIRS, <source>:<target> each; draw the pictures."""
+    shared = {"epochs": epochs, "batch_size": batch_size, "image_size": image_size, "network": network}
     tables = {}
     for pair in pairs or ("mnist:usps", "usps:mnist"):
         source, target = pair.split(":")
-        cells = list(cells_of(seeds, source=source, target=target, epochs=epochs))
+        cells = list(cells_of(seeds, source=source, target=target, **shared))
         grid = Grid(f"domain_adaptation-{name_of(source)}-{name_of(target)}", cells, options)
         tables[name_of(source), name_of(target)] = trained(grid)
     if None not in tables.values():

@@ -3,12 +3,17 @@
 `python -m benchmarks.papers.unsupervised mnist fashion_mnist cifar10` (from the repository's root) has, for each data
 set, P@1000 (the paper's table 1) and mAP (table 2) of every method, length and split; precision and recall (figure 2),
 seconds an epoch by distance (figure 3) and distances during training (figure 4); and IDR-AE beside the others over all.
+
+The weight of a distance is chosen without labels, for each method, length and split: 1,000 training items are held out
+from every method, and of the trainings with each weight that one counts whose codes keep the largest share of their 100
+Euclidean neighbours (`neighbours_kept`). The rows of all are in the CSV file.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -19,7 +24,7 @@ from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
 from benchmarks.papers.pictures import retrieval_and_training
 from benchmarks.papers.tables import Mean, Paper, means, rounded, table, write_markdown
-from fasthash.evaluate import precision_recall_curve
+from fasthash.evaluate import precision_at, precision_recall_curve
 from fasthash.hashers import ITQ, LSH, SpectralHashing
 from fasthash.ops.packing import pack_bits
 from fasthash.recipes.batches import Loaded
@@ -34,7 +39,9 @@ HASHERS = {
     "ITQ": lambda n_bits, seed: ITQ(n_bits, random_state=seed),
 }
 DISTANCES = {"AE": "none", "AE-JS": "js", "WGAN-AE": "wgan", "OT-AE": "ot", "SWD-AE": "swd", "IDR-AE": "idr"}
+WEIGHTED = [method for method, distance in DISTANCES.items() if distance != "none"]
 METHODS = (*HASHERS, "SGH", "SSDH", *DISTANCES)
+HELD_OUT, SEARCHED, NEIGHBOURS = 1000, 10_000, 100  # of the choice of weights: items, among which, their neighbours
 SHARED = ("protocol", "features", "epochs", "batch_size", "learning_rate", "split", "method", "bits")  # by all rows
 METRICS = {"P@1000": "precision_at_1000", "mAP": "mAP"}
 
@@ -53,26 +60,56 @@ PAPER = {
 
 
 def settings_of(method, encoder, **common):
-    """The settings of a method's recipe; None of a hasher. SGH has its own 40 epochs of batches of 500."""
+    """The settings of a method's recipe; None of a hasher. SGH and SSDH have batches and rates of their own."""
     if method in HASHERS:
         return None
     if method == "SGH":
         return SGHSettings(**common)
     if method == "SSDH":
-        return SSDHSettings(**common, **encoder)
+        return SSDHSettings(**common)
     return AutoencoderSettings(**common, **encoder, distance=DISTANCES[method])
 
 
-def cells_of(dataset, protocol, features, bits, splits, encoder):
-    """Every method, length and split; and trainings only to time an epoch, as the others may run beside other work."""
-    given = {"dataset": dataset, "protocol": protocol, "features": features, **encoder}
-    runs = [("result", *run) for run in itertools.product(range(splits), METHODS, bits)]
-    runs += [("timing", 0, method, min(bits)) for method in DISTANCES]
-    for row, number, method, n_bits in runs:
+def cells_of(dataset, protocol, features, bits, splits, weights, encoder):
+    """Every method, weight, length and split; and trainings only to time an epoch, as others run beside other work."""
+    given = {"dataset": dataset, "protocol": protocol, "features": features, "held_out": HELD_OUT, **encoder}
+    runs = [
+        ("result", number, method, n_bits, weight)
+        for number, method, n_bits in itertools.product(range(splits), METHODS, bits)
+        for weight in (weights if method in WEIGHTED else (None,))
+    ]
+    runs += [("timing", 0, method, min(bits), None) for method in DISTANCES]
+    for row, number, method, n_bits, weight in runs:
         learning = encoder if row == "result" else {**encoder, "epochs": 3}
         common = {"dataset": dataset, "protocol": protocol, "bits": n_bits, "seed": number, "split_seed": number}
         key = {"row": row, "split": number, "method": method, "bits": n_bits}
+        if weight is not None:
+            key["weight"], learning = weight, {**learning, "weight": weight}
         yield Cell(key, settings_of(method, learning, **common), given)
+
+
+def without_held_out(parts, number):
+    """The parts of a split, some of what is trained on moved to what validates."""
+    drawn = np.random.default_rng([number, 1]).permutation(parts.train)
+    n = min(HELD_OUT, len(drawn) // 10)
+    return replace(parts, train=np.sort(drawn[n:]), validation=np.sort(drawn[:n]))
+
+
+def neighbours_kept(codes_of, items, parts):
+    """The share of a held-out item's Euclidean neighbours that are the nearest by code, ties averaged over.
+
+    Args:
+        codes_of: from positions to packed codes.
+        items: of the data set.
+        parts: whose validation items ask, and whose first training items are searched.
+    """
+    searched = parts.train[:: max(len(parts.train) // SEARCHED, 1)][:SEARCHED]
+    asked, among = (torch.from_numpy(flat(items[part])) for part in (parts.validation, searched))
+    n = min(NEIGHBOURS, len(searched) // 10)
+    nearest = torch.cdist(asked, among).topk(n, largest=False).indices
+    of_item = torch.zeros(len(asked), len(among), dtype=torch.bool).scatter_(1, nearest, True)  # whose neighbour it is
+    codes = codes_of(parts.validation), codes_of(searched)
+    return precision_at(n, codes[0], torch.eye(len(asked), dtype=torch.bool), codes[1], of_item.T)
 
 
 def worked_out(grid, dataset, protocol, features):
@@ -81,29 +118,52 @@ def worked_out(grid, dataset, protocol, features):
     @functools.cache
     def data(number):
         whole = grid.options.load(dataset)
-        parts = split(whole, protocol, number)
+        parts = without_held_out(split(whole, protocol, number), number)
         return with_features(whole, parts, features), parts
 
     def work(cell):
         items, parts = data(cell.key["split"])
-        query, database = (Loaded(items.items, items.labels, part) for part in (parts.query, parts.database))
-        row = {name: {**cell.given, **cell.key}[name] for name in SHARED}
+        row = {
+            name: {**cell.given, **cell.key}[name] for name in (*SHARED, *(["weight"] if "weight" in cell.key else []))
+        }
+
+        def loaded(positions):
+            return Loaded(items.items, items.labels, positions)
+
+        query, database = loaded(parts.query), loaded(parts.database)
         if cell.settings is None:
             hasher = HASHERS[row["method"]](row["bits"], row["split"]).fit(flat(items.items[parts.train]))
             u, v = (torch.from_numpy(hasher.transform(flat(x.items[x.positions]))) for x in (query, database))
-            yield {"row": "result", **row, **rounded(evaluate_codes(u, query.labels, v, database.labels), 5)}
+            results = evaluate_codes(u, query.labels, v, database.labels)
+            kept = neighbours_kept(lambda positions: hasher.encode(flat(items.items[positions])), items.items, parts)
+            yield {"row": "result", **row, **rounded({**results, "neighbours_kept": kept}, 5)}
             return
         run = grid.train(cell, dataset=items, parts=parts)
         if cell.key["row"] == "timing":
             yield {"row": "timing", **row, "seconds": round(min(epoch["seconds"] for epoch in run.history), 6)}
             return
-        yield {"row": "result", **row, **rounded(run.results, 5)}
+        network = HashingNetwork.load(grid.folder(cell) / "network.safetensors")
+        kept = neighbours_kept(lambda part: pack_bits(network_outputs(network, loaded(part))), items.items, parts)
+        yield {"row": "result", **row, **rounded({**run.results, "neighbours_kept": kept}, 5)}
         if row["method"] in DISTANCES and row["split"] == 0:
             yield from ({"row": "epoch", **row, **rounded(epoch, 6)} for epoch in run.history)
-            network = HashingNetwork.load(grid.folder(cell) / "network.safetensors")
             yield from ({"row": "radius", **row, **radius} for radius in by_radius(network, query, database))
 
     return grid.run(work, lambda: sizes(data(0)[1]))
+
+
+def chosen(rows):
+    """The rows without those of weights that were not chosen for their method, length and split."""
+    best = {}
+    for row in rows:
+        if row["row"] == "result" and "weight" in row:
+            of = row["split"], row["method"], row["bits"]
+            best[of] = max(best.get(of, row), row, key=lambda x: x["neighbours_kept"])
+    return [
+        row
+        for row in rows
+        if "weight" not in row or row["weight"] == best[row["split"], row["method"], row["bits"]]["weight"]
+    ]
 
 
 def by_radius(network, query, database):
@@ -137,24 +197,52 @@ def orderings(rows, metric):
     )
 
 
+def learning_table(rows):
+    """A line an autoencoder and length: the weights chosen by split, and how near it is to bits and to components."""
+    last = {(row["method"], row["bits"]): row for row in rows if row["row"] == "epoch"}
+
+    def weights(line, of_line):
+        return ", ".join(f"{row['weight']:g}" for row in of_line if "weight" in row)
+
+    def distance(line, of_line):
+        value = last[line].get("distance")
+        return "" if value is None else f"{value:.3f}"
+
+    autoencoders = [row for row in results_of(rows) if row["method"] in DISTANCES]
+    columns = {
+        "weights": weights,
+        "distance at the end, split 0": distance,
+        "variance lost": Mean("variance_lost"),
+        "by as many components": Mean("variance_lost_by_pca"),
+        "neighbours kept": Mean("neighbours_kept"),
+        "bit entropy": Mean("bit_entropy", 2),
+    }
+    return table(autoencoders, {"autoencoder": "method", "bits": "bits"}, columns)
+
+
 def report(rows, name, facts):
     first, splits = rows[0], len({row["split"] for row in rows})
+    tried = sorted({row["weight"] for row in rows if "weight" in row})
     options = " ".join(f"--{option.replace('_', '-')} {first[option]}" for option in SHARED[:5])
+    rows = chosen(rows)
     lines = [
         f"# Unsupervised hashing: {name}",
         "",
-        f"Written by `python -m benchmarks.papers.unsupervised {name} {options}`.",
+        f"Written by `python -m benchmarks.papers.unsupervised {name} {options}` in {facts['minutes']:.0f} minutes of "
+        f"{facts['threads']} threads.",
         f"Protocol {first['protocol']}: {facts['train']} items to train, {facts['query']} queries, "
         f"{facts['database']} in the database. Features: {first['features']}, for every method.",
-        f"Encoders learn for {first['epochs']} epochs in batches of {first['batch_size']}, Adam "
-        f"{first['learning_rate']} (SGH: 40, 500, 0.01); the last epoch is kept.",
+        f"Autoencoders learn for {first['epochs']} epochs in batches of {first['batch_size']}, Adam "
+        f"{first['learning_rate']} (SGH and SSDH: their recipes' defaults); the last epoch is kept.",
+        f"A distance's weight is that of {', '.join(f'{weight:g}' for weight in tried)} whose codes keep most "
+        "Euclidean neighbours of held-out training items; no label is looked at.",
         f"Cells: mean ± deviation over {splits} splits, ties averaged over. Pictures: unsupervised-{name}.png.",
     ]
     if name == "cifar10":
         lines += ["", "The paper's features are VGG's (fc7), not made of pixels: compare orders with it, not values."]
     for metric in METRICS:
         lines += ["", *metric_table(results_of(rows), metric, name), "", orderings(results_of(rows), metric)]
-    return lines
+    return [*lines, "", *learning_table(rows)]
 
 
 def results_of(rows):
@@ -164,7 +252,7 @@ def results_of(rows):
 
 def over_datasets(tables):
     """How IDR-AE and each other method do on average over data sets and lengths."""
-    rows = [{"data": name, **row} for name, table_rows in tables.items() for row in results_of(table_rows)]
+    rows = [{"data": name, **row} for name, table_rows in tables.items() for row in results_of(chosen(table_rows))]
     overall = {title: means(rows, metric, "method") for title, metric in METRICS.items()}
     averages = [{"method": of, **{title: overall[title][of,] for title in METRICS}} for of in METHODS]
     gain = overall["mAP"]["IDR-AE",] - overall["mAP"]["AE",]
@@ -183,24 +271,29 @@ def over_datasets(tables):
     ]
 
 
-@command(bits=PAPER_BITS, seeds=3, epochs=20)
+@command(bits=PAPER_BITS, seeds=3, epochs=50)
 @click.argument("datasets", nargs=-1, required=True)
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="unsupervised-v1", show_default=True)
 @click.option("--features", type=Features(), default="pca128", show_default=True, help="pixels, or pca and a number.")
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Of the encoders.")
-@click.option("--learning-rate", type=float, default=1e-4, show_default=True, help="Of the encoders.")
-def main(datasets, protocol, features, bits, seeds, epochs, batch_size, learning_rate, options):
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Of the autoencoders.")
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of the autoencoders.")
+@click.option(
+    "--weights", type=float, multiple=True, default=(0.01, 0.03, 0.1, 0.3), show_default=True, help="Of a distance."
+)
+def main(datasets, protocol, features, bits, seeds, epochs, batch_size, learning_rate, weights, options):
     """Fill and print the tables of DATASETS; draw the pictures. A seed is a split's and its trainings'."""
     encoder = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     tables = {}
     for dataset in datasets:
         name = name_of(dataset)
-        grid = Grid(f"unsupervised-{name}", list(cells_of(dataset, protocol, features, bits, seeds, encoder)), options)
+        cells = list(cells_of(dataset, protocol, features, bits, seeds, weights, encoder))
+        grid = Grid(f"unsupervised-{name}", cells, options)
         rows = worked_out(grid, dataset, protocol, features)
         if rows is not None:
             tables[name] = rows
             write_markdown(options.out / f"{grid.name}.md", report(rows, name, grid.facts()))
-            retrieval_and_training(rows, DISTANCES, name).savefig(options.out / f"{grid.name}.png", dpi=80)
+            picture = retrieval_and_training(chosen(rows), DISTANCES, name)
+            picture.savefig(options.out / f"{grid.name}.png", dpi=80)
     if len(tables) == len(datasets):
         write_markdown(options.out / "unsupervised.md", over_datasets(tables))
 

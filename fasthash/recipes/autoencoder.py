@@ -13,20 +13,24 @@ from fasthash.losses.quantization import random_bits
 from fasthash.recipes.loop import Given
 from fasthash.recipes.networks.backbones import ENCODER_WIDTHS, leaky_layers
 from fasthash.recipes.settings import AutoencoderSettings
-from fasthash.recipes.unsupervised import UnsupervisedTraining, start_small
+from fasthash.recipes.unsupervised import UnsupervisedTraining
 
 ADVERSARIAL = ("wgan", "js")
 CRITIC_WIDTHS = (50, 50, 100)
 _BETAS = (0.5, 0.999)
 
 
-def mean_variance(batches: Iterable[torch.Tensor]) -> float:
-    """Return the variance of each column of the rows in `batches` [n, d], averaged over the columns."""
-    n, sums, squares = 0, torch.zeros(()), torch.zeros(())
+def moments(batches: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean [d] and the covariance [d, d] of the rows in `batches` [n, d], float64."""
+    first = None
+    n, sums, products = 0, torch.zeros(()), torch.zeros(())
     for x in batches:
-        y = x.detach().double()
-        n, sums, squares = n + len(y), sums + y.sum(dim=0).cpu(), squares + y.square().sum(dim=0).cpu()
-    return float((squares / n - (sums / n).square()).mean())
+        first = x[0] if first is None else first
+        y = x - first  # exactly 0 where rows do not differ
+        n, sums, products = n + len(y), sums + y.sum(dim=0, dtype=torch.double), products + (y.T @ y).double()
+    assert first is not None
+    offset = sums / n
+    return first.double() + offset, products / n - offset.outer(offset)
 
 
 class Critic(nn.Module):
@@ -55,23 +59,33 @@ class Critic(nn.Module):
         return functional.softplus(self.score(b)).mean() + functional.softplus(-self.score(z)).mean()
 
 
+def start_small(module: nn.Module) -> None:
+    """Draw the weights of linear layers from N(0, 0.02) and set their biases to 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+
 class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
     """Train an autoencoder whose code is near random bits in distribution.
 
-    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; inputs are from -1 to 1. By
-    turns, each on the next batch: `reconstruction_steps` steps on the mean square error of the reconstruction, as a
-    share of the inputs' variance; `critic_steps` of the critic, if there is one; a step of the encoder on `weight`
-    times the distance. One Adam has the encoder's moments of both. With `steps` "sum" every step is on the sum of
-    both, the paper's equation 11.
+    The encoder in-500-500-100-bits returns u; the decoder mirrors it and ends in tanh; both start small, as the authors
+    have it; inputs are from -1 to 1. By turns, each on the next batch: `reconstruction_steps` steps on the mean square
+    error of the reconstruction, as a share of the inputs' variance; a step of the encoder on `weight` times the
+    distance, before which a critic, if there is one, makes `critic_steps` on the same codes. One Adam has the encoder's
+    moments of both. With `steps` "sum" every step is on the sum of both, the paper's equation 11.
 
     With `activation` "tanh" u is decoded and tanh u brought to {-1, +1} (the authors' code); with "sigmoid" it is
     sigmoid u that is decoded and brought to {0, 1} (the paper). The code is u > 0 in both.
 
     The distances: "idr", the mean over bits of the Wasserstein distance (HSWD); "ot", optimal transport to random
-    bits; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js", by a discriminator, the
-    encoder's loss non-saturating; "none", a plain autoencoder.
+    bits by the Euclidean distance; "swd", the sliced distance to them; "wgan", by a critic with bounded weights; "js",
+    by a discriminator, the encoder's loss non-saturating; "none", a plain autoencoder.
 
-    `Run.modules` has the "decoder", and the "critic" if there is one.
+    `Run.modules` has the "decoder", and the "critic" if there is one. `Run.results` has "variance_lost", the share of
+    the queries' variance that the decoder does not give back, and "variance_lost_by_pca", that of as many principal
+    components of the training items: far above it, the autoencoder has not converged.
 
     Source: Doan et al., "Image Hashing by Minimizing Independent Relaxed Wasserstein Distance", 2020; for "js", Doan,
     Yadav, Reddy, "Adversarial Factorization Autoencoder for Look-alike Modeling", 2019.
@@ -92,19 +106,21 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         self.modules["decoder"] = self.decoder
         if settings.distance in ADVERSARIAL:
             self.critic = Critic(settings.distance, settings.bits).to(self.device)
-            start_small(self.critic)
             self.critic_optimizer = torch.optim.Adam(
                 self.critic.parameters(), lr=settings.learning_rate, betas=_BETAS, fused=True
             )
             self.state |= {"critic": self.critic, "critic_optimizer": self.critic_optimizer}
             self.modules["critic"] = self.critic
-        self.variance = mean_variance(self.inputs(items.to(self.device)) for items, _, _ in self.train.in_order())
+        mean, covariance = moments(self.inputs(items.to(self.device)) for items, _, _ in self.train.in_order())
+        self.variance = float(covariance.diagonal().mean())
         if self.variance == 0:
             raise ValueError(f"train: expected training items that differ, but {self.dataset.name}'s do not")
+        self.mean = mean.float()
+        self.axes = torch.linalg.eigh(covariance).eigenvectors[:, -settings.bits :].float()
         self.low = -1.0 if settings.activation == "tanh" else 0.0
         self.hswd = HSWD(target=settings.target, values=(self.low, 1.0))
         self.between_samples: dict[str, nn.Module] = {
-            "ot": OptimalTransport(),
+            "ot": OptimalTransport(p=1),
             "swd": SlicedWasserstein(settings.n_projections),
         }
         self.turns = self._turns()
@@ -115,8 +131,7 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
             return ["reconstruct"]
         if settings.steps == "sum":
             return ["both"]
-        criticise = ["criticise"] * settings.critic_steps if settings.distance in ADVERSARIAL else []
-        return ["reconstruct"] * settings.reconstruction_steps + criticise + ["match"]
+        return ["reconstruct"] * settings.reconstruction_steps + ["match"]
 
     def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
@@ -126,22 +141,38 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         x = self.inputs(items)
         u = self.network.outputs(x)
         b = u.tanh() if self.settings.activation == "tanh" else u.sigmoid()
-        if turn == "criticise":
-            return self._criticise(b)
-        terms, total = {}, torch.zeros((), device=x.device)
+        terms: dict[str, torch.Tensor] = {}
+        total = torch.zeros((), device=x.device)
         if turn in ("reconstruct", "both"):
-            decoded = self.decoder(u if self.settings.activation == "tanh" else b)
-            terms["loss"] = functional.mse_loss(decoded, x) / self.variance
+            terms["loss"] = functional.mse_loss(self._decoded(u), x) / self.variance
             total = total + terms["loss"]
         if turn in ("match", "both"):
-            if turn == "both" and self.settings.distance in ADVERSARIAL:
-                terms |= self._criticise(b)
+            if self.settings.distance in ADVERSARIAL:
+                terms["critic"] = self._criticise(b)
             terms["distance"] = self._distance(b)
             total = total + self.settings.weight * terms["distance"]
         self.optimizer.zero_grad()  # to None: a step without the decoder leaves it and its moments as they are
         torch.autograd.backward(total)
         self.optimizer.step()
         return terms
+
+    def evaluate(self) -> dict[str, float]:
+        """Return what the codes retrieve, and how much of the queries' variance outputs and components lose."""
+        results = super().evaluate()
+        squares, lost, lost_by_pca = 0.0, 0.0, 0.0
+        with torch.inference_mode():
+            for items, _, _ in self.query.in_order():
+                x = self.inputs(items.to(self.device))
+                centred = x - self.mean
+                of_batch = float(centred.square().sum())
+                squares += of_batch
+                lost += float((self._decoded(self.network.outputs(x)) - x).square().sum())
+                lost_by_pca += of_batch - float((centred @ self.axes).square().sum())
+        return results | {"variance_lost": lost / squares, "variance_lost_by_pca": lost_by_pca / squares}
+
+    def _decoded(self, u: torch.Tensor) -> torch.Tensor:
+        decoded: torch.Tensor = self.decoder(u if self.settings.activation == "tanh" else u.sigmoid())
+        return decoded
 
     def _distance(self, b: torch.Tensor) -> torch.Tensor:
         distance: torch.Tensor
@@ -153,17 +184,19 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
             distance = self.between_samples[self.settings.distance](b, self._random_bits(b))
         return distance
 
-    def _criticise(self, b: torch.Tensor) -> dict[str, torch.Tensor]:
-        loss = self.critic.own_loss(b.detach(), self._random_bits(b))
-        self.critic_optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self.critic_optimizer.step()
-        if self.settings.distance == "wgan":
-            clamp = self.settings.critic_clamp
-            with torch.no_grad():
-                for weights in self.critic.parameters():
-                    weights.clamp_(-clamp, clamp)
-        return {"critic": loss}
+    def _criticise(self, b: torch.Tensor) -> torch.Tensor:
+        """Make the critic's steps on the codes of a batch, each with other bits, and return its last loss."""
+        for _ in range(self.settings.critic_steps):
+            loss = self.critic.own_loss(b.detach(), self._random_bits(b))
+            self.critic_optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.critic_optimizer.step()
+            if self.settings.distance == "wgan":
+                clamp = self.settings.critic_clamp
+                with torch.no_grad():
+                    for weights in self.critic.parameters():
+                        weights.clamp_(-clamp, clamp)
+        return loss
 
     def _random_bits(self, b: torch.Tensor) -> torch.Tensor:
         return random_bits("train", b).clamp(min=self.low)

@@ -137,7 +137,7 @@ class UnsupervisedSettings(RecipeSettings):
     protocol: str = option("unsupervised-v1", "who trains, asks and is searched", choices=PROTOCOLS)
     epochs: int = option(20, "passes over the training items", minimum=1)
     batch_size: int = option(128, "items a step", minimum=1)
-    learning_rate: float = option(1e-4, "of Adam", above=0)
+    learning_rate: float = option(1e-3, "of Adam", above=0)
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,15 @@ class AutoencoderSettings(UnsupervisedSettings):
     training = "fasthash.recipes.autoencoder:AutoencoderTraining"
     summary = "Train an autoencoder without labels, its outputs brought to bits by a distance."
 
+    epochs: int = option(50, "passes over the training items", minimum=1)
     distance: str = option("idr", "of the outputs' distribution to that of random bits", choices=DISTANCES)
     steps: str = option("alternate", "reconstruct and match by turns, or in a sum", choices=("alternate", "sum"))
-    weight: float = option(0.01, "of the distance beside the share of the variance that is lost", minimum=0)
+    weight: float = option(0.1, "of the distance beside the share of the variance that is lost", minimum=0)
     reconstruction_steps: int = option(5, "before each step of the distance", minimum=1)
     activation: str = option("tanh", "tanh to {-1, +1}, or sigmoid to {0, 1}", choices=("tanh", "sigmoid"))
     target: str = option("balanced", "of idr: exact, or drawn for each batch", choices=("balanced", "bernoulli"))
     n_projections: int = option(1000, "of swd", minimum=1)
-    critic_steps: int = option(1, "of wgan and js, before each step of the distance", minimum=1)
+    critic_steps: int = option(5, "of wgan and js, before each step of the distance", minimum=1)
     critic_clamp: float = option(0.1, "bound of the weights of wgan's critic", above=0)
 
 
@@ -179,6 +180,8 @@ class SSDHSettings(UnsupervisedSettings):
     training = "fasthash.recipes.ssdh:SSDHTraining"
     summary = "Train semantic structure-based hashing, without labels."
 
+    batch_size: int = option(24, "items a step", minimum=1)
+    network: str = option("linear", "encoder", choices=BACKBONES)
     deviations: float = option(2.0, "from the mode of the distances to where a pair is certain", above=0)
 
 
@@ -186,7 +189,7 @@ class SSDHSettings(UnsupervisedSettings):
 class IGANSettings(RecipeSettings):
     """What decides the result of domain-adaptive hashing, see `fasthash.recipes.igan`.
 
-    The paper gives neither the weights but L_c's and L_a's, nor v, epsilon, T and the learning rates.
+    The paper gives neither the weights but L_c's and L_a's, nor v, epsilon, T, the learning rates and the steps.
     """
 
     training = "fasthash.recipes.igan.training:IGANTraining"
@@ -197,17 +200,21 @@ class IGANSettings(RecipeSettings):
     target: str = option("usps", "unlabelled domain, of the same classes")
     bits: int = option(64, "length of the codes", minimum=1, maximum=MAX_BITS)
     protocol: str = option("domains-v1", "who trains, asks and is searched, in each domain", choices=PROTOCOLS)
-    epochs: int = option(12, "passes over the smaller domain, those from the source alone included", minimum=1)
-    batch_size: int = option(100, "items of each domain a step", minimum=1)
-    image_size: int = option(16, "what images are brought to", minimum=4)
-    source_epochs: int = option(6, "passes from the source alone, before the others", minimum=0)
+    epochs: int = option(30, "of --epoch-steps steps each, those from the source alone included", minimum=1)
+    epoch_steps: int = option(65, "batches of both domains an epoch, whatever their sizes", minimum=1)
+    batch_size: int = option(100, "items of each domain a step; the paper's is 10 times the classes", minimum=1)
+    image_size: int = option(32, "what images are brought to", minimum=4)
+    network: str = option(
+        "lenet", "encoder of images; the paper's for SVHN is of four convolutions, strided", choices=BACKBONES
+    )
+    source_epochs: int = option(6, "epochs from the source alone, before the others", minimum=0)
     stages: int = option(1, "of the rest; at each, generators and discriminators begin anew", minimum=1)
     ramp_epochs: int = option(5, "in which what rests on pseudo-labels comes in", minimum=1)
     classification: float = option(1.0, "weight of L_c", minimum=0)
     adversarial: float = option(0.1, "weight of L_a", minimum=0)
     alpha: float = option(0.1, "weight of L_h, supervised hashing", minimum=0)
     beta: float = option(0.01, "weight of L_s, semantic centroid alignment", minimum=0)
-    chi: float = option(0.1, "weight of L_1, reconstruction", minimum=0)
+    chi: float = option(1.0, "weight of L_1, reconstruction", minimum=0)
     v: float = option(0.01, "weight of quantisation within L_h", minimum=0)
     epsilon: float = option(0.1, "weight of the pseudo-labels within L_c", minimum=0)
     threshold: float = option(0.9, "T, the probability above which a class is a pseudo-label", minimum=0, below=1)

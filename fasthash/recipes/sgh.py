@@ -70,8 +70,6 @@ class SGHTraining(UnsupervisedTraining[SGHSettings]):
     Source: Dai, Guo, Kumar, He, Song, "Stochastic Generative Hashing", 2017, with the constants of the authors' code.
     """
 
-    architecture = "linear"
-
     def __init__(self, settings: SGHSettings, given: Given) -> None:
         super().__init__(settings, given)
         self.title = f"sgh, {settings.bits} bits"
@@ -88,6 +86,11 @@ class SGHTraining(UnsupervisedTraining[SGHSettings]):
         )
         self.state = {"encoder": self.network, "linear": self.linear, "sgh": self.sgh, "optimizer": self.optimizer}
         self.modules["sgh"] = self.sgh
+
+    @property
+    def architecture(self) -> str:
+        """A linear layer."""
+        return "linear"
 
     def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from fasthash.recipes.loop import Given
@@ -69,12 +73,25 @@ class SSDHTraining(UnsupervisedTraining[SSDHSettings]):
         different = torch.ones_like(distances, dtype=torch.bool).triu(diagonal=1)
         self.low, self.high = structure_bounds(distances[different], settings.deviations)
 
+    @property
+    def architecture(self) -> str:
+        """The settings'."""
+        return self.settings.network
+
+    def standardization(self, items: NDArray[Any], n_values: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what brings items to means of 0 and a mean variance of 1, images by colour."""
+        x = items if items.ndim == 2 else items.reshape(-1, n_values)
+        mean = x.mean(axis=0, dtype="float64")
+        deviation = float(np.sqrt(x.var(axis=0, dtype="float64").mean()))
+        unit = 1 if items.ndim == 2 else 255
+        return torch.from_numpy(mean / unit), torch.full((n_values,), deviation / unit)
+
     def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Make a step on the loss of a batch."""
         structure = semantic_structure(cosine_distances(items.flatten(1).float()), self.low, self.high)
-        loss = structure_loss(self.network.outputs(self.inputs(items)), structure)
+        loss = structure_loss(self.network(items), structure)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()

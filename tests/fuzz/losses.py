@@ -23,7 +23,7 @@ SUPERVISED = [
 QUANTIZERS = {
     "HSWD": {"p": "1", "target": "'bernoulli'", "values": "(0, 1)", "root": "True"},
     "SlicedWasserstein": {"n_projections": "10", "p": "1"},
-    "OptimalTransport": {"cost": "'euclidean'"},
+    "OptimalTransport": {"p": "1"},
     "MagnitudeError": {"power": "3", "reduction": "'code'"},
     "LogCosh": {"reduction": "'code'"},
     "BitBalance": {"over": "'code'"},

@@ -66,7 +66,7 @@ def recall(hasher, x, queries):
 def test_neighbours_are_kept_better_than_by_a_rotation(digits):
     x, labels = torch.from_numpy(digits[0]), digits[1]
     x, queries, labels, asked = x[:1500], x[1500:], labels[:1500], labels[1500:]
-    fitted = {wide: NeighborHashing(32, wide=wide, n_iterations=200).fit(x) for wide in (0.0, 0.5, 1.0)}
+    fitted = {wide: NeighborHashing(32, wide=wide, n_iterations=600).fit(x) for wide in (0.0, 0.5, 1.0)}
     itq = ITQ(32).fit(x)
     found = {wide: recall(hasher, x, queries) for wide, hasher in fitted.items()}
     ranked = {

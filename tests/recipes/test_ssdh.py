@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from fasthash.data import Dataset
+from fasthash.recipes import train
+from fasthash.recipes.settings import SSDHSettings
 from fasthash.recipes.ssdh import (
     cosine_distances,
     semantic_structure,
     structure_bounds,
     structure_loss,
 )
+from tests.recipes.conftest import training
+
+SHORT = SSDHSettings(dataset="digits", protocol="digits-v1", bits=16, epochs=3)
+
+
+def test_inputs_have_a_mean_variance_of_1(images, features):
+    for dataset in (images, features):
+        learner = training(dataset, SHORT)
+        x = learner.inputs(torch.from_numpy(dataset.items[learner.parts.train]))
+        assert x.mean().item() == pytest.approx(0, abs=1e-4)
+        assert x.var(dim=0).mean().item() == pytest.approx(1 if dataset is features else 0.52, rel=0.01)
+    assert training(images, SHORT).network.architecture == "linear"
+    assert training(images, replace(SHORT, network="mlp")).network.architecture == "mlp"
+
+
+@pytest.mark.slow
+def test_classes_whose_pairs_are_certain_have_codes_of_their_own(rng):
+    means = 3 * rng.standard_normal((6, 40)).clip(0)
+    labels = np.tile(np.arange(6), 100)
+    items = (means[labels] + 0.5 * rng.standard_normal((600, 40))).astype(np.float32)
+    dataset = Dataset("made", items, labels, {}, tuple("abcdef"))
+    run = train(replace(SHORT, protocol="domains-v1", epochs=20), dataset=dataset, device="cpu")
+    assert run.results["mAP"] > 0.9
+    assert len(np.unique(run.encode(items), axis=0)) >= 6
 
 
 def test_ssdhs_structure_is_that_by_hand():

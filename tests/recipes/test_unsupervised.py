@@ -21,14 +21,14 @@ from fasthash.recipes.protocols import Parts, split
 from fasthash.recipes.settings import AutoencoderSettings, SGHSettings, SSDHSettings
 from tests.recipes.conftest import interrupted_after, training, without_seconds
 
-SHORT = AutoencoderSettings(dataset="digits", protocol="digits-v1", bits=16, epochs=3, learning_rate=1e-3)
+SHORT = AutoencoderSettings(dataset="digits", protocol="digits-v1", bits=16, epochs=3)
 IN_SHORT = {"dataset": "digits", "protocol": "digits-v1", "bits": 16, "epochs": 3}
 SETTINGS = {
     "idr": dataclasses.replace(SHORT, target="bernoulli"),
     "swd": dataclasses.replace(SHORT, distance="swd", n_projections=20),
     "wgan": dataclasses.replace(SHORT, distance="wgan", steps="sum"),
     "sgh": SGHSettings(**IN_SHORT, batch_size=50),
-    "ssdh": SSDHSettings(**IN_SHORT, learning_rate=1e-3),
+    "ssdh": SSDHSettings(**IN_SHORT, batch_size=128),
 }
 
 

@@ -17,21 +17,21 @@ from fasthash.recipes.networks.images import square
 
 
 class PairedBatches:
-    """Batches (source items, source labels, target items), as many as the shorter of two epochs has.
+    """Batches (source items, source labels, target items).
 
     Args:
         source: the labelled domain's.
-        target: the unlabelled domain's, whose labels are dropped.
+        target: as many of the unlabelled domain, whose labels are dropped.
     """
 
     def __init__(self, source: DataLoader[Batch], target: DataLoader[Batch]) -> None:
         self.source, self.target = source, target
 
     def __len__(self) -> int:
-        return min(len(self.source), len(self.target))
+        return len(self.source)
 
     def __iter__(self) -> Iterator[Batch]:
-        for (items, labels, _), (others, _, _) in zip(self.source, self.target, strict=False):
+        for (items, labels, _), (others, _, _) in zip(self.source, self.target, strict=True):
             yield items, labels, others
 
 
@@ -48,6 +48,15 @@ def balanced_batches(
         for label in range(n_classes)
     ]
     return list(np.concatenate(drawn, axis=1))
+
+
+def repeated_batches(
+    n: int, batch_size: int, n_batches: int, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Return the indices of batches of n items in random order, all of them before one comes again."""
+    n_passes = -(-batch_size * n_batches // n)
+    order = np.concatenate([generator.permutation(n) for _ in range(n_passes)])
+    return list(order[: batch_size * n_batches].reshape(n_batches, batch_size))
 
 
 def comparable(source: Dataset, target: Dataset, image_size: int) -> tuple[Dataset, Dataset]:

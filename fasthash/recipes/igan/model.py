@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from fasthash.recipes.networks.files import load_module, save_module
 
 DOMAINS = ("source", "target")
 _FORMAT = "fasthash igan 1"
+_MOST = 0.99  # of a mean that tanh is to give
 
 
 class IGAN(nn.Module):
@@ -23,12 +24,18 @@ class IGAN(nn.Module):
         item_shape: of an item: [d] features, [h, w] gray or [h, w, 3] colour.
         n_bits: length of u.
         n_classes: N; a discriminator's last output, the N+1st, is for what is generated.
+        network: the encoder of images, a key of `fasthash.recipes.BACKBONES`.
     """
 
-    def __init__(self, item_shape: Sequence[int], n_bits: int, n_classes: int) -> None:
+    def __init__(self, item_shape: Sequence[int], n_bits: int, n_classes: int, network: str = "lenet") -> None:
         super().__init__()
-        self.settings = {"item_shape": list(item_shape), "n_bits": n_bits, "n_classes": n_classes}
-        architecture, adversary = ("mlp", "mlp") if len(item_shape) == 1 else ("lenet", "strided")
+        self.settings = {
+            "item_shape": list(item_shape),
+            "n_bits": n_bits,
+            "n_classes": n_classes,
+            "network": network,
+        }
+        architecture, adversary = ("mlp", "mlp") if len(item_shape) == 1 else (network, "strided")
         self.encoder = HashingNetwork(architecture, item_shape, n_bits)
         self.classifier = nn.Linear(n_bits, n_classes)
         self.generators = nn.ModuleDict({name: decoder(item_shape, n_bits) for name in DOMAINS})
@@ -45,12 +52,25 @@ class IGAN(nn.Module):
         discriminator: HashingNetwork = self.discriminators[domain]  # type: ignore[assignment]
         return discriminator.outputs(x)
 
-    def renew(self) -> None:
-        """Draw generators and discriminators anew."""
+    def renew(self, means: Mapping[str, torch.Tensor]) -> None:
+        """Draw generators and discriminators anew.
+
+        Generators begin at what is constant in their domain: from 0 the mean absolute error takes one to the median
+        item, which for digits is black, where tanh passes no gradient back.
+
+        Args:
+            means: of each domain's prepared items, [c] of images' colours, [d] of features.
+        """
         for part in (self.generators, self.discriminators):
             for layer in part.modules():
                 if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
                     layer.reset_parameters()
+        for domain, generator in self.generators.items():
+            *_, last = (layer for layer in generator.modules() if isinstance(layer, (nn.Linear, nn.ConvTranspose2d)))
+            mean = means[domain]
+            assert last.bias is not None
+            with torch.no_grad():
+                last.bias.copy_(mean.clamp(-_MOST, _MOST).atanh() if isinstance(last, nn.ConvTranspose2d) else mean)
 
     def save(self, path: str | Path) -> None:
         """Write shapes and weights to a safetensors file."""

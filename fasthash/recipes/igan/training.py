@@ -15,7 +15,7 @@ from fasthash.evaluate import mean_average_precision
 from fasthash.ops.packing import pack_bits
 from fasthash.recipes.batches import Loaded
 from fasthash.recipes.evaluation import evaluate_codes
-from fasthash.recipes.igan.domains import PairedBatches, balanced_batches, comparable
+from fasthash.recipes.igan.domains import PairedBatches, balanced_batches, comparable, repeated_batches
 from fasthash.recipes.igan.losses import (
     UNLABELLED,
     discriminator_loss,
@@ -26,7 +26,7 @@ from fasthash.recipes.igan.losses import (
     semantic_centroid_loss,
     supervised_hash_loss,
 )
-from fasthash.recipes.igan.model import IGAN
+from fasthash.recipes.igan.model import DOMAINS, IGAN
 from fasthash.recipes.loop import Given, Training
 from fasthash.recipes.protocols import PROTOCOLS
 from fasthash.recipes.ranks import seed_epoch
@@ -54,22 +54,33 @@ def unlabelled_evidence(logits: torch.Tensor, threshold: float) -> dict[str, flo
     }
 
 
+def _deviations(real: Mapping[str, torch.Tensor], generated: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return by domain how much generated items differ from one another, as a share of what real ones do."""
+
+    def deviation(x: torch.Tensor) -> torch.Tensor:
+        return x.detach().std(dim=0, correction=0).mean()
+
+    return {f"deviation_{domain}": deviation(generated[domain]) / deviation(real[domain]) for domain in DOMAINS}
+
+
 class IGANTraining(Training[IGANSettings]):
     """Train a hash function on a labelled domain and an unlabelled one, and measure what it retrieves in the latter.
 
-    After `source_epochs` of L_c on the source alone, each step takes a batch of both domains, as many source items of
-    each class, and makes two steps: the discriminators', on their side of L_a (`discriminator_loss`); the encoder's,
-    the classifier's and the generators', on the weighted sum of L_c (`label_prediction_loss`), L_h
-    (`supervised_hash_loss`), L_s (`semantic_centroid_loss`), their side of L_a (`generator_loss`) and L_1
-    (`reconstruction_loss`). A loss of weight 0 is not computed. Within the first `ramp_epochs` of these the weights of
-    what rests on pseudo-labels grow to their values. Adam makes the steps; the last epoch is kept. The target's labels
-    are not looked at before the end.
+    An epoch is `epoch_steps` steps, whatever the domains' sizes. After `source_epochs` of L_c on the source alone, each
+    step takes a batch of both domains, as many source items of each class, and makes two steps: the discriminators', on
+    their side of L_a (`discriminator_loss`); the encoder's, the classifier's and the generators', on the weighted sum
+    of L_c (`label_prediction_loss`), L_h (`supervised_hash_loss`), L_s (`semantic_centroid_loss`), their side of L_a
+    (`generator_loss`) and L_1 (`reconstruction_loss`). A loss of weight 0 is not computed. Within the first
+    `ramp_epochs` of these the weights of what rests on pseudo-labels grow to their values. Adam makes the steps; the
+    last epoch is kept. The target's labels are not looked at before the end.
 
     `Run.network` is the encoder and `Run.modules` has the whole model, "igan", which is also written to
     igan.safetensors. `Run.results` are of the target's queries: "accuracy", and in the target's database "mAP" and
     others; "mAP_in_source", in the source's; "mAP_of_classes", by predicted class instead of code; "source_accuracy" on
     the source's validation items; "information" and "certain" of the target's training items, see
-    `unlabelled_evidence`. The log has the losses by the paper's names, and "pseudo_labelled".
+    `unlabelled_evidence`. The log has the losses by the paper's names, "pseudo_labelled", and how much the items that
+    each generator makes differ from one another, as a share of real ones' deviation, "deviation_source" and
+    "deviation_target": near 0 the generator gives one item for all.
 
     Raises:
         ValueError: if the domains do not fit together, a class has no source items, or a batch is smaller than the
@@ -91,8 +102,11 @@ class IGANTraining(Training[IGANSettings]):
         )
         self._check_batches(theirs.name)
         seed_epoch(settings.seed, 0)
-        self.model = IGAN(ours.items[0].shape, settings.bits, self.n_classes).to(self.device)
+        self.model = IGAN(ours.items[0].shape, settings.bits, self.n_classes, settings.network).to(self.device)
         self.model.encoder.standardize(*self._moments())
+        self.means = {
+            domain: self._mean(items) for domain, items in zip(DOMAINS, (self.train, self.target), strict=True)
+        }
         self.network, self.modules["igan"] = self.model.encoder, self.model
         self.optimizer = self._adam(self.model.encoder, self.model.classifier)
         self._begin_stage()
@@ -123,11 +137,20 @@ class IGANTraining(Training[IGANSettings]):
         ).double()
         return x.mean(dim=0), x.std(dim=0, correction=0)
 
+    def _mean(self, items: Loaded) -> torch.Tensor:
+        """Return the mean of prepared items, by colour [c] or by feature [d]."""
+        n, sums = 0, torch.zeros(())
+        for batch, _, _ in items.in_order():
+            x = self.model.encoder.prepare(batch.to(self.device))
+            n, sums = n + x.numel() // x.shape[1], sums + x.sum(dim=(0, *range(2, x.ndim)), dtype=torch.double).cpu()
+        return (sums / n).float()
+
     def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
         weights = [each for module in modules for each in module.parameters()]
         return torch.optim.Adam(weights, lr=self.settings.learning_rate, betas=_BETAS, fused=True)
 
     def _begin_stage(self) -> None:
+        self.model.renew(self.means)
         self.generator_optimizer = self._adam(self.model.generators)
         self.discriminator_optimizer = self._adam(self.model.discriminators)
         self.state = {
@@ -139,12 +162,11 @@ class IGANTraining(Training[IGANSettings]):
 
     def batches(self, epoch: int) -> PairedBatches:
         """Return batches of both domains, as many source items of each class."""
-        settings = self.settings
-        theirs = self.target.epoch(settings.batch_size, seed=settings.seed, epoch=epoch)
-        n_batches = min(len(self.train) // settings.batch_size, len(theirs))
-        generator = np.random.default_rng([settings.seed, epoch, 1])
-        drawn = balanced_batches(self.train.labels.numpy(), self.n_classes, settings.batch_size, n_batches, generator)
-        return PairedBatches(self.train.batches(drawn), theirs)
+        size, n_batches = self.settings.batch_size, self.settings.epoch_steps
+        generator = np.random.default_rng([self.settings.seed, epoch])
+        ours = balanced_batches(self.train.labels.numpy(), self.n_classes, size, n_batches, generator)
+        theirs = repeated_batches(len(self.target), size, n_batches, generator)
+        return PairedBatches(self.train.batches(ours), self.target.batches(theirs))
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the weight of what rests on pseudo-labels, and begin a stage where one is due."""
@@ -154,7 +176,6 @@ class IGANTraining(Training[IGANSettings]):
         n_stage = max(-(-(settings.epochs - settings.source_epochs) // settings.stages), 1)
         if adapted > 0 and adapted % n_stage == 1 % n_stage:
             seed_epoch(settings.seed, epoch)
-            self.model.renew()
             self._begin_stage()
         self.model.train()
 
@@ -187,12 +208,14 @@ class IGANTraining(Training[IGANSettings]):
         if settings.adversarial > 0:
             fakes = {"source": model.generators["source"](u_t), "target": model.generators["target"](u_s)}
             log["D"] = self._discriminate(source, labels, target, pseudo, fakes)
+            log |= _deviations({"source": source, "target": target}, fakes)
             judged = {domain: model.discriminate(domain, x) for domain, x in fakes.items()}
             loss = generator_loss(judged["source"], pseudo, judged["target"], labels)
             terms["L_a"] = self.share * settings.adversarial, loss
         if settings.chi > 0:
-            again = model.generators["source"](u_s), model.generators["target"](u_t)
-            terms["L_1"] = settings.chi, reconstruction_loss(source, again[0], target, again[1])
+            again = {"source": model.generators["source"](u_s), "target": model.generators["target"](u_t)}
+            log |= _deviations({"source": source, "target": target}, again)
+            terms["L_1"] = settings.chi, reconstruction_loss(source, again["source"], target, again["target"])
 
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
         self._learn(total, self.optimizer, self.generator_optimizer)

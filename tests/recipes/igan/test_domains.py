@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from fasthash.data import Dataset, ImageFiles
-from fasthash.recipes.igan.domains import balanced_batches, comparable
+from fasthash.recipes.igan.domains import balanced_batches, comparable, repeated_batches
 from fasthash.recipes.settings import IGANSettings
 from tests.recipes.conftest import training
 
-SHORT = IGANSettings(bits=16, epochs=5, source_epochs=1, stages=2, ramp_epochs=2, image_size=8, batch_size=50)
+SHORT = IGANSettings(
+    bits=16, epochs=5, epoch_steps=6, source_epochs=1, stages=2, ramp_epochs=2, image_size=8, batch_size=50
+)
 
 
 def test_batches_have_as_many_of_each_class(images, rng):
@@ -25,10 +27,20 @@ def test_batches_have_as_many_of_each_class(images, rng):
     assert set(drawn[labels[drawn] == 2]) == set(range(37, 42))
     learner = training(images, SHORT)
     batches = list(learner.batches(3))
-    assert len(batches) == len(learner.batches(3)) == len(learner.target) // 50
+    assert len(batches) == len(learner.batches(3)) == 6
     for items, labels, others in batches:
         assert len(items) == len(others) == 50
         assert torch.bincount(labels).tolist() == [5] * 10
+
+
+def test_a_small_domain_comes_again_within_an_epoch(rng):
+    batches = repeated_batches(7, 3, 9, rng)
+    assert [len(batch) for batch in batches] == [3] * 9
+    drawn = np.concatenate(batches)
+    for start in (0, 7, 14):
+        assert sorted(drawn[start : start + 7]) == list(range(7))
+    assert len(set(drawn[21:])) == 6
+    assert [len(batch) for batch in repeated_batches(50, 3, 2, rng)] == [3, 3]
 
 
 def test_domains_are_brought_to_one_shape(images):

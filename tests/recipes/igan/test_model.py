@@ -27,9 +27,23 @@ def test_the_parts_of_the_model_fit_together(shape, tmp_path):
     assert torch.equal(again.discriminate("target", x), model.discriminate("target", x))
 
 
-def test_generators_and_discriminators_are_drawn_anew_and_nothing_else():
-    model = IGAN((8, 8), 12, 5)
+@pytest.mark.parametrize("shape", [(6,), (8, 8), (8, 8, 3)])
+def test_generators_and_discriminators_are_drawn_anew_and_nothing_else(shape):
+    model = IGAN(shape, 12, 5)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    model.renew()
+    n_means = len(model.encoder.mean)
+    means = {"source": torch.full((n_means,), -0.9), "target": torch.linspace(-0.5, 0.5, n_means)}
+    model.renew(means)
     changed = {name.split(".")[0] for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert changed == {"generators", "discriminators"}
+    for domain in DOMAINS:
+        generated = model.generators[domain](torch.zeros(1, 12))[0].reshape(n_means, -1).mean(dim=1)
+        torch.testing.assert_close(generated, means[domain], atol=0.15, rtol=0)
+
+
+def test_an_encoder_of_images_is_chosen_by_name(tmp_path):
+    model = IGAN((8, 8), 12, 5, network="strided")
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in model.encoder.modules()) == 4
+    model.save(tmp_path / "model")
+    assert IGAN.load(tmp_path / "model").encoder.architecture == "strided"
+    assert IGAN((6,), 12, 5, network="strided").encoder.architecture == "mlp"
