@@ -64,18 +64,21 @@ def recall(hasher, x, queries):
 
 @pytest.mark.slow
 def test_neighbours_are_kept_better_than_by_a_rotation(digits):
+    """At the default weight; the wide scale alone ranks classes and the near one alone forgets them."""
     x, labels = torch.from_numpy(digits[0]), digits[1]
     x, queries, labels, asked = x[:1500], x[1500:], labels[:1500], labels[1500:]
-    fitted = {wide: NeighborHashing(32, wide=wide, n_iterations=600).fit(x) for wide in (0.0, 0.5, 1.0)}
+    near, default, wide = (
+        NeighborHashing(32, **weight, n_iterations=600).fit(x) for weight in ({"wide": 0}, {}, {"wide": 1})
+    )
     itq = ITQ(32).fit(x)
-    found = {wide: recall(hasher, x, queries) for wide, hasher in fitted.items()}
-    ranked = {
-        wide: mean_average_precision(hasher.encode(queries).numpy(), asked, hasher.encode(x).numpy(), labels)
-        for wide, hasher in (*fitted.items(), ("itq", itq))
-    }
-    assert found[0.0] > found[0.5] > recall(itq, x, queries) + 0.02
-    assert ranked[1.0] > ranked[0.5] > ranked["itq"] > ranked[0.0]
-    assert (fitted[0.5].divergence_[-50:].mean(0) < 0.9 * fitted[0.5].divergence_[0]).all()
+    assert min(recall(default, x, queries), recall(near, x, queries)) > recall(itq, x, queries) + 0.005
+    assert recall(itq, x, queries) > recall(wide, x, queries)
+    ranked = [
+        mean_average_precision(hasher.encode(queries).numpy(), asked, hasher.encode(x).numpy(), labels)
+        for hasher in (near, itq, default, wide)
+    ]
+    assert (np.diff(ranked) > 0.002).all()
+    assert (default.divergence_[-50:].mean(0) < 0.9 * default.divergence_[0]).all()
 
 
 @pytest.mark.parametrize("x", [np.full((5, 3), 7), [[1, 2, 3]], [[1, 2, 3], [4, 5, 7]], [[0, 0, 0]] * 4 + [[1, 2, 3]]])

@@ -149,6 +149,7 @@ def test_moments_are_numpys(rng):
     np.testing.assert_allclose(covariance, np.cov(x.T.astype(np.float64), bias=True), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_results_tell_what_decoder_and_components_lose(images, activation):
     run = train(dataclasses.replace(SHORT, activation=activation, epochs=1), dataset=images, device="cpu")

@@ -21,6 +21,8 @@ from fasthash.recipes.protocols import Parts, split
 from fasthash.recipes.settings import AutoencoderSettings, SGHSettings, SSDHSettings
 from tests.recipes.conftest import interrupted_after, training, without_seconds
 
+pytestmark = pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps
+
 SHORT = AutoencoderSettings(dataset="digits", protocol="digits-v1", bits=16, epochs=3)
 IN_SHORT = {"dataset": "digits", "protocol": "digits-v1", "bits": 16, "epochs": 3}
 SETTINGS = {
