@@ -177,6 +177,7 @@ def test_features_and_transforms_that_are_no_good(gray, network, tmp_path, monke
         extract(gray, tmp_path / "y.npz", network, device="cpu")
 
 
+@pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps
 def test_recipes_learn_from_the_features_of_images(tmp_path):
     torch.manual_seed(0)
     digits = load_dataset("digits")
