@@ -14,7 +14,7 @@ CORE = build/core/$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_co
 
 core:  ## the core in the checkout, for PYTHON and what it has: torch, pybind11, cmake, ninja; nothing is fetched or installed
 	export PATH="$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$$PATH" \
-		&& cmake -S . -B $(CORE) -G Ninja $(PROJECT) -Dpybind11_DIR="$$($(PYTHON) -m pybind11 --cmakedir)" \
+		&& cmake -S . -B $(CORE) -G Ninja $(PROJECT) $(CMAKE_ARGS) -Dpybind11_DIR="$$($(PYTHON) -m pybind11 --cmakedir)" \
 			-DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')" \
 		&& cmake --build $(CORE) --target _core && cmake --install $(CORE) --prefix .
 
@@ -44,19 +44,19 @@ format: .venv/dev.installed
 	$(BIN)/ruff format .
 	$(CPP_FILES) | xargs $(BIN)/clang-format -i
 
-# $(call beside,FOLDER,SETTINGS,SOURCE): an environment in FOLDER that sees .venv's packages but has a build of its own, of SOURCE,
-# in the place of the editable install.
+# $(call beside,FOLDER): an environment in FOLDER that sees .venv's packages, but for the editable install.
 define beside
 	$(PYTHON) -m venv --clear --without-pip $(1)/venv
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' > "$$(echo $(1)/venv/lib/python3*/site-packages)/packages.pth"
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(1)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(1)/cmake $(2) $(3)
 endef
 WARNINGS := --config-settings=cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON
 
 SANITIZE := build/sanitize
 sanitize: .venv/dev.installed  ## the tests of the compiled core under the address and undefined-behaviour sanitizers
-	$(call beside,$(SANITIZE),--config-settings=cmake.define.FASTHASH_SANITIZE=address,.)
+	$(call beside,$(SANITIZE))
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(SANITIZE)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(SANITIZE)/cmake \
+		--config-settings=cmake.define.FASTHASH_SANITIZE=address .
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
 		-k "not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork" \
@@ -73,14 +73,19 @@ tsan: .venv/dev.installed  ## races in the compiled core: a program of its calls
 	TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 $(TSAN)/check_threads
 
 CLANG := build/clang
-clang: .venv/dev.installed  ## the tests of what is compiled, on a core built by Clang, of the checkout and a room that `make room` would make
+clang: .venv/dev.installed  ## a core that Clang builds by `make core`, of the checkout and a room that `make room` would make: tests of what is compiled
 	rm -rf $(CLANG)/tree && mkdir -p $(CLANG)/tree
 	git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory=$(CLANG)/tree
 	$(BIN)/python $(CLANG)/tree/tools/new_room.py room_of_a_long_name
 	cd $(CLANG)/tree && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
-	$(call beside,$(CLANG),--config-settings=cmake.define.CMAKE_CXX_COMPILER=clang++,$(CLANG)/tree)
-	cd $(CLANG) && venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
-		tree/tests/ops tree/tests/index tree/tests/hashers tree/tests/test_codebase.py tree/tests/test_contributing.py
+	$(MAKE) -C $(CLANG)/tree core PYTHON=$(CURDIR)/$(BIN)/python \
+		CMAKE_ARGS="-DCMAKE_CXX_COMPILER=clang++ -DCMAKE_COMPILE_WARNING_AS_ERROR=ON"
+	$(call beside,$(CLANG))
+	echo "$(CURDIR)/$(CLANG)/tree" >> "$$(echo $(CLANG)/venv/lib/python3*/site-packages)/packages.pth"
+	cd $(CLANG)/tree && ../venv/bin/python -m benchmarks.gpu ceilings --quick --here
+	cd $(CLANG)/tree && ../venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
+		-k "room_of_a_long_name or (not triton and not numba)" tests/ops tests/hashers/test_h2q.py tests/index/test_multi.py \
+		tests/test_codebase.py tests/test_contributing.py
 
 mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
 	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')

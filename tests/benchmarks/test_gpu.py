@@ -7,10 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
-from functools import partial
-from importlib import import_module, util
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -223,28 +221,20 @@ def test_every_step_has_its_time():
     assert not set(STEPS) & set(OPTIONAL)
 
 
-TOOLS = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(None in map(shutil.which, ("make", "git")), reason="needs make and git")
-@pytest.mark.skipif(
-    util.find_spec("pybind11") is None or None in (shutil.which(tool, path=TOOLS) for tool in ("cmake", "ninja")),
-    reason="needs pybind11, cmake and ninja",
-)
-def test_the_command_runs_from_a_checkout_that_make_core_built(tmp_path):
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_checkout_without_a_core_says_how_to_build_one(tmp_path):
     """Where an installed fasthash, if there is one, is not found: the checkout's folder goes before it."""
-    files = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
+    files = subprocess.check_output(["git", "ls-files", "-z", "*.py", "*.pyi", "*.toml"], cwd=ROOT)
     for name in filter(None, files.decode().split("\0")):
-        if not name.startswith(("benchmarks/results", "tests/")) and (ROOT / name).exists():
+        if not name.startswith("tests/") and (ROOT / name).exists():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, tmp_path / name)
-    command = [sys.executable, "-S", "-m", "benchmarks.gpu", "ceilings", "--quick"]  # no site: no editable install
-    packages = os.pathsep.join(path for path in sys.path if path and Path(path) != ROOT)
-    run_there = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
-    unbuilt = run_there(command, env=os.environ | {"PYTHONPATH": packages})
+    unbuilt = subprocess.run(
+        [sys.executable, "-S", "-m", "benchmarks.gpu", "ceilings", "--quick"],  # no site: no editable install
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path and Path(path) != ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert unbuilt.returncode == 1
     assert "make core" in unbuilt.stderr
-    run_there(["make", "core", f"PYTHON={sys.executable}"], check=True)
-    run_there([*command, "--here", "--out", "out"], env=os.environ | {"PYTHONPATH": packages}, check=True)
-    assert {r["step"]: r["status"] for r in Records(tmp_path / "out").last("end")} == {"ceilings": "passed"}
