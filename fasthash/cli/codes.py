@@ -144,6 +144,8 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
 @click.option("--metric", type=click.Choice(("inner_product", "l2")), help="Of reranking.  [default: inner_product]")
 @click.option("--factor", type=click.IntRange(1, _MOST), help="Times k are reranked.  [default: 10]")
 @click.option("--query-bits", type=click.IntRange(1, 8), help="Of a number of projections.  [default: 4]")
+@click.option("--factors", type=ArrayFile(), help="Of the codes' scores for projections, [n]: norms, say.")
+@click.option("--offsets", type=ArrayFile(), help="What is added to these scores, [n].")
 @bit_order("QUERIES, as it was of the index's codes")
 def search(
     index: Path,
@@ -157,6 +159,8 @@ def search(
     metric: str | None,
     factor: int | None,
     query_bits: int | None,
+    factors: str | None,
+    offsets: str | None,
     bitorder: str | None,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
@@ -172,7 +176,8 @@ def search(
 
     if (rerank is None) != (rerank_queries is None):
         raise click.UsageError("expected --rerank and --rerank-queries, both or neither, got one of them")
-    for name, value in (("--rerank", rerank), ("-k", k), ("--query-bits", query_bits)):
+    of_projections = {"--query-bits": query_bits, "--factors": factors, "--offsets": offsets}
+    for name, value in {"--rerank": rerank, "-k": k, **of_projections}.items():
         if value is not None and radius is not None:
             raise click.UsageError(f"expected {name} or --radius, got both")
     settings: dict[str, Any] = {
@@ -186,10 +191,14 @@ def search(
         settings |= {"rerank": by, "rerank_queries": by_queries}
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)
     q, _ = read_codes(queries, bitorder, loaded.n_bits)
+    for name, value in of_projections.items():
+        if value is not None and q.dtype.kind != "f":
+            raise click.UsageError(f"expected {name} only with QUERIES that are projections, got {q.dtype} codes")
     if query_bits is not None:
-        if q.dtype.kind != "f":
-            raise click.UsageError(f"expected --query-bits only with QUERIES that are projections, got {q.dtype} codes")
         settings["bits"] = query_bits
+    for name, place in (("factors", factors), ("offsets", offsets)):
+        if place is not None:
+            settings[name] = read_array(place).astype("float32")
     found = (
         loaded.search(q, k or _K, threads=threads, **settings)
         if radius is None

@@ -36,7 +36,9 @@ from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_cand
 from fasthash.index.rows import Rows, values_at
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
-from fasthash.ops.asymmetric.op import MAX_QUERY_BITS
+from fasthash.ops.asymmetric.op import MAX_QUERY_BITS, numbers_of_codes
+from fasthash.ops.asymmetric.reference import check_factors
+from fasthash.ops.declaration import RefusedError
 from fasthash.ops.hamming import Hits, RadiusHits
 from fasthash.ops.hamming.hits import check_hits
 from fasthash.ops.hamming.op import thread_count
@@ -310,6 +312,8 @@ class Index(ABC):
         metric: str = "inner_product",
         factor: int = 10,
         bits: int = 4,
+        factors: Array | None = None,
+        offsets: Array | None = None,
     ) -> Hits:
         """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
 
@@ -334,6 +338,9 @@ class Index(ABC):
             factor: how many times k candidates are taken, at least 1. Where `factor * k` reaches len(index), the hits
                 are exact in the second distance.
             bits: of a number of projections, 1 to 8, as in `fasthash.asymmetric_topk`.
+            factors: of the codes' scores for projections, float32 [len(index)] in order of insertion, as in
+                `fasthash.asymmetric_topk`: their vectors' norms, say, for the inner product. Default: 1.
+            offsets: likewise, what is added to them. Default: 0.
 
         Returns:
             `Hits(distances, ids)` of shape [q, k], tensors if `queries` is one, else NumPy arrays. Where fewer than k
@@ -343,7 +350,7 @@ class Index(ABC):
 
         Raises:
             TypeError: if an argument has the wrong dtype.
-            ValueError: if shapes, widths, k or bits do not fit, or a projection is not finite.
+            ValueError: if shapes, widths, k or bits do not fit, or a projection, factor or offset is not finite.
         """
         where = f"{type(self).__name__}.search"
         k = check_integer(where, "k", k, 1)
@@ -355,6 +362,8 @@ class Index(ABC):
         search = self._checked(where, self._check_queries(where, queries), mask, among, threads, bits)
         contents = search.contents
         check_hits(where, k, search.queries)
+        if factors is not None or offsets is not None:
+            search = _with_numbers(search, factors, offsets)
         if rerank is None:
             distances, positions = self._nearest(search, k)
             return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
@@ -825,6 +834,27 @@ def _check_found(where: str, ids: torch.Tensor, positions: torch.Tensor) -> None
     missing = ids.numpy()[positions.numpy() < 0]
     if len(missing):
         raise ValueError(f"{where}: expected ids in the index, got {missing[0]}, which is not")
+
+
+def _with_numbers(search: Search, factors: Array | None, offsets: Array | None) -> Search:
+    """Return a search for projections with the codes' factors and offsets."""
+    if not search.is_asymmetric:
+        raise ValueError(
+            f"{search.where}: expected factors and offsets only with floating-point queries, got "
+            f"{dtype_name(search.queries)} queries"
+        )
+    contents = search.contents
+    given = [
+        None if y is None else to_tensor(search.where, name, y).to(contents.device)
+        for name, y in (("factors", factors), ("offsets", offsets))
+    ]
+    checked = numbers_of_codes(search.where, *given, len(contents), contents.device)
+    try:
+        check_factors(*checked)
+    except RefusedError as refused:
+        raise ValueError(f"{search.where}: {refused}") from None
+    placed = [None if y is None else contents.by_position(y) for y in checked]
+    return replace(search, factors=placed[0], offsets=placed[1])
 
 
 def _found(positions: torch.Tensor) -> torch.Tensor:

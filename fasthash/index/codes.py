@@ -104,10 +104,18 @@ class CodeRows:
         return distances, positions
 
     def nearest_asymmetric(
-        self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        projections: torch.Tensor,
+        k: int,
+        bits: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        factors: torch.Tensor | None = None,
+        offsets: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return negative scores and positions of the k best, as `asymmetric_topk` has them, among a mask of bits."""
-        scores, positions = asymmetric_op(projections, self.rows, k, bits, mask, threads, where=where)
+        scores, positions = asymmetric_op(projections, self.rows, k, bits, mask, threads, factors, offsets, where=where)
         return _negative(scores), positions
 
     def within(
@@ -214,9 +222,23 @@ class CodePlanes:
         return planes_topk(queries, self._planes, self._n, k, mask, threads, max_distance, where=where)
 
     def nearest_asymmetric(
-        self, where: str, projections: torch.Tensor, k: int, bits: int, mask: torch.Tensor | None, threads: int
+        self,
+        where: str,
+        projections: torch.Tensor,
+        k: int,
+        bits: int,
+        mask: torch.Tensor | None,
+        threads: int,
+        factors: torch.Tensor | None = None,
+        offsets: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return negative scores and positions of the k best, as `CodeRows.nearest_asymmetric` does."""
+        """Return negative scores and positions of the k best, as `CodeRows.nearest_asymmetric` does.
+
+        With factors or offsets by a copy in rows.
+        """
+        if factors is not None or offsets is not None:
+            rows = CodeRows(Rows(self.rows))
+            return rows.nearest_asymmetric(where, projections, k, bits, mask, threads, factors, offsets)
         scores, at = asymmetric_planes_topk(projections, self._planes, self._n, k, bits, mask, threads, where=where)
         return _negative(scores), at
 

@@ -246,6 +246,14 @@ class Contents:
             n += n_flags
         return torch.from_numpy(eligible).to(self.device)
 
+    def by_position(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Return a number a code in order of insertion, [len], by position, [n], 0 where a code was removed."""
+        if self.live is None:
+            return numbers
+        there = np.zeros(len(self.codes), numbers.cpu().numpy().dtype)
+        there[self._live_flags(0, len(self.codes))] = numbers.cpu().numpy()
+        return torch.from_numpy(there).to(self.device)
+
     def mask_of(self, positions: torch.Tensor) -> torch.Tensor:
         """Return positions on the CPU as bits, uint8 [ceil(n / 8)], on the codes' device."""
         flags = np.zeros(len(self.codes), np.bool_)

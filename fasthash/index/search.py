@@ -24,6 +24,8 @@ class Search:
         mask: the eligible positions, as bits, uint8 [ceil(n / 8)], or None for all.
         few: instead, the only ones that are looked at, int64 [m], ascending.
         bits: of a number of projections.
+        factors: float32 by position, or None for 1.
+        offsets: float32 by position, or None for 0.
     """
 
     where: str
@@ -33,6 +35,8 @@ class Search:
     mask: torch.Tensor | None = None
     few: torch.Tensor | None = None
     bits: int = 4
+    factors: torch.Tensor | None = None
+    offsets: torch.Tensor | None = None
 
     @property
     def is_asymmetric(self) -> bool:
@@ -46,7 +50,10 @@ class Search:
         """
         codes = self._codes()
         if self.is_asymmetric:
-            distances, at = codes.nearest_asymmetric(self.where, self.queries, k, self.bits, self.mask, self.threads)
+            of_codes = [y if y is None or self.few is None else y[self.few] for y in (self.factors, self.offsets)]
+            distances, at = codes.nearest_asymmetric(
+                self.where, self.queries, k, self.bits, self.mask, self.threads, *of_codes
+            )
         else:
             distances, at = codes.nearest(self.where, self.queries, k, self.mask, self.threads, max_distance)
         return distances, at if self.few is None else values_at(self.few, at)

@@ -441,8 +441,24 @@ def test_projections_are_compared_asymmetrically(arrays, searched):
         with np.load(arrays("hits.npz")) as found:
             np.testing.assert_array_equal(found["ids"], expected.ids)
             np.testing.assert_array_equal(found["distances"], expected.distances)
-    refused = run("search", arrays("index"), arrays("codes.npy"), arrays("hits.npz"), "--query-bits", "2")
-    assert "expected --query-bits only with QUERIES that are projections, got uint8 codes" in refused.output
+    for name, value in (("--query-bits", "2"), ("--factors", arrays("items.npy"))):
+        refused = run("search", arrays("index"), arrays("codes.npy"), arrays("hits.npz"), name, value)
+        assert f"expected {name} only with QUERIES that are projections, got uint8 codes" in refused.output
+
+
+def test_codes_have_factors_and_offsets(arrays, searched):
+    _, index = searched
+    projections, numbers = np.load(arrays("projections.npy")), np.linspace(0.5, 2, len(index))
+    np.save(arrays("numbers.npy"), numbers)
+    options = ("--factors", arrays("numbers.npy"), "--offsets", arrays("numbers.npy"))
+    ran("search", arrays("index"), arrays("projections.npy"), arrays("hits.npz"), "-k", "4", *options)
+    numbers = numbers.astype(np.float32)
+    expected = index.search(projections, 4, factors=numbers, offsets=numbers)
+    with np.load(arrays("hits.npz")) as found:
+        np.testing.assert_array_equal(found["ids"], expected.ids)
+        np.testing.assert_array_equal(found["distances"], expected.distances)
+    refused = run("search", arrays("index"), arrays("projections.npy"), arrays("h.npz"), "--radius", "1", *options)
+    assert "expected --factors or --radius, got both" in refused.output
 
 
 def test_a_distance_that_is_not_finite_is_null_in_json(arrays, searched):

@@ -814,6 +814,57 @@ def test_projections_are_compared_with_all_codes(make, n_bits, rng):
     assert torch.equal(again.ids, torch.from_numpy(index.search(projections, 7).ids))
 
 
+@pytest.mark.parametrize("given", [("factors",), ("offsets",), ("factors", "offsets")])
+def test_projections_are_compared_by_factors_and_offsets(make, given, rng):
+    index = make(24)
+    vectors, projections = (rng.standard_normal((n, 24)).astype(np.float32) for n in (300, 6))
+    index.add(fh.pack_bits(vectors), ids=np.arange(300)[::-1].copy() * 3)
+    index.remove([6, 9, 300, 891])
+    numbers = {"factors": np.float32([0.5, 1, 3])[np.arange(296) % 3], "offsets": rng.standard_normal(296, np.float32)}
+    numbers = {name: numbers[name] for name in given}
+    ids = np.append(index.ids.numpy(), -1)
+    plain = index.search(projections, 7)
+    for index_like in (index, fh.index.from_bytes(index.to_bytes())):
+        for mask in (None, rng.random(296) < 0.5, rng.random(296) < 0.02):
+            found = index_like.search(projections, 7, bits=3, mask=mask, **numbers)
+            scores, at = fh.asymmetric_topk(projections, index.codes.numpy(), 7, bits=3, mask=mask, **numbers)
+            np.testing.assert_array_equal(found.distances, -scores)
+            np.testing.assert_array_equal(found.ids, ids[at])
+    assert not np.array_equal(index.search(projections, 7, **numbers).ids, plain.ids)
+    few = index.search(projections, 4, among=ids[[5, 2, 9]], **numbers)
+    expected = fh.asymmetric_topk(
+        projections, index.codes.numpy()[[2, 5, 9]], 4, **{name: y[[2, 5, 9]] for name, y in numbers.items()}
+    )
+    np.testing.assert_array_equal(few.distances, -expected.scores)
+
+
+@pytest.mark.parametrize(
+    ("queries", "numbers", "message"),
+    [
+        (np.ones((1, 32)), {"factors": np.ones(5, np.float32)}, r"search: expected factors of shape \[4\], one a code"),
+        (np.ones((1, 32)), {"offsets": np.ones((4, 1), np.float32)}, r"search: expected offsets of shape \[4\], one"),
+        (
+            np.ones((1, 32)),
+            {"offsets": np.float32([0, 0, 0, np.inf])},
+            "search: expected offsets to be finite, got inf at 3",
+        ),
+        (
+            np.zeros((1, 4), np.uint8),
+            {"factors": np.ones(4, np.float32)},
+            "only with floating-point queries, got uint8",
+        ),
+    ],
+)
+def test_numbers_that_do_not_fit_the_codes_are_refused(make, queries, numbers, message):
+    index = make(32)
+    index.add(random_codes(5))
+    index.remove([1])
+    with pytest.raises(ValueError, match=message):
+        index.search(queries, 2, **numbers)
+    with pytest.raises(TypeError, match="search: expected factors of dtype float32, got float64"):
+        index.search(np.ones((1, 32)), 2, factors=np.ones(4))
+
+
 def test_what_projections_find_is_reranked(make, rng):
     index = make(32)
     vectors, queries = (rng.standard_normal((n, 32)).astype(np.float32) for n in (300, 6))

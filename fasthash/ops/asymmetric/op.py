@@ -107,21 +107,27 @@ def asymmetric_topk(
     n_threads = thread_count(where, threads)
     check_hits(where, k, x)
     eligible = None if mask is None else mask_bits(where, mask, len(c), c.device)
-    of_codes = [_of_codes(where, name, y, c) for name, y in (("factors", factors), ("offsets", offsets))]
+    of_codes = numbers_of_codes(where, factors, offsets, len(c), c.device)
     found = topk_op(x, c, k, bits, eligible, n_threads, *of_codes, kernel=kernel)
     return ScoredHits(*all_as_given(found, projections))
 
 
-def _of_codes(where: str, name: str, given: Array | None, codes: torch.Tensor) -> torch.Tensor | None:
-    """Return a number a code as a tensor that fits the codes, or None."""
+def numbers_of_codes(
+    where: str, factors: Array | None, offsets: Array | None, n: int, device: torch.device
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return factors and offsets of n codes on a device as tensors, or None for none."""
+    return _numbers(where, "factors", factors, n, device), _numbers(where, "offsets", offsets, n, device)
+
+
+def _numbers(where: str, name: str, given: Array | None, n: int, device: torch.device) -> torch.Tensor | None:
     if given is None:
         return None
     x = to_tensor(where, name, given).detach()
     if x.dtype != torch.float32:
         raise TypeError(f"{where}: expected {name} of dtype float32, got {dtype_name(x)}")
-    if list(x.shape) != [len(codes)]:
-        raise ValueError(f"{where}: expected {name} of shape {[len(codes)]}, one a code, got {list(x.shape)}")
-    check_device(where, name, x, codes.device)
+    if list(x.shape) != [n]:
+        raise ValueError(f"{where}: expected {name} of shape {[n]}, one a code, got {list(x.shape)}")
+    check_device(where, name, x, device)
     return x
 
 
