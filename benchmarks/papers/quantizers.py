@@ -71,9 +71,9 @@ def recall(true, found):
 def measured(hasher, database, queries, true):
     """The row of a hasher."""
     (rows, labels), (asked, asked_labels) = database, queries
-    start = time.perf_counter()
+    start = time.process_time()
     hasher.fit(rows)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     codes, query_codes = hasher.encode(rows), hasher.encode(asked)
     row = {
         "hamming": f"{recall(true, hamming_topk(query_codes, codes, N_NEAREST).ids):.4f}",
@@ -94,7 +94,7 @@ def report(rows, facts):
         "Of images the features are the leading 128 principal components of the pixels (64 of the digits); the",
         "database is the training part, the queries are 1,000 of the test part (297 of the digits). Of arrays 1,000",
         "rows ask. Recall is that of the exact ten nearest among the first ten found, by the Hamming distance and by",
-        "queries of 4 bits a number (`asymmetric_topk`); fit s is the time of `fit`.",
+        "queries of 4 bits a number (`asymmetric_topk`); fit s is the processor time of `fit`.",
     ]
     for data, n_bits in dict.fromkeys((row["data"], row["bits"]) for row in rows):
         chosen = [row for row in rows if (row["data"], row["bits"]) == (data, n_bits)]

@@ -13,8 +13,7 @@ from fasthash.recipes.networks.decoder import decoder
 from fasthash.recipes.networks.files import load_module, save_module
 
 DOMAINS = ("source", "target")
-_FORMAT = "fasthash igan 1"
-_MOST = 0.99  # of a mean that tanh is to give
+_FORMAT = "fasthash igan 2"
 
 
 class IGAN(nn.Module):
@@ -56,7 +55,7 @@ class IGAN(nn.Module):
         """Draw generators and discriminators anew.
 
         Generators begin at what is constant in their domain: from 0 the mean absolute error takes one to the median
-        item, which for digits is black, where tanh passes no gradient back.
+        item, which for digits is black.
 
         Args:
             means: of each domain's prepared items, [c] of images' colours, [d] of features.
@@ -67,10 +66,9 @@ class IGAN(nn.Module):
                     layer.reset_parameters()
         for domain, generator in self.generators.items():
             *_, last = (layer for layer in generator.modules() if isinstance(layer, (nn.Linear, nn.ConvTranspose2d)))
-            mean = means[domain]
             assert last.bias is not None
             with torch.no_grad():
-                last.bias.copy_(mean.clamp(-_MOST, _MOST).atanh() if isinstance(last, nn.ConvTranspose2d) else mean)
+                last.bias.copy_(means[domain])
 
     def save(self, path: str | Path) -> None:
         """Write shapes and weights to a safetensors file."""
