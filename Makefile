@@ -12,7 +12,7 @@ demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pi
 PROJECT := -DSKBUILD_PROJECT_NAME=fasthash $(foreach name,VERSION VERSION_FULL,-DSKBUILD_PROJECT_$(name)=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
 CORE = build/core/$(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
 
-core:  ## the core in the checkout, for PYTHON and what it has: torch, pybind11, cmake, ninja; nothing is fetched or installed
+core:  ## the core in the checkout, for PYTHON and what it has: torch, pybind11, cmake, ninja; nothing is fetched or installed (CMAKE_ARGS="-D...")
 	export PATH="$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))'):$$PATH" \
 		&& cmake -S . -B $(CORE) -G Ninja $(PROJECT) $(CMAKE_ARGS) -Dpybind11_DIR="$$($(PYTHON) -m pybind11 --cmakedir)" \
 			-DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')" \

@@ -844,17 +844,17 @@ def _with_numbers(search: Search, factors: Array | None, offsets: Array | None) 
             f"{dtype_name(search.queries)} queries"
         )
     contents = search.contents
-    given = [
+    f, o = (
         None if y is None else to_tensor(search.where, name, y).to(contents.device)
         for name, y in (("factors", factors), ("offsets", offsets))
-    ]
-    checked = numbers_of_codes(search.where, *given, len(contents), contents.device)
+    )
+    f, o = numbers_of_codes(search.where, f, o, len(contents), contents.device)
     try:
-        check_factors(*checked)
+        check_factors(f, o)
     except RefusedError as refused:
         raise ValueError(f"{search.where}: {refused}") from None
-    placed = [None if y is None else contents.by_position(y) for y in checked]
-    return replace(search, factors=placed[0], offsets=placed[1])
+    f, o = (None if y is None else contents.by_position(y) for y in (f, o))
+    return replace(search, factors=f, offsets=o)
 
 
 def _found(positions: torch.Tensor) -> torch.Tensor:
