@@ -263,6 +263,7 @@ def test_comparisons_by_hand():
         ("supervised", ["fashion_mnist"], ["supervised-fashion_mnist"]),
         ("rotations", ["digits", "fashion_mnist", "cifar10"], ["rotations"]),
         ("domain_adaptation", [], ["domain_adaptation"]),
+        ("quantizers", ["digits", "sentences_minilm.npz:embeddings", "fashion_mnist", "cifar10"], ["quantizers"]),
     ],
 )
 def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path, script, arguments, tables):
