@@ -91,6 +91,8 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
     Yadav, Reddy, "Adversarial Factorization Autoencoder for Look-alike Modeling", 2019.
     """
 
+    takes_ranks = True
+
     def __init__(self, settings: AutoencoderSettings, given: Given) -> None:
         super().__init__(settings, given)
         self.title = f"{settings.distance}, {settings.bits} bits"
@@ -147,13 +149,12 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
             terms["loss"] = functional.mse_loss(self._decoded(u), x) / self.variance
             total = total + terms["loss"]
         if turn in ("match", "both"):
+            b = self.given.ranks.gathered(b)
             if self.settings.distance in ADVERSARIAL:
                 terms["critic"] = self._criticise(b)
             terms["distance"] = self._distance(b)
             total = total + self.settings.weight * terms["distance"]
-        self.optimizer.zero_grad()  # to None: a step without the decoder leaves it and its moments as they are
-        torch.autograd.backward(total)
-        self.optimizer.step()
+        self.learn(total, self.optimizer)  # which leaves what has no gradient, the decoder in its turn, as it is
         return terms
 
     def evaluate(self) -> dict[str, float]:
@@ -188,9 +189,7 @@ class AutoencoderTraining(UnsupervisedTraining[AutoencoderSettings]):
         """Make the critic's steps on the codes of a batch, each with other bits, and return its last loss."""
         for _ in range(self.settings.critic_steps):
             loss = self.critic.own_loss(b.detach(), self._random_bits(b))
-            self.critic_optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            self.critic_optimizer.step()
+            self.learn(loss, self.critic_optimizer)
             if self.settings.distance == "wgan":
                 clamp = self.settings.critic_clamp
                 with torch.no_grad():

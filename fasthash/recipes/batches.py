@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from fasthash.data import Dataset, ImageFiles
 from fasthash.recipes.networks.images import square
+from fasthash.recipes.ranks import ONE_PROCESS, Ranks
 
 Items = NDArray[Any] | ImageFiles
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -63,12 +64,15 @@ class Loaded(torch.utils.data.Dataset[Any]):
         return torch.from_numpy(batch), self.labels[indices], torch.tensor(indices)
 
     def epoch(
-        self, batch_size: int, *, seed: int, epoch: int, rank: int = 0, n_ranks: int = 1, workers: int = 0
+        self, batch_size: int, *, seed: int, epoch: int, ranks: Ranks = ONE_PROCESS, workers: int = 0
     ) -> DataLoader[Batch]:
-        """Return the batches (items, labels, indices) of one epoch in random order, the last one cut off if smaller."""
-        order = np.random.default_rng([seed, epoch]).permutation(len(self))[rank::n_ranks]
-        n_batches = len(self) // (batch_size * n_ranks)
-        return self.batches([order[i * batch_size : (i + 1) * batch_size] for i in range(n_batches)], workers)
+        """Return the batches (items, labels, indices) of one epoch in random order, the last one cut off if smaller.
+
+        Of each batch these are the rank's items.
+        """
+        order = np.random.default_rng([seed, epoch]).permutation(len(self))
+        whole = order[: len(self) // batch_size * batch_size].reshape(-1, batch_size)
+        return self.batches([ranks.own(batch) for batch in whole], workers)
 
     def in_order(self, workers: int = 0) -> DataLoader[Batch]:
         """Return all batches in order."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from fasthash.errors import check_integer, naming_memory
 from fasthash.plugins import located, qualified_name
 from fasthash.recipes.loop import Given, Run, Training
 from fasthash.recipes.protocols import Parts, check_parts, split
-from fasthash.recipes.ranks import joined_ranks
+from fasthash.recipes.ranks import join_ranks
 from fasthash.recipes.run_folder import RunFolder
 from fasthash.recipes.settings import RecipeSettings
 
@@ -74,20 +73,20 @@ def train(
     check_integer("train", "workers", workers, 0)
     datasets = _for_each_domain("dataset", dataset, Dataset, settings)
     given_parts = _for_each_domain("parts", parts, Parts, settings)
-    with joined_ranks(device) as (where, rank, n_ranks):
-        written, data = dataclasses.asdict(settings), []
-        for name, loaded, drawn in zip(settings.domains, datasets, given_parts, strict=True):
-            loaded = load_dataset(getattr(settings, name), root) if loaded is None else loaded
-            drawn = split(loaded, settings.protocol, settings.split_seed) if drawn is None else drawn
-            check_parts("train", drawn, loaded)
-            data.append((loaded, drawn))
-            written[f"items_of_{name}"] = f"{len(loaded.labels)} of {loaded.name}, parts {_checksum(drawn):08x}"
-        training = recipe(settings, Given(data, where, network, loss, workers, rank, n_ranks))
-        for name, value in (("network", network), ("loss", loss)):
-            if value is not None:
-                written[f"given_{name}"] = qualified_name(value)
-        folder = RunFolder(Path(out) if out is not None and rank == 0 else None, written, resume)
-        return training.run(folder, progress and rank == 0)
+    where, ranks = join_ranks(device)
+    written, data = dataclasses.asdict(settings), []
+    for name, loaded, drawn in zip(settings.domains, datasets, given_parts, strict=True):
+        loaded = load_dataset(getattr(settings, name), root) if loaded is None else loaded
+        drawn = split(loaded, settings.protocol, settings.split_seed) if drawn is None else drawn
+        check_parts("train", drawn, loaded)
+        data.append((loaded, drawn))
+        written[f"items_of_{name}"] = f"{len(loaded.labels)} of {loaded.name}, parts {_checksum(drawn):08x}"
+    training = recipe(settings, Given(data, where, network, loss, workers, ranks))
+    for name, value in (("network", network), ("loss", loss)):
+        if value is not None:
+            written[f"given_{name}"] = qualified_name(value)
+    folder = RunFolder(Path(out) if out is not None and ranks.rank == 0 else None, written, resume)
+    return training.run(folder, progress and ranks.rank == 0)
 
 
 def _check_given(
@@ -100,9 +99,6 @@ def _check_given(
     for name, value, takes in (("network", network, recipe.takes_network), ("loss", loss, recipe.takes_loss)):
         if value is not None and not takes:
             raise ValueError(f"train: expected no {name} for {type(settings).__name__}, whose recipe makes its own")
-    n_started = int(os.environ.get("WORLD_SIZE", "1"))
-    if n_started > 1 and not recipe.takes_ranks:
-        raise ValueError(f"train: expected one process for {type(settings).__name__}, got {n_started}")
 
 
 def _for_each_domain(

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
@@ -24,7 +23,7 @@ from fasthash.recipes.evaluation import encode, evaluate_codes, network_outputs,
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.networks.files import save_module
 from fasthash.recipes.protocols import PROTOCOLS, Parts
-from fasthash.recipes.ranks import seed_epoch
+from fasthash.recipes.ranks import ONE_PROCESS, Ranks, seed_epoch
 from fasthash.recipes.run_folder import Row, RunFolder
 from fasthash.recipes.settings import RecipeSettings
 
@@ -70,8 +69,7 @@ class Given:
         network: in place of the settings'.
         loss: in place of the settings'.
         workers: processes that read image files.
-        rank: of this process.
-        n_ranks: how many processes train.
+        ranks: the processes that train together.
     """
 
     data: Sequence[tuple[Dataset, Parts]]
@@ -79,8 +77,7 @@ class Given:
     network: nn.Module | None = None
     loss: Callable[..., torch.Tensor] | None = None
     workers: int = 0
-    rank: int = 0
-    n_ranks: int = 1
+    ranks: Ranks = ONE_PROCESS
 
 
 class Stateful(Protocol):
@@ -134,11 +131,19 @@ class Training(Generic[_S]):
         self.dataset, self.parts = given.data[0]
         self.modules: dict[str, nn.Module] = {}
         self.train, self.query, self.database = self.loaded(self.parts.train, self.parts.query, self.parts.database)
-        if len(self.train) < settings.batch_size * given.n_ranks:
+        if len(self.train) < settings.batch_size:
             raise ValueError(
-                f"train: expected batch_size of at most the {len(self.train)} training items, got "
-                f"{settings.batch_size} on {given.n_ranks} ranks"
+                f"train: expected batch_size of at most the {len(self.train)} training items, got {settings.batch_size}"
             )
+        if given.ranks.n > 1 and not self.takes_ranks:
+            raise ValueError(f"train: expected one process for {type(settings).__name__}, got {given.ranks.n}")
+        self.check_shares(settings.batch_size)
+
+    def check_shares(self, n: int) -> None:
+        """Raise unless every process gets as many of the `n` items of a batch."""
+        n_ranks = self.given.ranks.n
+        if n % n_ranks:
+            raise ValueError(f"train: expected batches of a multiple of the {n_ranks} processes, got {n} items")
 
     def loaded(self, *positions: NDArray[np.int64]) -> list[Loaded]:
         """Return the data set's items at these positions."""
@@ -147,6 +152,7 @@ class Training(Generic[_S]):
     def run(self, folder: RunFolder, progress: bool) -> Run:
         """Train what `folder` does not have yet, and look at the queries once."""
         rows = self._rows_there(folder)
+        self._share()
         n_epochs = self.settings.epochs
         bar = {"desc": self.title, "unit": "epoch", "initial": len(rows), "total": n_epochs, "disable": not progress}
         for epoch in tqdm(range(len(rows) + 1, n_epochs + 1), **bar):
@@ -166,11 +172,8 @@ class Training(Generic[_S]):
 
     def _rows_there(self, folder: RunFolder) -> list[Row]:
         """Restore what was kept last, on every rank, and return its row for each epoch."""
-        state = folder.checkpoint([*self.state, "rows"], self.device)
-        if self.given.n_ranks > 1:
-            shared = [state]
-            dist.broadcast_object_list(shared)
-            state = shared[0]
+        state = folder.checkpoint([*self.state, "rows"])
+        state = self.given.ranks.from_first(state)
         if state is None:
             return []
         for name, part in self.state.items():
@@ -183,10 +186,16 @@ class Training(Generic[_S]):
         rows: list[Row] = state["rows"]
         return rows
 
+    def _share(self) -> None:
+        """Make all ranks' modules the same: their starts, and what is not learned by gradients."""
+        for part in self.state.values():
+            if isinstance(part, nn.Module):
+                self.given.ranks.share(part)
+
     def _epoch(self, epoch: int) -> Row:
         """Train one epoch; its row has the mean of what the steps returned."""
         self.begin_epoch(epoch)
-        seed_epoch(self.settings.seed, epoch, self.given.rank)
+        seed_epoch(self.settings.seed, epoch)
         batches = self.batches(epoch)
         start = time.perf_counter()
         values: dict[str, list[torch.Tensor]] = {}
@@ -195,7 +204,8 @@ class Training(Generic[_S]):
             for name, value in self.step(number, items, labels, indices).items():
                 values.setdefault(name, []).append(value.detach())
         self.end_epoch()
-        means = {name: float(torch.stack(each).mean()) for name, each in values.items()}
+        self._share()
+        means = self.given.ranks.means({name: float(torch.stack(each).mean()) for name, each in values.items()})
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise FloatingPointError(f"train: the {name} is {mean} in epoch {epoch}; lower the learning rate")
@@ -208,8 +218,7 @@ class Training(Generic[_S]):
             self.settings.batch_size,
             seed=self.settings.seed,
             epoch=epoch,
-            rank=self.given.rank,
-            n_ranks=self.given.n_ranks,
+            ranks=self.given.ranks,
             workers=self.given.workers,
         )
 
@@ -222,6 +231,16 @@ class Training(Generic[_S]):
     ) -> Mapping[str, torch.Tensor]:
         """Learn from a batch, the `number`-th of the training from 0; return scalars for the log, by name."""
         raise NotImplementedError
+
+    def learn(self, loss: torch.Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        """Make a step of each optimizer on the gradient of a loss, `Ranks` says of which where there are several."""
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        self.given.ranks.average_gradients(weights for group in groups for weights in group["params"])
+        for optimizer in optimizers:
+            optimizer.step()
 
     def end_epoch(self) -> None:
         """Do what the method does after each epoch."""

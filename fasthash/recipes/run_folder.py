@@ -66,8 +66,8 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             write_json(file, settings)
 
-    def checkpoint(self, names: Collection[str], device: torch.device) -> dict[str, Any] | None:
-        """Return the state that `keep` wrote last, which has these names, or None."""
+    def checkpoint(self, names: Collection[str]) -> dict[str, Any] | None:
+        """Return the state that `keep` wrote last, which has these names, on the CPU, or None."""
         if self.path is None or not (self.path / "checkpoint.pt").exists():
             return None
         path = self.path / "checkpoint.pt"
@@ -75,7 +75,7 @@ class RunFolder:
         content = path.read_bytes()
         try:
             _check_whole(content)
-            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except _DAMAGE as error:
             raise ValueError(f"{expected} one that is cut off or damaged: {error}") from error
         if not isinstance(state, dict) or state.keys() != set(names) or not isinstance(state.get("rows", []), list):

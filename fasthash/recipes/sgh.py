@@ -70,6 +70,8 @@ class SGHTraining(UnsupervisedTraining[SGHSettings]):
     Source: Dai, Guo, Kumar, He, Song, "Stochastic Generative Hashing", 2017, with the constants of the authors' code.
     """
 
+    takes_ranks = True
+
     def __init__(self, settings: SGHSettings, given: Given) -> None:
         super().__init__(settings, given)
         self.title = f"sgh, {settings.bits} bits"
@@ -98,11 +100,10 @@ class SGHTraining(UnsupervisedTraining[SGHSettings]):
         """Make a step on the loss of a batch."""
         x = (self.inputs(items) - self.mean) / self.deviation
         squares = self.linear.weight.square().sum() + self.sgh.patterns.square().sum()
-        loss = self.sgh(self.linear(x), x) + 0.5 * self.settings.weight_decay * squares
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return {"loss": loss / len(x)}
+        n_ranks = self.given.ranks.n
+        loss = n_ranks * self.sgh(self.linear(x), x) + 0.5 * self.settings.weight_decay * squares
+        self.learn(loss, self.optimizer)
+        return {"loss": loss / (n_ranks * len(x))}
 
     def end_epoch(self) -> None:
         """Give the encoder the linear layer, for inputs as `HashingNetwork.prepare` leaves them."""

@@ -63,6 +63,8 @@ class SSDHTraining(UnsupervisedTraining[SSDHSettings]):
     perceptron as in Doan et al., 2020.
     """
 
+    takes_ranks = True
+
     def __init__(self, settings: SSDHSettings, given: Given) -> None:
         super().__init__(settings, given)
         self.title = f"ssdh, {settings.bits} bits"
@@ -90,9 +92,8 @@ class SSDHTraining(UnsupervisedTraining[SSDHSettings]):
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Make a step on the loss of a batch."""
-        structure = semantic_structure(cosine_distances(items.flatten(1).float()), self.low, self.high)
-        loss = structure_loss(self.network(items), structure)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        self.optimizer.step()
+        whole = self.given.ranks.gathered
+        structure = semantic_structure(cosine_distances(whole(items.flatten(1).float())), self.low, self.high)
+        loss = structure_loss(whole(self.network(items)), structure)
+        self.learn(loss, self.optimizer)
         return {"loss": loss}

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from fasthash.data import ImageFiles
 from fasthash.errors import check_choice
@@ -60,12 +58,6 @@ class SupervisedTraining(Training[SupervisedSettings]):
         self.learner = Learner(network, loss, settings).to(self.device)
         self.network, self.loss = self.learner.network, self.learner.loss
         self.modules["loss"] = self.loss
-        self.parallel: nn.Module = self.learner
-        if given.n_ranks > 1:
-            self.parallel = DistributedDataParallel(self.learner)
-            quantizer = getattr(self.loss, "quantizer", None)
-            if isinstance(quantizer, HSWD):
-                quantizer.group = dist.group.WORLD
         self.optimizer = build_optimizer(settings, self.network, self.loss)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.best = BestEpoch()
@@ -100,11 +92,6 @@ class SupervisedTraining(Training[SupervisedSettings]):
                 quantization_weight=settings.quantization_weight,
                 **settings.loss_arguments,
             )
-        if getattr(loss, "needs_indices", False) and self.given.n_ranks > 1:
-            raise ValueError(
-                f"train: expected one process for {_name(loss)}, which keeps a code for each training item, got "
-                f"{self.given.n_ranks}"
-            )
         return loss
 
     def begin_epoch(self, epoch: int) -> None:
@@ -113,16 +100,17 @@ class SupervisedTraining(Training[SupervisedSettings]):
         share = (epoch - 1) / settings.epochs if settings.schedule == "cosine" else 0.0
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * share))
-        self.parallel.train()
+        self.learner.train()
 
     def step(
         self, number: int, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Make a step on the loss of a batch."""
-        terms: dict[str, torch.Tensor] = self.parallel(items, labels, indices)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(terms["loss"])
-        self.optimizer.step()
+        ranks = self.given.ranks
+        with ranks.own_randomness(self.device, self.settings.seed, number):
+            u = self.learner.outputs(items)
+        terms: dict[str, torch.Tensor] = self.learner(*map(ranks.gathered, (u, labels, indices)))
+        self.learn(terms["loss"], self.optimizer)
         return terms
 
     def end_epoch(self) -> None:
@@ -145,7 +133,7 @@ class SupervisedTraining(Training[SupervisedSettings]):
             retrieval = (pack_bits(query), labels[asked], pack_bits(database), labels[searched])
             at = None if self.map_at is None else min(self.map_at, len(database))
             values.append(mean_average_precision(*retrieval, at=at, **tie_rule(settings.ties, query, database)))
-        value = float(np.mean(values))
+        value = self.given.ranks.from_first(float(np.mean(values)))
         self.best.keep(epoch, value, self.network)
         directions = torch.Generator().manual_seed(settings.seed)
         distances = {"hswd": HSWD()(u), "swd": SlicedWasserstein()(u, generator=directions)}
@@ -222,7 +210,7 @@ class FunctionLoss(nn.Module):
 
 
 class Learner(nn.Module):
-    """The network and its loss as one module, which is what ranks keep equal.
+    """The network and its loss as one module.
 
     Args:
         network: from items to outputs u [n, n_bits].
@@ -241,12 +229,16 @@ class Learner(nn.Module):
         """Return what the loss is given of outputs."""
         return u.tanh() if self.settings.activation == "tanh" else u
 
-    def forward(self, items: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the loss of a batch, and its terms where it tells them."""
+    def outputs(self, items: torch.Tensor) -> torch.Tensor:
+        """Return u after its activation, float32, of a batch."""
         with torch.autocast(items.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             u = self.network(items)
         check_outputs("train", u, len(items), self.settings.bits)
-        u, logged = self.activated(u.float()), {}
+        return self.activated(u.float())
+
+    def forward(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the loss of a batch's outputs, and its terms where it tells them."""
+        logged = {}
         if not isinstance(self.loss, HashingLoss):
             loss = self.loss(u, labels)
         elif type(self.loss).forward is not HashingLoss.forward:  # which may return another sum

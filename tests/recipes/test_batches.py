@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fasthash.recipes.batches import Loaded
+from fasthash.recipes.ranks import Ranks
 
 
 def test_batches_depend_on_seed_and_epoch_and_are_shared_out_to_ranks(images):
@@ -15,9 +16,9 @@ def test_batches_depend_on_seed_and_epoch_and_are_shared_out_to_ranks(images):
     again, later = (next(iter(loaded.epoch(20, seed=1, epoch=e)))[2] for e in (2, 3))
     assert torch.equal(whole[0][2], again)
     assert not torch.equal(whole[0][2], later)
-    parts = [list(loaded.epoch(10, seed=1, epoch=2, rank=rank, n_ranks=2)) for rank in (0, 1)]
-    for i, (_, _, indices) in enumerate(whole):
-        assert set(indices.tolist()) == {*parts[0][i][2].tolist(), *parts[1][i][2].tolist()}
+    parts = [list(loaded.epoch(20, seed=1, epoch=2, ranks=Ranks(rank, 2))) for rank in (0, 1)]
+    for (_, _, indices), (_, _, first), (_, _, second) in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.stack([first, second], dim=1).flatten(), indices)
     items, labels, indices = whole[0]
     assert np.array_equal(items, images.items[100 + indices])
     assert np.array_equal(labels, images.labels[100 + indices])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,7 +17,7 @@ from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles
 from fasthash.hashers import Hasher
 from fasthash.losses import LOSSES
-from fasthash.recipes import entry, supervised, train
+from fasthash.recipes import supervised, train
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, Parts, at_random, split
 from fasthash.recipes.settings import SupervisedSettings
@@ -156,9 +152,6 @@ def test_what_does_not_fit_the_data_is_refused_before_training(images, tmp_path,
         trained(images, dataclasses.replace(SHORT, batch_size=2000), out=tmp_path / "a")
     with pytest.raises(ValueError, match=r"expected arguments of cel \(.*\), got alpha"):
         trained(images, dataclasses.replace(SHORT, method="cel", loss_arguments={"alpha": 1}), out=tmp_path / "a")
-    monkeypatch.setattr(entry, "joined_ranks", lambda device: contextlib.nullcontext((torch.device("cpu"), 0, 2)))
-    with pytest.raises(ValueError, match="expected one process for DSDH, which keeps a code for each .* got 2"):
-        trained(images, dataclasses.replace(SHORT, method="dsdh"), out=tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
@@ -210,34 +203,6 @@ def test_rotations_keep_distances_between_outputs():
         z = fit_rotation(name, u).transform(u)
         assert torch.allclose(torch.pdist(z), torch.pdist(u), atol=1e-4)
     assert fit_rotation("none", u) is None
-
-
-RANKS = """
-import sys
-from fasthash.recipes import SupervisedSettings, train
-
-batch_size, out = sys.argv[1:]
-settings = SupervisedSettings(
-    dataset="digits", protocol="digits-v1", network="mlp", bits=16, epochs=2, validate_every=1,
-    batch_size=int(batch_size), method="csq", quantization="hswd",
-)
-train(settings, device="cpu", out=out)
-"""
-
-
-@pytest.mark.slow
-def test_two_ranks_train_as_one_on_their_common_batch(tmp_path):
-    """CSQ and HSWD are of the global batch whatever its parts are; pairwise losses see the pairs of each part."""
-    script = tmp_path / "train.py"
-    script.write_text(RANKS)
-    one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run([sys.executable, script, "64", one], check=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*torchrun, script, "32", two], check=True, env=environment)
-    weights = [HashingNetwork.load(folder / "network.safetensors").state_dict() for folder in (one, two)]
-    for name, tensor in weights[0].items():
-        assert torch.allclose(weights[1][name], tensor, atol=2e-4), name
 
 
 def test_the_command_trains_and_resumes(tmp_path):
@@ -350,7 +315,8 @@ class Halved(losses.DHN):
 
 def test_a_loss_whose_sum_is_another_is_trained_by_it(images):
     learner = training(images, SHORT)
-    batch = torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8]), torch.arange(8)
+    u = learner.learner.outputs(torch.from_numpy(images.items[:8]))
+    batch = u, torch.from_numpy(images.labels[:8]), torch.arange(8)
     learner.learner.loss = losses.DHN()
     whole = learner.learner(*batch)
     learner.learner.loss = Halved()
@@ -399,9 +365,8 @@ def test_tanh_is_between_the_outputs_and_the_loss(images):
     settings = dataclasses.replace(SHORT, method="dhn", activation="tanh", epochs=3)
     learner = training(images, settings)
     items, labels = torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8])
-    torch.testing.assert_close(
-        learner.learner(items, labels, torch.arange(8))["loss"], losses.DHN()(learner.network(items).tanh(), labels)
-    )
+    loss = learner.learner(learner.learner.outputs(items), labels, torch.arange(8))["loss"]
+    torch.testing.assert_close(loss, losses.DHN()(learner.network(items).tanh(), labels))
     run = trained(images, settings)
     u = run.network(torch.from_numpy(images.items[run.parts.database])).detach()
     assert run.results["quantization_angle"] == pytest.approx(fh.evaluate.quantization_angle(u.tanh()))
@@ -466,7 +431,8 @@ def test_bfloat16_is_the_networks_and_not_the_losss(images, monkeypatch):
     seen = {}
     learner.network.head.register_forward_hook(lambda module, inputs, output: seen.update(network=output.dtype))
     monkeypatch.setattr(learner.loss, "similarity", lambda u, labels: (seen.update(loss=u.dtype), u.sum())[1])
-    learner.learner(torch.from_numpy(images.items[:8]), torch.from_numpy(images.labels[:8]), torch.arange(8))
+    u = learner.learner.outputs(torch.from_numpy(images.items[:8]))
+    learner.learner(u, torch.from_numpy(images.labels[:8]), torch.arange(8))
     assert seen == {"network": torch.bfloat16, "loss": torch.float32}
 
 

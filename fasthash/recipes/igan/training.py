@@ -90,6 +90,8 @@ class IGANTraining(Training[IGANSettings]):
     Generative Adversarial Networks", 2019.
     """
 
+    takes_ranks = True
+
     def __init__(self, settings: IGANSettings, given: Given) -> None:
         (ours, parts), (theirs, their_parts) = given.data
         ours, theirs = comparable(ours, theirs, settings.image_size)
@@ -115,6 +117,7 @@ class IGANTraining(Training[IGANSettings]):
         batch_size = self.settings.batch_size
         if batch_size < self.n_classes:
             raise ValueError(f"train: expected batch_size of at least the {self.n_classes} classes, got {batch_size}")
+        self.check_shares(batch_size // self.n_classes * self.n_classes)
         if len(self.target) < batch_size:
             raise ValueError(
                 f"train: expected batch_size of at most the {len(self.target)} training items of {target}, got "
@@ -166,7 +169,8 @@ class IGANTraining(Training[IGANSettings]):
         generator = np.random.default_rng([self.settings.seed, epoch])
         ours = balanced_batches(self.train.labels.numpy(), self.n_classes, size, n_batches, generator)
         theirs = repeated_batches(len(self.target), size, n_batches, generator)
-        return PairedBatches(self.train.batches(ours), self.target.batches(theirs))
+        own = self.given.ranks.own
+        return PairedBatches(self.train.batches([*map(own, ours)]), self.target.batches([*map(own, theirs)]))
 
     def begin_epoch(self, epoch: int) -> None:
         """Set the weight of what rests on pseudo-labels, and begin a stage where one is due."""
@@ -183,16 +187,16 @@ class IGANTraining(Training[IGANSettings]):
         self, number: int, items: torch.Tensor, labels: torch.Tensor, others: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Make the steps of a batch of source items, their labels, and target items."""
-        model, settings = self.model, self.settings
-        source = model.encoder.prepare(items)
+        model, settings, whole = self.model, self.settings, self.given.ranks.gathered
+        labels, source = whole(labels), model.encoder.prepare(items)
         if self.share == 0:
-            loss = functional.cross_entropy(model.classifier(model.hash(source)), labels)
-            self._learn(loss, self.optimizer)
+            loss = functional.cross_entropy(model.classifier(whole(model.hash(source))), labels)
+            self.learn(loss, self.optimizer)
             return {"L_c": loss}
         target = model.encoder.prepare(others)
-        u = model.hash(torch.cat([source, target]))
-        logits = model.classifier(u)
-        (u_s, u_t), (logits_s, logits_t) = (x.split([len(source), len(target)]) for x in (u, logits))
+        own = torch.split(model.hash(torch.cat([source, target])), [len(source), len(target)])
+        u_s, u_t = map(whole, own)
+        logits_s, logits_t = torch.split(model.classifier(torch.cat([u_s, u_t])), [len(u_s), len(u_t)])
         pseudo = pseudo_labels(logits_t, settings.threshold)
         log = {"pseudo_labelled": (pseudo != UNLABELLED).float().mean()}
 
@@ -206,19 +210,19 @@ class IGANTraining(Training[IGANSettings]):
             loss = semantic_centroid_loss(u_s, labels, u_t, pseudo, self.n_classes)
             terms["L_s"] = self.share * settings.beta, loss
         if settings.adversarial > 0:
-            fakes = {"source": model.generators["source"](u_t), "target": model.generators["target"](u_s)}
+            fakes = {"source": model.generators["source"](own[1]), "target": model.generators["target"](own[0])}
             log["D"] = self._discriminate(source, labels, target, pseudo, fakes)
             log |= _deviations({"source": source, "target": target}, fakes)
-            judged = {domain: model.discriminate(domain, x) for domain, x in fakes.items()}
+            judged = {domain: whole(model.discriminate(domain, x)) for domain, x in fakes.items()}
             loss = generator_loss(judged["source"], pseudo, judged["target"], labels)
             terms["L_a"] = self.share * settings.adversarial, loss
         if settings.chi > 0:
-            again = {"source": model.generators["source"](u_s), "target": model.generators["target"](u_t)}
+            again = {domain: model.generators[domain](u) for domain, u in zip(DOMAINS, own, strict=True)}
             log |= _deviations({"source": source, "target": target}, again)
             terms["L_1"] = settings.chi, reconstruction_loss(source, again["source"], target, again["target"])
 
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
-        self._learn(total, self.optimizer, self.generator_optimizer)
+        self.learn(total, self.optimizer, self.generator_optimizer)
         return {**{name: term for name, (_, term) in terms.items()}, **log}
 
     def _discriminate(
@@ -230,21 +234,14 @@ class IGANTraining(Training[IGANSettings]):
         fakes: Mapping[str, torch.Tensor],
     ) -> torch.Tensor:
         """Make the discriminators' step; what follows leaves them as they are."""
-        model = self.model
+        model, whole = self.model, self.given.ranks.gathered
         model.discriminators.requires_grad_(True)
-        judged = [model.discriminate(domain, x.detach()) for domain, x in fakes.items()]
-        real = model.discriminate("source", source), model.discriminate("target", target)
+        judged = [whole(model.discriminate(domain, x.detach())) for domain, x in fakes.items()]
+        real = whole(model.discriminate("source", source)), whole(model.discriminate("target", target))
         loss = discriminator_loss(real[0], labels, real[1], pseudo, *judged)
-        self._learn(loss, self.discriminator_optimizer)
+        self.learn(loss, self.discriminator_optimizer)
         model.discriminators.requires_grad_(False)
         return loss
-
-    def _learn(self, loss: torch.Tensor, *optimizers: torch.optim.Optimizer) -> None:
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        for optimizer in optimizers:
-            optimizer.step()
 
     def evaluate(self) -> dict[str, float]:
         """Return what the target's queries retrieve, and how well classes are told."""
