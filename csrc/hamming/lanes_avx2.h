@@ -17,6 +17,10 @@ struct Lanes {
     using Counts = __m256i;
 
     static Words load(const uint64_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+    static Words load_first(const uint64_t* p, int n) {
+        const __m256i inside = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+        return _mm256_maskload_epi64(reinterpret_cast<const long long*>(p), inside);
+    }
     static Words broadcast(uint64_t word) { return _mm256_set1_epi64x(static_cast<long long>(word)); }
     static Partial partial_popcount(Words a, Words b) {
         const __m256i table =

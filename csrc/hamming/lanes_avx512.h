@@ -17,6 +17,7 @@ struct Lanes {
     using Counts = __m512i;
 
     static Words load(const uint64_t* p) { return _mm512_loadu_si512(p); }
+    static Words load_first(const uint64_t* p, int n) { return _mm512_maskz_loadu_epi64(static_cast<__mmask8>((1u << n) - 1), p); }
     static Words broadcast(uint64_t word) { return _mm512_set1_epi64(static_cast<long long>(word)); }
     template <int kRepeated>
     static Words repeat(const uint64_t* words) {

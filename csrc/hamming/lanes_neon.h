@@ -17,6 +17,7 @@ struct Lanes {
     using Counts = uint64x2_t;
 
     static Words load(const uint64_t* p) { return vld1q_u64(p); }
+    static Words load_first(const uint64_t* p, int) { return vcombine_u64(vld1_u64(p), vdup_n_u64(0)); }
     static Words broadcast(uint64_t word) { return vdupq_n_u64(word); }
     static Partial partial_popcount(Words a, Words b) { return vcntq_u8(vreinterpretq_u8_u64(veorq_u64(a, b))); }
     template <int>

@@ -36,7 +36,8 @@ struct Lanes {
         return (a < limit) & (left > 0);
     }
 
-    // A register of one word is never summed with another.
+    // A register of one word is never filled in part, nor summed with another.
+    static Words load_first(const uint64_t* p, int) { return load(p); }
     template <int>
     static Words repeat(const uint64_t* words) {
         return *words;

@@ -1,7 +1,8 @@
 // The scan, written once over a struct `Lanes` that each level's file defines before it includes this one:
 //   kLanes                   64-bit lanes in a register
 //   Words, Partial, Counts   registers of code words, of unfinished counts, of one distance per lane
-//   load, broadcast, repeat (the query's words, over and over), partial_popcount(a ^ b), zero, add,
+//   load, load_first (n words, 1 to kLanes - 1, and zeros), broadcast, repeat (the query's words, over and over),
+//   partial_popcount(a ^ b), zero, add,
 //   kMaxPartials (additions before the sum must be finished), finish, zero_counts, add_counts,
 //   pairwise (sums of neighbouring lanes of one register, then of another), minimum, limit(uint64_t),
 //   any_below(counts, limit), below (a bit for each lane that is), store32(int32_t*), take (see there)
@@ -106,6 +107,47 @@ struct Rows {
     }
 };
 
+// The distances of kGroup codes in rows of any width up to kMaxPartials registers, the last of which a code may fill in part.
+// kWords = 0 is a width known only at run time.
+template <int kWords>
+struct LongRows {
+    static constexpr int kMostWords = 64;
+    const int given_words;
+    Lanes::Words query_words[kMostWords / Lanes::kLanes];
+
+    LongRows(int words, const uint64_t* q) : given_words(words) {
+        int i = 0;
+        for (; i < n_whole(); ++i) query_words[i] = Lanes::load(q + i * Lanes::kLanes);
+        if (n_rest() > 0) query_words[i] = Lanes::load_first(q + i * Lanes::kLanes, n_rest());
+    }
+
+    int n_words() const { return kWords > 0 ? kWords : given_words; }
+    int n_whole() const { return n_words() / Lanes::kLanes; }  // registers
+    int n_rest() const { return n_words() % Lanes::kLanes; }   // words
+
+    void distances(const CodeTile& tile, int64_t j, Lanes::Counts* counts) const {
+        for (int v = 0; v < kVectors; ++v) counts[v] = sum<Lanes::kLanes>(tile.words + (j + v * Lanes::kLanes) * n_words());
+    }
+
+    template <int kCodes>
+    Lanes::Counts sum(const uint64_t* words) const {
+        if constexpr (kCodes == 1) {
+            Lanes::Partial partial = Lanes::zero();
+            int i = 0;
+            for (; i < n_whole(); ++i) {
+                partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(words + i * Lanes::kLanes), query_words[i]));
+            }
+            if (n_rest() > 0) {
+                const Lanes::Words rest = Lanes::load_first(words + i * Lanes::kLanes, n_rest());
+                partial = Lanes::add(partial, Lanes::partial_popcount(rest, query_words[i]));
+            }
+            return Lanes::finish(partial);
+        } else {
+            return Lanes::pairwise(sum<kCodes / 2>(words), sum<kCodes / 2>(words + kCodes / 2 * n_words()));
+        }
+    }
+};
+
 // Drops, of the items from `first` on, those of codes that the tile's mask leaves out.
 inline void drop_masked(const CodeTile& tile, int64_t first, CandidateList& list) {
     int64_t kept = first;
@@ -144,7 +186,11 @@ inline void scan(const CodeTile& tile, int n_words, const uint64_t* query, Candi
         switch (n_words) {
             case 2: return scan_layout<Rows<2>>(tile, n_words, query, list);
             case 4: return scan_layout<Rows<4>>(tile, n_words, query, list);
-            default: return scan_layout<Rows<8>>(tile, n_words, query, list);
+            case 6: return scan_layout<LongRows<6>>(tile, n_words, query, list);
+            case 8: return scan_layout<Rows<8>>(tile, n_words, query, list);
+            case 12: return scan_layout<LongRows<12>>(tile, n_words, query, list);
+            case 16: return scan_layout<LongRows<16>>(tile, n_words, query, list);
+            default: return scan_layout<LongRows<0>>(tile, n_words, query, list);
         }
     }
     switch (n_words) {
@@ -159,7 +205,7 @@ inline void scan(const CodeTile& tile, int n_words, const uint64_t* query, Candi
 
 inline int64_t rows_up_to(int n_words) {
     if (Lanes::kLanes == 1 || n_words == 1) return INT64_MAX;
-    return n_words == 2 || n_words == 4 || n_words == 8 ? 2 : 0;
+    return n_words != 3 && n_words <= Lanes::kMaxPartials * Lanes::kLanes ? 2 : 0;
 }
 
 template <class Layout>

@@ -106,6 +106,19 @@ def test_a_masked_search_is_a_search_of_the_subset(kernel, density):
     assert_hits((found[first], found_ids[first]), (nearest[0][first], ids[positions[0][first]]))
 
 
+@pytest.mark.parametrize("kernel", runnable({name: KERNELS[name] for name in KERNELS if name.startswith("cpu")}))
+@pytest.mark.parametrize("n_words", [5, 6, 7, 10, 11, 12, 13, 15, 16, 17, 31, 33, 62, 63, 64])
+def test_few_queries_read_codes_of_any_number_of_words_where_they_lie(kernel, n_words):
+    queries, codes = random_codes(2, 8 * n_words, seed=1), random_codes(131, 8 * n_words, alphabet=2)
+    codes[[0, 33, 130]] = queries[0] ^ 1
+    codes[[31, 64]] = queries[1]
+    expected = oracle(queries, codes)
+    for q in (1, 2):
+        for n in (32, 131):
+            hits = kernel.function("hamming_topk")(queries[:q], codes[:n], 9, None, 1)
+            assert_hits(hits, oracle_topk(expected[:q, :n], 9))
+
+
 @pytest.mark.parametrize(
     "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
 )
