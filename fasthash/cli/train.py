@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def command_of(name: str, settings: type[RecipeSettings]) -> click.Command:
         except KeyboardInterrupt:
             click.echo(f"\ninterrupted; the same command with --resume goes on in {out}", err=True)
             raise
+        if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first one says what all found
+            return
         for measure, value in run.results.items():
             click.echo(f"{measure:<20} {value:.4f}")
         click.echo(f"written: {out / 'network.safetensors'}, {out / 'results.json'}, {out / 'log.csv'}")

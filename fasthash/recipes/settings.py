@@ -70,7 +70,7 @@ class RecipeSettings:
     protocol: str = option("per-class-v1", "who trains, asks and is searched", choices=PROTOCOLS)
     split_seed: int = option(0, "of the split", minimum=0)
     epochs: int = option(60, "passes over the training items", minimum=1)
-    batch_size: int = option(128, "items a step, on each GPU", minimum=1)
+    batch_size: int = option(128, "items a step, of all processes together", minimum=1)
     learning_rate: float = option(1e-3, "step size of the optimizer", above=0)
     seed: int = option(0, "of weights, order and whatever is drawn", minimum=0)
 

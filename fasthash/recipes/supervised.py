@@ -37,8 +37,7 @@ class SupervisedTraining(Training[SupervisedSettings]):
     of smaller ones, whose features are smaller too, as torch has it.
 
     Every `validate_every` epochs a share of the validation items is searched for among the others, in as many random
-    splits as `validation_splits`, and the epoch of the best mean average precision is kept. Under `torchrun` every
-    process takes a part of each batch and of each of its gradients.
+    splits as `validation_splits`, and the epoch of the best mean average precision is kept.
 
     The log has the means over the steps of the "loss" and of its terms, "similarity" and "quantization" (before its
     weight), and of the validation items "validation_mAP" and the distances of their outputs to bits, "hswd" and "swd".
