@@ -24,7 +24,16 @@ from benchmarks.papers.features import sizes
 from benchmarks.papers.frozen import Frozen, rotated
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
-from benchmarks.papers.tables import Mean, against_first, chosen, read_rows, seeds_used, table, write_markdown
+from benchmarks.papers.quantised import (
+    QUANTIZATIONS,
+    QUANTIZED,
+    WEIGHTS,
+    best_weights,
+    variants_table,
+    weights_of,
+    weights_tried,
+)
+from benchmarks.papers.tables import read_rows, seeds_used, write_markdown
 from fasthash.data import Dataset
 from fasthash.recipes.batches import Loaded
 from fasthash.recipes.evaluation import network_outputs
@@ -32,24 +41,12 @@ from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import PROTOCOLS, split
 from fasthash.recipes.settings import AUGMENTATIONS, SupervisedSettings
 
-QUANTIZATIONS = {"original": "original", "-S": "swd", "-C": "hswd", "none": "none"}
-QUANTIZED = ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")
 UNQUANTIZED = ("cel", "dhn", "dpsh", "dch", "wglhh", "hyp2")
 END_TO_END = ("csq",)
 TWO_BITS = ("hashnet", "csq")  # figure 2
 N_CLASSES = 4  # of figure 2
 CURVES = ("dsdh", "hashnet")  # figure 3
 MAPS = ("csq", "dch")  # figure 4
-OWN_WEIGHTS = {"dsdh": 0.01, "csq": 0.001}  # of their original terms, which the others have among the weights tried
-
-
-def weights_of(method, variant, weights):
-    """What is tried; None where there is no term, as HashNet has none of its own."""
-    if variant == "none" or (method, variant) == ("hashnet", "original"):
-        return [None]
-    if variant != "original":
-        return sorted(weights)
-    return sorted({*weights, OWN_WEIGHTS[method]} if method in OWN_WEIGHTS else weights)
 
 
 def cells_of(frozen, bits, seeds, weights, on_features, whole_network):
@@ -84,31 +81,7 @@ def of_few_classes(dataset):
     return Dataset(dataset.name, dataset.items[few], dataset.labels[few], {}, dataset.class_names[:N_CLASSES])
 
 
-def best_weights(rows):
-    """Of what was trained with several weights the rows of the best for each loss, length and quantisation."""
-    validated = [row for row in rows if "validation_mAP" in row]
-    return chosen(validated, "validation_mAP", ["weight"], "table", "method", "bits", "variant")
-
-
-def variants_table(rows, title, metric="mAP"):
-    """A line a loss and length, a column a variant; then how the others compare with the first."""
-    lines_of = [row for row in rows if row["table"] == title]
-    variants = list(dict.fromkeys(row["variant"] for row in lines_of))
-    beside = ("quantization_angle", "bit_entropy") if metric == "mAP" else ()
-    columns = {
-        variant: Mean(metric, where={"variant": variant}, beside=beside, against={"variant": variants[0]})
-        for variant in variants
-    }
-    if metric == "mAP" and any("weight" in row for row in lines_of):
-        columns["weights"] = lambda line, rows: " / ".join(
-            dict.fromkeys(f"{row['variant']}: {row['weight']:g}" for row in rows if "weight" in row)
-        )
-    lines = table(lines_of, {"loss": "method", "bits": "bits"}, columns)
-    return [*lines, *against_first(lines_of, metric, "variant", "method", "bits")]
-
-
 def report(rows, name, facts):
-    tried = sorted({row["weight"] for row in rows if "weight" in row})
     best = best_weights(rows)
     lines = [
         f"# Supervised hashing: {name}",
@@ -128,13 +101,7 @@ def report(rows, name, facts):
         f"and the last layer learn from its features, {facts['epochs']} epochs, batches of 128, Adam 1e-3.",
         "",
     ]
-    if tried:
-        lines += [
-            f"The term's weight is, of those tried ({', '.join(f'{weight:g}' for weight in tried)}), the one with the "
-            "highest mAP of the validation items, the mean over the seeds,",
-            "for each loss, length and quantisation; of equals the smallest.",
-            "",
-        ]
+    lines += weights_tried(rows)
     lines += variants_table(best, "quantisation")
     if any("precision_at_1000" in row for row in best):
         lines += [
@@ -209,9 +176,7 @@ def named(method, variant):
 @command(bits=(16, 32, 64, 128), seeds=3, epochs=40)
 @click.argument("dataset")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="per-class-v1", show_default=True)
-@click.option(
-    "--weight", "weights", type=float, multiple=True, default=(0.1, 0.3, 1.0), show_default=True, help="Of the terms."
-)
+@click.option("--weight", "weights", **WEIGHTS)
 @click.option("--network-epochs", type=click.IntRange(1), default=60, show_default=True, help="Of the whole network.")
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), default="flip-crop", show_default=True)
 def main(dataset, protocol, bits, seeds, weights, epochs, network_epochs, augmentation, options):

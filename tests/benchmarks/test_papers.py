@@ -357,26 +357,31 @@ def test_h2q_s_tables_by_hand():
 @pytest.mark.slow
 def test_the_table_of_losses_end_to_end(tmp_path):
     network = ["--network", "cnn", "--precision", "float32", "--augmentation", "none"]
-    options = ["--protocol", "digits-v1", *network, "--bits", 16, "--seeds", 1]
-    command = ["end_to_end", "digits", *options, "--epochs", 4, "--out", tmp_path]
+    options = ["--protocol", "digits-v1", *network, "--bits", 16, "--seeds", 1, "--weight", 0.1, "--weight", 1]
+    command = ["end_to_end", "digits", *options, "--epochs", 2, "--out", tmp_path]
     output = run(*command, "--only", "method=classifier", "--only", "method=csq")
-    assert re.match(r"4 trainings of about \d+ s each: 0\.\d hours here\n", output)
-    assert "end_to_end-digits: 4 of 19 cells are finished" in output
+    assert re.match(r"7 trainings of about \d+ s each: 0\.\d hours here\n", output)
+    assert "end_to_end-digits: 7 of 32 cells are finished" in output
     output = run(*command)
-    assert output.startswith("15 trainings of about")
+    assert output.startswith("25 trainings of about")
     classifier, *rows = read(tmp_path / "end_to_end-digits.csv")
     assert float(classifier["accuracy"]) > 0.5
-    assert Counter((row["method"], row["bits"]) for row in rows) == dict.fromkeys(
-        ((method, "16") for method in ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")), 3
-    )
+    tried = {"dsdh": 6, "hashnet": 4, "greedyhash": 5, "dch": 5, "csq": 6, "dbdh": 5}
+    assert Counter((row["method"], row["bits"]) for row in rows) == {(name, "16"): n for name, n in tried.items()}
     kept = tmp_path / "end_to_end-digits"
-    settings = [json.loads((kept / f"dch-16-{name}-0" / "settings.json").read_text()) for name in ("HSWD", "none")]
-    assert {name for name in settings[0] if settings[0][name] != settings[1][name]} == {"quantization"}
+    names = ("C-0-1.0", "none-0")
+    settings = [json.loads((kept / f"end-to-end-dch-16-{name}" / "settings.json").read_text()) for name in names]
+    differ = {name for name in settings[0] if settings[0][name] != settings[1][name]}
+    assert differ == {"quantization", "quantization_weight"}
     report = (tmp_path / "end_to_end-digits.md").read_text()
     line = next(line for line in report.splitlines() if line.startswith("| csq | 16 |"))
-    assert [cell.split()[0] for cell in line.split("|")[3:6]] == [
-        f"{float(row['mAP']):.3f}" for row in rows if row["method"] == "csq"
-    ]
+    best = {}
+    for row in rows:
+        if row["method"] == "csq" and float(row["validation_mAP"]) > best.get(row["variant"], (0,))[0]:
+            best[row["variant"]] = float(row["validation_mAP"]), row
+    expected = [f"{float(best[variant][1]['mAP']):.3f}" for variant in ("original", "-C", "none")]
+    assert [cell.split()[0] for cell in line.split("|")[3:6]] == expected
+    assert f"original: {float(best['original'][1]['weight']):g}" in line
     assert f"trained to classify it has {float(classifier['accuracy']):.3f} of the queries right" in report
     assert "trainings of about" not in run(*command)
 
