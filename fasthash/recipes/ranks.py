@@ -85,9 +85,12 @@ class Ranks:
 
     def share(self, module: nn.Module) -> None:
         """Give every rank's module the weights and buffers of the first one's."""
-        if self.n > 1:
-            for tensor in (*module.parameters(), *module.buffers()):
-                dist.broadcast(tensor.detach(), 0)
+        if self.n == 1:
+            return
+        for tensor in (*module.parameters(), *module.buffers()):
+            first = tensor.detach().clone(memory_format=torch.contiguous_format)
+            dist.broadcast(first, 0)
+            tensor.detach().copy_(first)
 
     def from_first(self, value: _T) -> _T:
         """Return what the first rank has."""

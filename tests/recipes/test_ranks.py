@@ -133,6 +133,9 @@ def check_ranks():
     assert torch.equal(x.grad, 2 * weight[ranks.rank :: 2])
     ranks.average_gradients([x, torch.zeros(1)])
     assert torch.equal(x.grad, weight[0::2] + weight[1::2])
+    images = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    ranks.share(images)
+    assert torch.equal(*ranks.gathered(images.weight.detach()[None]))
     assert ranks.means({"a": float(ranks.rank), "b": 3.0}) == {"a": 0.5, "b": 3.0}
     assert ranks.from_first({"rank": ranks.rank}) == {"rank": 0}
 
