@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import warnings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -19,6 +20,8 @@ from hypothesis import settings
 from sklearn.datasets import load_digits
 
 from fasthash.ops.hamming import KERNELS
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in its background ignores interrupts
 
 settings.register_profile("fasthash", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("fasthash")

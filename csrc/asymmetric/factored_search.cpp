@@ -118,12 +118,13 @@ public:
           best_(static_cast<size_t>(share.n_queries()), BestHits<T>(k)) {}
 
     void run(Job& job) {
-        TileReader reader(set_, share_.first_code, share_.last_code, set_.n_words() == 1 ? kPlaneBytes : 0, kPlaneBytes, kernel_.group);
+        const bool in_rows = set_.n_words() == 1 || filters_.n_columns() <= kernel_.row_columns(set_.n_words());
+        TileReader reader(set_, share_.first_code, share_.last_code, in_rows ? kPlaneBytes : 0, kPlaneBytes, kernel_.group);
         AlignedArray<uint64_t> planes(ceil_div(reader.most_codes(), kernel_.group) * (n_bits_ + 1) * kernel_.group / 64);
         int64_t most_codes = kernel_.group;
         for (CodeTile tile; reader.next(tile, most_codes);) {
             most_codes = std::min(2 * most_codes, reader.most_codes());
-            kernel_.make(tile, n_bits_, planes.get());
+            if (tile.code_stride == 1) kernel_.make(tile, n_bits_, planes.get());
             const Bounds<T> bounds(factors_, id(tile.base), id(tile.base + tile.count - 1) + 1);
             for (int64_t i = 0; i < share_.n_queries(); ++i) {
                 reader.prefetch(most_codes, i, share_.n_queries());
@@ -159,8 +160,12 @@ private:
         passed.query = i;
         lower_limit(passed);
         if (passed.limit == 0) return;
-        const int64_t n_passed = kernel_.filter(tile, planes, n_bits_, filters_[i], passed);
-        filters_.filtered(i, ceil_div(tile.count, kernel_.group), n_passed);
+        if (tile.code_stride > 1) {
+            kernel_.scan(tile, set_.n_words(), filters_[i], passed);
+        } else {
+            const int64_t n_passed = kernel_.filter(tile, planes, n_bits_, filters_[i], passed);
+            filters_.filtered(i, ceil_div(tile.count, kernel_.group), n_passed);
+        }
         take(passed);
     }
 

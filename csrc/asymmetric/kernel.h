@@ -47,6 +47,9 @@ struct AsymmetricKernel {
     // Appends to `list` the codes of the tile whose weighted distance to the query is below the list's limit, and returns of how many it was
     // computed, because the lower bound was.
     int64_t (*filter)(const CodeTile& tile, const uint64_t* planes, int n_bits, const WeightedQuery<uint16_t>& query, CandidateList& list);
+    // Appends to `list` the codes of a tile of rows whose weighted distance to the query is below the list's limit.
+    void (*scan)(const CodeTile& tile, int n_words, const WeightedQuery<uint16_t>& query, CandidateList& list);
+    int (*row_columns)(int n_words);  // for queries of so many columns in all, at most, that is faster than making planes
     // Marks the eligible codes of a stored line whose lower bound is below the limit, a bit each, and tells whether there are any.
     bool (*mark)(const StoredLine& line, const WeightedQuery<int64_t>& query, uint64_t limit, uint64_t* marks);
 };

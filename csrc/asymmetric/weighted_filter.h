@@ -4,6 +4,7 @@
 
 #include "../planes/stored_planes.h"
 #include "kernel.h"
+#include "weighted_rows.h"
 
 namespace fasthash {
 namespace {
@@ -143,7 +144,9 @@ bool mark_line(const StoredLine& line, const WeightedQuery<int64_t>& query, uint
     return (line.ahead ? mark_codes<kCounters, true> : mark_codes<kCounters, false>)(line, query, limit, marks);
 }
 
-constexpr AsymmetricKernel weighted_kernel() { return {kPlaneCodes, make_weighted_planes, filter_weighted<>, mark_line<>}; }
+constexpr AsymmetricKernel weighted_kernel() {
+    return {kPlaneCodes, make_weighted_planes, filter_weighted<>, scan_weighted_rows, row_columns, mark_line<>};
+}
 
 }  // namespace
 }  // namespace fasthash

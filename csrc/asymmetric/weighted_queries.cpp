@@ -80,6 +80,13 @@ void WeightedQueries<Offset>::add(const int8_t* weights, int n_bits) {
     leave_out(filter, 0);
 }
 
+template <class Offset>
+int WeightedQueries<Offset>::n_columns() const {
+    int n = 0;
+    for (const Filter& filter : filters_) n += filter.query.n_columns;
+    return n;
+}
+
 // Leaves out the last blocks of the lowest columns, as many of negative weights as of positive ones.
 template <class Offset>
 void WeightedQueries<Offset>::leave_out(Filter& filter, int n_blocks) {

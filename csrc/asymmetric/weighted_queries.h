@@ -21,6 +21,8 @@ public:
 
     const WeightedQuery<Offset>& operator[](int64_t i) const { return filters_[static_cast<size_t>(i)].query; }  // of query first + i
 
+    int n_columns() const;  // of all of them
+
     // Makes the plane of zeros one elsewhere, so many words from a group's first.
     void put_zeros(Offset zeros);
 

@@ -42,10 +42,17 @@ public:
     template <class List>
     void scan(int64_t first, int64_t last, Job& job, const List& list) {
         const int64_t group = set_.kernel.group;
-        TileReader reader(set_, first, last, set_.n_words() == 1 ? kPlaneBytes : 0, kPlaneBytes, group);
+        TileReader reader(set_, first, last, rows_bytes(), kPlaneBytes, group);
         if (!planes_) planes_.emplace(ceil_div(reader.most_codes(), group) * (n_bits_ + 1) * group / 64);
         for (CodeTile tile; reader.next(tile, most_codes_);) {
             most_codes_ = std::min(2 * most_codes_, reader.most_codes());
+            if (tile.code_stride > 1) {
+                for (int64_t i = 0; i < n_queries_; ++i) {
+                    if (list(i).limit > 0) set_.kernel.scan(tile, set_.n_words(), queries_[i], list(i));
+                }
+                job.checkpoint(n_queries_ * tile.count * set_.n_words() / 2 + 1);
+                continue;
+            }
             set_.kernel.make(tile, n_bits_, planes_->get());
             for (int64_t i = 0; i < n_queries_; ++i) {
                 reader.prefetch(most_codes_, i, n_queries_);
@@ -59,6 +66,12 @@ public:
 
 private:
     static constexpr int64_t kPlaneBytes = 2 * kTileBytes;  // of a tile
+    static constexpr int64_t kRowsBytes = 8 * kTileBytes;   // that is scanned for few queries and need not stay in the cache
+
+    int64_t rows_bytes() const {
+        if (set_.n_words() == 1) return kPlaneBytes;
+        return queries_.n_columns() <= set_.kernel.row_columns(set_.n_words()) ? kRowsBytes : 0;
+    }
 
     const WeightedSet& set_;
     const int n_bits_;

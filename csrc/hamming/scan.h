@@ -160,8 +160,7 @@ inline void drop_masked(const CodeTile& tile, int64_t first, CandidateList& list
 }
 
 template <class Layout>
-void scan_layout(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
-    const Layout layout(n_words, query);
+void scan_layout(const CodeTile& tile, const Layout& layout, CandidateList& list) {
     Lanes::Counts limit = Lanes::limit(list.limit);
     for (int64_t j = 0; j < tile.count; j += kGroup) {
         Lanes::Counts counts[kVectors];
@@ -184,22 +183,22 @@ void scan_layout(const CodeTile& tile, int n_words, const uint64_t* query, Candi
 inline void scan(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
     if (tile.code_stride > 1 && Lanes::kLanes > 1) {
         switch (n_words) {
-            case 2: return scan_layout<Rows<2>>(tile, n_words, query, list);
-            case 4: return scan_layout<Rows<4>>(tile, n_words, query, list);
-            case 6: return scan_layout<LongRows<6>>(tile, n_words, query, list);
-            case 8: return scan_layout<Rows<8>>(tile, n_words, query, list);
-            case 12: return scan_layout<LongRows<12>>(tile, n_words, query, list);
-            case 16: return scan_layout<LongRows<16>>(tile, n_words, query, list);
-            default: return scan_layout<LongRows<0>>(tile, n_words, query, list);
+            case 2: return scan_layout(tile, Rows<2>(n_words, query), list);
+            case 4: return scan_layout(tile, Rows<4>(n_words, query), list);
+            case 6: return scan_layout(tile, LongRows<6>(n_words, query), list);
+            case 8: return scan_layout(tile, Rows<8>(n_words, query), list);
+            case 12: return scan_layout(tile, LongRows<12>(n_words, query), list);
+            case 16: return scan_layout(tile, LongRows<16>(n_words, query), list);
+            default: return scan_layout(tile, LongRows<0>(n_words, query), list);
         }
     }
     switch (n_words) {
-        case 1: return scan_layout<Planes<1>>(tile, n_words, query, list);
-        case 2: return scan_layout<Planes<2>>(tile, n_words, query, list);
-        case 3: return scan_layout<Planes<3>>(tile, n_words, query, list);
-        case 4: return scan_layout<Planes<4>>(tile, n_words, query, list);
-        case 8: return scan_layout<Planes<8>>(tile, n_words, query, list);
-        default: return scan_layout<Planes<0>>(tile, n_words, query, list);
+        case 1: return scan_layout(tile, Planes<1>(n_words, query), list);
+        case 2: return scan_layout(tile, Planes<2>(n_words, query), list);
+        case 3: return scan_layout(tile, Planes<3>(n_words, query), list);
+        case 4: return scan_layout(tile, Planes<4>(n_words, query), list);
+        case 8: return scan_layout(tile, Planes<8>(n_words, query), list);
+        default: return scan_layout(tile, Planes<0>(n_words, query), list);
     }
 }
 

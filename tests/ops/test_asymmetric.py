@@ -130,6 +130,24 @@ def test_large_searches_at_every_level_and_thread_count(kernel, threads):
             assert_hits(found, expected_hits(x, codes, k, 4, eligible))
 
 
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED))
+@pytest.mark.parametrize("n_words", [2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 31, 62, 64])
+def test_few_queries_of_rows(kernel, n_words):
+    """One query of few bits reads rows where they lie; the last codes, and those of a broken run of a mask, do not."""
+    n_bits = 64 * n_words
+    codes, x = random_codes(2_500, n_bits), random_queries(2, n_bits)
+    codes[::311] = codes[7]  # ties
+    mask = torch.ones(2_500, dtype=torch.bool)
+    mask[[3, 1_900, 2_499]] = False
+    factors = FACTORS["alike"](2_500)
+    for q, bits in ((1, 1), (1, 2), (1, 3), (1, 4), (2, 4), (1, 5), (1, 7), (1, 8)):
+        for eligible in (None, mask):
+            found = fh.asymmetric_topk(x[:q], codes, 20, bits=bits, mask=eligible, kernel=kernel)
+            assert_hits(found, expected_hits(x[:q], codes, 20, bits, eligible))
+        found = fh.asymmetric_topk(x[:q], codes, 20, bits=bits, mask=mask, factors=factors, kernel=kernel)
+        assert_hits(found, expected_scores(x[:q], codes, 20, bits, factors, None, mask))
+
+
 def expected_scores(projections, codes, k, bits, factors, offsets, mask=None):
     """By all scores, rounded at every step, and a stable sort."""
     weights, scale = weights_of(projections, bits)
