@@ -75,7 +75,9 @@ void scan_weighted_words(const CodeTile& tile, const WeightedQuery<uint16_t>& qu
         const uint64_t* word = of_query;
         uint64_t distance = 0;
         for (int w = 0; w < kWords; ++w) {
-            const uint64_t different = code[w] ^ *word++;
+            uint64_t different;
+            __builtin_memcpy(&different, code + w, sizeof different);  // rows are read where they lie, aligned or not
+            different ^= *word++;
             for (int column = 0; column < kColumns; ++column) distance += popcount(different & *word++) << column;
         }
         if (__builtin_expect(distance < list.limit, 0)) {

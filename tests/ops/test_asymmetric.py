@@ -146,6 +146,10 @@ def test_few_queries_of_rows(kernel, n_words):
             assert_hits(found, expected_hits(x[:q], codes, 20, bits, eligible))
         found = fh.asymmetric_topk(x[:q], codes, 20, bits=bits, mask=mask, factors=factors, kernel=kernel)
         assert_hits(found, expected_scores(x[:q], codes, 20, bits, factors, None, mask))
+    unaligned = torch.empty(codes.numel() + 1, dtype=torch.uint8)[1:].view(codes.shape).copy_(codes)
+    assert_hits(fh.asymmetric_topk(x[:1], unaligned, 20, kernel=kernel), expected_hits(x[:1], codes, 20, 4))
+    nothing = torch.zeros(1, n_bits)
+    assert_hits(fh.asymmetric_topk(nothing, codes, 20, kernel=kernel), expected_hits(nothing, codes, 20, 4))
 
 
 def expected_scores(projections, codes, k, bits, factors, offsets, mask=None):
