@@ -78,11 +78,22 @@ struct Bounds {
 
     Bounds(const CodeFactors& of, int64_t first, int64_t last) {
         if (of.factors) {
-            const auto [least, largest] = std::minmax_element(of.factors + first, of.factors + last);
-            least_factor = *least;
-            largest_factor = *largest;
+            least_factor = -largest(of.factors + first, last - first, -1);
+            largest_factor = largest(of.factors + first, last - first, 1);
         }
-        if (of.offsets) largest_offset = *std::max_element(of.offsets + first, of.offsets + last);
+        if (of.offsets) largest_offset = largest(of.offsets + first, last - first, 1);
+    }
+
+    // The largest of finite numbers times a sign, by several chains of comparisons: one would wait for each of them.
+    static float largest(const float* numbers, int64_t n, float sign) {
+        constexpr int64_t kChains = 16;
+        float most[kChains];
+        std::fill_n(most, kChains, -std::numeric_limits<float>::infinity());
+        for (; n >= kChains; n -= kChains, numbers += kChains) {
+            for (int64_t i = 0; i < kChains; ++i) most[i] = most[i] < sign * numbers[i] ? sign * numbers[i] : most[i];
+        }
+        for (int64_t i = 0; i < n; ++i) most[0] = std::max(most[0], sign * numbers[i]);
+        return *std::max_element(most, most + kChains);
     }
 
     // The least distance from which on no code can have a score that enters; total + 1 if there is none.
