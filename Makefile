@@ -31,7 +31,7 @@ bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/r
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
 	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
 
-docs: .venv/docs.installed  ## the site in build/site; a warning, a dead link among them, is an error
+docs: .venv/dev.installed  ## the site in build/site; a warning, a dead link among them, is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 CPP_FILES := git ls-files --cached --others --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp' 'tools/*.cpp' 'tools/*.h'

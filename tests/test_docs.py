@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from fasthash.cli import main
+from fasthash.losses import LOSSES
 from tools import site_pages, site_pictures
 
 ROOT, DOCS = site_pages.ROOT, site_pages.DOCS
@@ -81,6 +82,7 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
         pytest.importorskip(package)
     if find_spec("matplotlib"):
         monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setattr(LOSSES, "_own", dict(LOSSES._own))
     monkeypatch.chdir(tmp_path)
     names = {"__name__": page.stem}
     for language, block in BLOCK.findall(text):
@@ -205,8 +207,9 @@ def test_a_browser_shows_the_site_on_a_screen_and_on_a_phone(site, tmp_path):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs chromium")
-    places = [page.relative_to(DOCS).with_suffix("").as_posix().removesuffix("index") for page in PAGES]
-    pages = [f"/{place}/".replace("//", "/") for place in places] + ["/api/fasthash.index/", "/repository/"]
+    places = [page.parent if page.stem == "index" else page.with_suffix("") for page in PAGES]
+    pages = [f"/{place.relative_to(DOCS).as_posix()}/".replace("/./", "/") for place in places]
+    pages += ["/api/", "/api/fasthash/", "/repository/", "/repository/fasthash/ops/hamming/"]
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=site)) as server:
         server.pages, server.found = pages, queue.Queue()
         threading.Thread(target=server.serve_forever, daemon=True).start()
