@@ -160,6 +160,18 @@ def test_the_site_has_every_public_name(site):
     assert "(&lt;h_i, v_j&gt; - n_bits" in (site / "api" / "fasthash.losses" / "index.html").read_text()
 
 
+@pytest.mark.slow
+def test_every_page_is_found_by_a_search(site):
+    found = {
+        entry["location"].partition("#")[0]
+        for entry in json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    }
+    for page in PAGES:
+        place = page.parent if page.stem == "index" else page.with_suffix("")
+        assert f"{place.relative_to(DOCS).as_posix()}/".removeprefix("./") in found
+    assert not any("benchmarks/results" in place for place in found)
+
+
 MEASURE = """<!doctype html><body><script>
 async function measure() {
   const found = [];
