@@ -37,12 +37,12 @@ def check_options(arguments):
     while True:
         given, rest, _ = command.make_parser(context).parse_args(arguments)
         for parameter in command.params:
-            if isinstance(parameter.type, click.Choice) and given.get(parameter.name) is not None:
+            if isinstance(parameter.type, click.Choice) and isinstance(given.get(parameter.name), str):
                 parameter.type.convert(given[parameter.name], parameter, context)
         if not isinstance(command, click.Group):
             wanted = [p.name for p in command.params if p.required]
             assert not rest, f"{command.name}: {rest}"
-            assert all(given.get(name) is not None for name in wanted), f"{command.name}: {wanted}"
+            assert all(isinstance(given.get(name), str) for name in wanted), f"{command.name}: {wanted}"
             return
         command, arguments = command.get_command(context, rest[0]), rest[1:]
         assert command is not None, rest[0]

@@ -319,7 +319,7 @@ def reflections() -> str:
         picture.line((x, 284), (x, 252 if i else 262), color=BLUE, arrow=True)
     picture.text(10, 340, "Rows of W are v_i / |v_i|; S is the upper triangle of W W^T,", size=14)
     picture.text(10, 360, "its diagonal halved. Three products at the speed of matrix", size=14)
-    picture.text(10, 380, "multiplication, and as many for the gradient.", size=14)
+    picture.text(10, 380, "multiplication; the gradient is made of products, too.", size=14)
     return picture.svg()
 
 
