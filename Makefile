@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo core test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
+.PHONY: demo core docs test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -30,6 +30,9 @@ bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/r
 	mkdir -p out
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
 	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
+
+docs: .venv/dev.installed  ## the site in build/site; a warning, a dead link among them, is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 CPP_FILES := git ls-files --cached --others --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp' 'tools/*.cpp' 'tools/*.h'
 

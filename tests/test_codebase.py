@@ -136,10 +136,11 @@ def test_the_oldest_triton_is_the_declared_one():
     assert f'"triton>={registry._OLDEST["triton"]}; ' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_version_is_the_changelogs():
+def test_version_is_the_changelogs_and_the_citations():
     newest = re.search(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == fasthash.__version__
+    assert f"\nversion: {fasthash.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def kernels_of(room):

@@ -92,7 +92,7 @@ def retrieval_grid(
         queries: images [q, height, width] or [q, height, width, 3].
         hits: images [q, k, height, width] or [q, k, height, width, 3].
         right: bool [q, k].
-        captions: a text above each hit, [q][k].
+        captions: q times k texts, one above each hit.
         title: of the figure.
     """
     where = "retrieval_grid"

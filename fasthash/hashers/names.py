@@ -19,3 +19,4 @@ HASHERS: Registry[type[Hasher]] = Registry(
         "neighbor": "fasthash.hashers.neighbor:NeighborHashing",
     },
 )
+"""Classes of hashers by the names of `fasthash fit`."""

@@ -29,4 +29,5 @@ LOSSES: Registry[Callable[..., Any]] = Registry(
         )
     },
 )
+"""Losses by the names of `--method`: what makes one, of `n_bits`, `n_classes` and `labels` what its signature names."""
 QUANTIZATIONS = ("original", "none", "hswd", "swd")

@@ -205,3 +205,4 @@ PROTOCOLS: Registry[Protocol] = Registry(
         "published-v1": Protocol(_as_published, map_at=None),
     },
 )
+"""Splits of data sets by the names of `--protocol`; what a name means never changes."""

@@ -26,6 +26,7 @@ BACKBONES: Registry[Backbone] = Registry(
         )
     },
 )
+"""Backbones by the names of `--network`."""
 AUGMENTATIONS = ("none", "crop", "flip-crop")
 ROTATIONS = ("none", "itq", "h2q")
 DISTANCES = ("idr", "ot", "swd", "wgan", "js", "none")
@@ -237,3 +238,4 @@ RECIPES: Registry[type[RecipeSettings]] = Registry(
         "igan": IGANSettings,
     },
 )
+"""Settings by the names of `fasthash train`."""
