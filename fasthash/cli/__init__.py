@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from fasthash.cli.arguments import Commands
+from fasthash.cli.bench import bench
 from fasthash.cli.cluster import cluster
 from fasthash.cli.codes import build_index, encode, evaluate, search
 from fasthash.cli.demo import demo
@@ -36,7 +37,7 @@ def import_modules(context: click.Context, parameter: click.Parameter, modules: 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[build_index, cluster, demo, duplicates, encode, evaluate, features, fit, info, search, train],
+    commands=[bench, build_index, cluster, demo, duplicates, encode, evaluate, features, fit, info, search, train],
 )
 @click.option(
     "--import",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import inspect
 import itertools
 import json
@@ -67,6 +68,8 @@ def test_demo_with_a_width_that_fills_no_byte(tmp_path):
         (["demo", "--bits", "many"], "'many' is not a valid integer range"),
         (["demo", "--seed", "-1"], "-1 is not in the range x>=0"),
         (["demo", "--out", __file__], "is a file"),
+        (["bench", "--bits", "63"], "expected a multiple of 8, got 63"),
+        (["bench", "--codes", "5"], "expected at most the 5 codes, got 10"),
         (["search-everything"], "No such command"),
     ],
 )
@@ -83,6 +86,42 @@ def test_demo_without_matplotlib(monkeypatch, tmp_path):
     assert result.exit_code == 1
     assert "pip install 'torch-fasthash[plots]'" in result.output
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("has_faiss", [True, False])
+def test_bench_times_both_and_writes_a_table(tmp_path, monkeypatch, has_faiss):
+    if has_faiss:
+        pytest.importorskip("faiss")
+    else:
+        find_spec = importlib.util.find_spec
+        absent = ("faiss", "matplotlib")
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name in absent else find_spec(name, *rest)
+        )
+    few = ["--bits", "64", "--bits", "40", "--codes", "500", "--queries", "3", "--seconds", "0", "-k", "7"]
+    result = run("bench", "--out", str(tmp_path), *few)
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "bench.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["bits"], row["queries"]) for row in rows] == [("64", "3"), ("40", "3")]
+    for row in rows:
+        assert 0 < float(row["fasthash"]) <= float(row["fasthash_median"])
+        if has_faiss:
+            assert float(row["ratio"]) == pytest.approx(float(row["faiss"]) / float(row["fasthash"]))
+            assert f"{float(row['faiss']):.2f}" in result.output
+        else:
+            assert row["faiss"] == row["ratio"] == ""
+    assert ("FAISS is not installed" in result.output) != has_faiss
+    assert (tmp_path / "bench.png").exists() == (has_faiss and importlib.util.find_spec("matplotlib") is not None)
+
+
+def test_bench_refuses_distances_that_are_others(tmp_path, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    monkeypatch.setattr(faiss.IndexBinaryFlat, "search", lambda self, x, k: (np.zeros((len(x), k), np.int32), None))
+    result = run("bench", "--out", str(tmp_path), "--bits", "64", "--codes", "500", "--seconds", "0")
+    assert isinstance(result.exception, RuntimeError) or "expected the distances that FAISS finds" in result.output
+    assert result.exit_code != 0
+    assert not (tmp_path / "bench.csv").exists()
 
 
 @pytest.fixture
