@@ -92,6 +92,11 @@ def _out_of_memory(error: Exception) -> click.ClickException:
     return click.ClickException(f"expected less to compute, got more than fits into memory{said and f' ({said})'}")
 
 
+def example(line: str) -> str:
+    """Return what a command's help ends with."""
+    return f"\b\nExample:\n  {line}"
+
+
 class Commands(click.Group):
     """A group whose commands, and the reading of their arguments, fail with a message."""
 

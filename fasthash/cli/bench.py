@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fasthash.cli.arguments import makeable
+from fasthash.cli.arguments import example, makeable
 
 
 def _whole_bytes(context: click.Context, parameter: click.Parameter, bits: tuple[int, ...]) -> tuple[int, ...]:
@@ -16,7 +16,7 @@ def _whole_bytes(context: click.Context, parameter: click.Parameter, bits: tuple
     return bits
 
 
-@click.command()
+@click.command(epilog=example("fasthash bench --bits 64 --bits 256 --threads 2"))
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import given, given_array, writable
+from fasthash.cli.arguments import example, given, given_array, writable
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import read_codes, read_model, read_rotation
 from fasthash.errors import MAX_BITS
@@ -45,7 +45,9 @@ def cluster() -> None:
     """
 
 
-@cluster.command()
+@cluster.command(
+    epilog=example("fasthash cluster encode itq.safetensors 'embeddings/*.parquet' codes/ --column vector")
+)
 @given("model")
 @click.argument("source")
 @click.argument("codes")
@@ -93,7 +95,7 @@ def encode(
     click.echo(f"written: {codes}, {len(encoded)} codes of {encoded.n_bits} bits in {len(encoded.parts)} parts")
 
 
-@cluster.command()
+@cluster.command(epilog=example("fasthash cluster build codes/ index/ --shards 8"))
 @click.argument("codes")
 @click.argument("index", type=_FOLDER)
 @click.option("--shards", type=click.IntRange(1), required=True, help="How many files.")
@@ -118,7 +120,7 @@ def build(codes: str, index: Path, shards: int, kind: str, layout: str | None, b
     click.echo(f"written: {index}, {len(made)} codes of {made.n_bits} bits in {len(made.manifest.shards)} shards")
 
 
-@cluster.command()
+@cluster.command(epilog=example("fasthash cluster search index/ query-codes.npy hits.npz -k 10"))
 @click.argument("index", type=_THERE)
 @given_array("queries")
 @click.argument(
@@ -162,7 +164,7 @@ def search(
         click.echo(f"written: {hits}, {len(q)} queries among {len(opened)} codes")
 
 
-@cluster.command()
+@cluster.command(epilog=example("fasthash cluster duplicates index/ pairs/ --radius 3"))
 @click.argument("index", type=_THERE)
 @click.argument("pairs", type=_FOLDER)
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), required=True, help="The bits that two may differ in.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, given, given_array, makeable, writable, written
+from fasthash.cli.arguments import ArrayFile, example, given, given_array, makeable, writable, written
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import (
     ArrayOrAsymmetric,
@@ -38,7 +38,7 @@ _K, _MOST = 10, 2**31 - 1
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@click.command()
+@click.command(epilog=example("fasthash encode itq.safetensors embeddings.npy codes.npy"))
 @given("model")
 @given_array("items")
 @written("codes", ".npy")
@@ -87,7 +87,7 @@ def bit_order(name: str) -> Callable[[_F], _F]:
     )
 
 
-@click.command("index")
+@click.command("index", epilog=example("fasthash index codes.npy codes.index --ids ids.npy"))
 @click.argument("codes", type=ArrayOrFaiss())
 @written("index")
 @click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
@@ -119,7 +119,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
 
 
-@click.command()
+@click.command(epilog=example("fasthash search codes.index query-codes.npy hits.npz -k 10"))
 @given("index")
 @given_array("queries")
 @click.argument(
@@ -218,7 +218,7 @@ def curves_file(_context: click.Context, _parameter: click.Parameter, path: Path
     return path
 
 
-@click.command()
+@click.command(epilog=example("fasthash evaluate query-codes.npy query-labels.npy codes.npy labels.npy --at 1000"))
 @given_array("query_codes")
 @given_array("query_labels")
 @given_array("codes")

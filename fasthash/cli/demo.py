@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from fasthash.cli.arguments import makeable
+from fasthash.cli.arguments import example, makeable
 
 
-@click.command()
+@click.command(epilog=example("fasthash demo --bits 32"))
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

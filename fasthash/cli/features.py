@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import written
+from fasthash.cli.arguments import example, written
 
 
-@click.command()
+@click.command(epilog=example("fasthash features my_images/ features.npz --network vgg16 --layer fc7"))
 @click.argument("dataset")
 @written("out", ".npz", ".parquet")
 @click.option("--network", required=True, help="torchvision's, as vgg16, or module:attribute, yours.")

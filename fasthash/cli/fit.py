@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import documented_parameters, given_array, options_of_parameters, written
+from fasthash.cli.arguments import documented_parameters, example, given_array, options_of_parameters, written
 from fasthash.cli.inputs import floats
 from fasthash.hashers.names import HASHERS
 
@@ -41,7 +41,11 @@ def fit() -> None:
 def command_of(name: str, kind: type) -> click.Command:
     """Return the command that fits a hasher; of `kind` the docstring and the parameters count."""
 
-    @click.command(name, help=f"{(getdoc(kind) or name).splitlines()[0]}\n\n{_FITTED}")
+    @click.command(
+        name,
+        help=f"{(getdoc(kind) or name).splitlines()[0]}\n\n{_FITTED}",
+        epilog=example(f"fasthash fit {name} embeddings.npy {name}.safetensors --bits 64"),
+    )
     @given_array("embeddings")
     @written("hasher", ".safetensors")
     @click.option("--bits", type=int, default=64, show_default=True, help=documented_parameters(kind).get("n_bits"))

@@ -8,8 +8,10 @@ from importlib import import_module, metadata, util
 
 import click
 
+from fasthash.cli.arguments import example
 
-@click.command()
+
+@click.command(epilog=example("fasthash info"))
 def info() -> None:
     """Say what this machine runs: processor level, kernels, versions."""
     import numpy as np

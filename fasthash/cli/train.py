@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import makeable, options_of
+from fasthash.cli.arguments import example, makeable, options_of
 from fasthash.recipes.settings import RECIPES, RecipeSettings
 
 
@@ -33,7 +33,7 @@ def train() -> None:
 def command_of(name: str, settings: type[RecipeSettings]) -> click.Command:
     """Return the command that trains by a recipe."""
 
-    @click.command(name, help=settings.summary)
+    @click.command(name, help=settings.summary, epilog=example(f"fasthash train {name} --bits 32 --out out/{name}"))
     @options_of(settings)
     @click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]")
     @click.option(

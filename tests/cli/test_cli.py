@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import types
@@ -21,6 +22,7 @@ from fasthash.cli import codes as code_commands
 from fasthash.cli import main
 from fasthash.cli.hits import WRITERS
 from fasthash.recipes.networks import HashingNetwork
+from tests.test_docs import check_options
 
 
 def run(*arguments):
@@ -142,6 +144,31 @@ def commands(command, names=()):
         context = click.Context(command)
         for name in command.list_commands(context):
             yield from commands(command.get_command(context, name), (*names, name))
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [("fasthash se", "search"), ("fasthash fit it", "itq"), ("fasthash train supervised --met", "--method")],
+)
+def test_shells_complete_commands_and_options(line, found):
+    environment = {"_FASTHASH_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    result = CliRunner().invoke(main, prog_name="fasthash", env=environment)
+    assert f"plain,{found}" in result.output.split()
+
+
+@pytest.mark.parametrize("names", [names for names in commands(main) if names], ids=" ".join)
+def test_the_help_of_a_command_ends_with_an_example_of_it(names):
+    output = run(*names, "--help").output
+    command = main
+    for name in names:
+        command = command.get_command(click.Context(main), name)
+    if isinstance(command, click.Group):
+        return
+    example = output.rstrip().splitlines()
+    assert example[-2].strip() == "Example:"
+    called, *arguments = shlex.split(example[-1])
+    assert [called, *arguments[: len(names)]] == ["fasthash", *names]
+    check_options(arguments)
 
 
 def test_every_method_and_recipe_is_among_the_commands():
