@@ -53,7 +53,7 @@ def run(kernel, x, v, dy, transpose):
     """Rotated rows and both gradients by one kernel."""
     x, v, dy = on_kernel_device(kernel, x, v, dy)
     y, q, s_inverse = kernel.function("householder_apply")(x, v, transpose)
-    saved = kept_rows(x, y, s_inverse), v, q, s_inverse
+    saved = kept_rows(x, y, q), v, q, s_inverse
     dx, dv = kernel.function("householder_backward")(dy, *saved, transpose, True)
     without = kernel.function("householder_backward")(dy, *saved, transpose, False)
     assert without[0].numel() == 0
@@ -87,7 +87,7 @@ def test_no_rows_stand_for_the_identity(kernel, shape):
     given_v, given_dy = on_kernel_device(kernel, v, dy)
     for transpose in (False, True):
         y, q, s_inverse = kernel.function("householder_apply")(None, given_v, transpose)
-        saved = kept_rows(None, y, s_inverse), given_v, q, s_inverse
+        saved = kept_rows(None, y, q), given_v, q, s_inverse
         _, dv = kernel.function("householder_backward")(given_dy, *saved, transpose, False)
         wanted = expected(torch.eye(shape[1]), v, dy, transpose)
         assert_close((y, dv), (wanted[0], wanted[2]), torch.float64)
@@ -187,7 +187,7 @@ def test_a_kernel_that_checks_no_rows_gives_nan(kernel, value, row):
     v[row] = value
     with np.errstate(all="ignore"):
         y, *saved = kernel.function("householder_apply")(x, v, False)
-        rows = kept_rows(x, y, saved[1])
+        rows = kept_rows(x, y, saved[0])
         gradients = kernel.function("householder_backward")(dy, rows, v, *saved, False, True)
     assert all(part.isnan().all() for part in (y, *gradients))
 
