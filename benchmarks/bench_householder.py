@@ -55,7 +55,7 @@ def autograd(kernel=None):
 def bare(kernel):
     def run(x, v, dy):
         y, q, s_inverse = kernel.function("householder_apply")(x, v, False)
-        rows = kept_rows(x, y, s_inverse)
+        rows = kept_rows(x, y, q)
         return y, kernel.function("householder_backward")(dy, rows, v, q, s_inverse, False, False)[1]
 
     return run

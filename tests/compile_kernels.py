@@ -172,17 +172,24 @@ def wasserstein_cases():
 
 
 def householder_cases():
-    sizes = [(32, 1, "i32"), (32, 10**6, "i32:16"), (64, 10**6, "i32")]
-    sizes += [(householder.ONE_LAUNCH, 1, "i32:16"), (householder.ONE_LAUNCH, 10**6, "i32")]
-    for element, (k, n, size) in itertools.product(("*fp32", "*fp64"), sizes):
-        options = householder.launch(n, k, 8 if element == "*fp64" else 4)
-        constants = {name: options.pop(name) for name in ("ROWS", "COLUMNS", "REFLECTIONS")}
+    most = householder.MAX_FUSED_COLUMNS
+    for element, (k, n, size) in itertools.product(
+        ("*fp32", "*fp64"),
+        ((16, 1, "i32:16"), (32, 10**6, "i32:16"), (64, 128, "i32:16"), (64, 10**6, "i32"), (most, 1, "i32:16"),
+         (most, 10**6, "i32")),
+    ):  # fmt: skip
         for kernel, what in (
+            (householder.householder_factors_kernel, {}),
             (householder.householder_apply_kernel, {"IDENTITY": False}),
             (householder.householder_backward_kernel, {"WITH_DX": True}),
         ):
+            backward = kernel is householder.householder_backward_kernel
+            options = householder.launch(n, k, 8 if element == "*fp64" else 4, backward)
+            if kernel is householder.householder_factors_kernel:
+                options = householder.factors_launch(k)
+            constants = {name: options.pop(name) for name in set(options) - {"num_warps", "maxnreg"}} | what
             types = {name: element if name.endswith("_ptr") else size for name in kernel.arg_names}
-            yield kernel, types, constants | what, options
+            yield kernel, types, {name: constants[name] for name in kernel.arg_names if name in constants}, options
 
 
 def h2q_cases():

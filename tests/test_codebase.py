@@ -378,8 +378,9 @@ REGISTERS = {
     "hamming_scan_kernel": 93,
     "hamming_product_kernel": 241,
     "hamming_select_kernel": 128,
-    "householder_apply_kernel": 180,
-    "householder_backward_kernel": 254,
+    "householder_factors_kernel": 150,
+    "householder_apply_kernel": 210,
+    "householder_backward_kernel": 255,
     "two_point_kernel": 64,
     "two_point_backward_kernel": 210,
     "two_point_collect_kernel": 64,
@@ -395,7 +396,9 @@ SMALL_PRODUCTS = {
     "hamming_scan_kernel": {"low", "ones"},  # queries, of which there are no 2^31; up to eight more
     "hamming_product_kernel": {"low"},
     "hamming_select_kernel": {"shift", "queries_ptr", "magnitudes"},  # at most 64; words of a query
-    "householder_backward_kernel": {"1"},  # rows of MAX_PROGRAMS programs
+    "householder_factors_kernel": {"first", "8", "13"},  # of at most 128 reflections' factors
+    "householder_apply_kernel": {"t"},
+    "householder_backward_kernel": {"3", "dv", "step", "t"},  # and rows of MAX_PROGRAMS programs
     # Rows and columns, and 16 rows' strides, of at least 16,385 rows in memory.
     "two_point_collect_kernel": {"columns", "first", "loaded", "x_ptr"},
     "two_point_search_kernel": {"x"},  # rows, at most MAX_ROWS

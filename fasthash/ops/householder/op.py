@@ -19,7 +19,8 @@ KERNELS = {
     "numba": Kernel("fasthash.ops.householder.kernel_numba", ("cpu",), package="numba"),
     "triton": Kernel("fasthash.ops.householder.kernel_triton", ("cuda",), package="triton"),
 }
-ONE_LAUNCH = 128  # up to this many columns the Triton kernel is one launch, and the backward pass starts at its result
+MAX_FUSED_COLUMNS = 128  # up to which the Triton kernels go block by block, and the backward pass starts at the result
+BLOCK = 16  # reflections in a block
 
 
 def householder_product(v: Array, *, kernel: str | None = None) -> Array:
@@ -131,9 +132,14 @@ def rotated(
     return y.to(v.dtype if x is None else x.dtype)
 
 
-def kept_rows(x: torch.Tensor | None, y: torch.Tensor, s_inverse: torch.Tensor) -> torch.Tensor | None:
-    """Return the rows the backward pass takes: `x`, or where nothing else was saved, `y`, which it turns back."""
-    return x if s_inverse.numel() > 0 else y
+def kept_rows(x: torch.Tensor | None, y: torch.Tensor, q: torch.Tensor) -> torch.Tensor | None:
+    """Return the rows the backward pass takes: `x`, or where there is no Q, `y`, which it turns back."""
+    return x if q.numel() > 0 else y
+
+
+def factors_shape(l: int, k: int) -> tuple[int, int]:
+    """Return the shape of what the Triton kernels keep: of each reflection w, a row of T, and the reciprocal length."""
+    return l, k + BLOCK + 1
 
 
 def _apply_fake(
@@ -141,14 +147,15 @@ def _apply_fake(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     l, k = v.shape
     n = k if x is None else x.shape[0]
-    saved = (0, 0) if v.device.type == "cuda" and k <= ONE_LAUNCH else (n, l)
-    return v.new_empty((n, k)), v.new_empty(saved), v.new_empty((saved[1], saved[1]))
+    by_blocks = v.device.type == "cuda" and k <= MAX_FUSED_COLUMNS
+    saved = ((0, 0), factors_shape(l, k)) if by_blocks else ((n, l), (l, l))
+    return v.new_empty((n, k)), v.new_empty(saved[0]), v.new_empty(saved[1])
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[torch.Tensor, ...]) -> None:
     x, v, ctx.transpose = inputs
     y, q, s_inverse = outputs
-    ctx.save_for_backward(kept_rows(x, y, s_inverse), v, q, s_inverse)
+    ctx.save_for_backward(kept_rows(x, y, q), v, q, s_inverse)
 
 
 def _backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
