@@ -154,6 +154,7 @@ def wasserstein_cases():
             constants = bits | held | {"P": p, "column_stride": 1}
             yield wasserstein.two_point_kernel, types | whole, constants, options["num_warps"]
         collect, search = long_columns.blocks(dtype)
+        launch = {name: search.pop(name) for name in ("num_warps", "maxnreg")}
         tiles = [(1, "i32"), (wasserstein.COLUMNS, "i32"), (wasserstein.COLUMNS, "i32:16")]
         powers = (1, 2, -1)
         for p, (columns, size) in zip(powers, tiles, strict=True) if half else itertools.product(powers[1:], tiles):
@@ -164,7 +165,7 @@ def wasserstein_cases():
             yield long_columns.two_point_collect_kernel, sized, constants | collect, collect["num_warps"]
         for p in powers[2:] if half else powers:
             constants = {"P": p, "column_stride": 1}
-            yield long_columns.two_point_search_kernel, types, bits | constants | search, search["num_warps"]
+            yield long_columns.two_point_search_kernel, types, bits | constants | search, launch
         sample = {"SAMPLE": long_columns.SAMPLE, "column_stride": 1}
         yield long_columns.two_point_bracket_kernel, types, bits | sample, long_columns.SAMPLE // 256
         sums = {"costs_ptr": "*fp64", "loss_ptr": element, "n": "i32"}

@@ -401,7 +401,7 @@ SMALL_PRODUCTS = {
     "householder_backward_kernel": {"3", "dv", "step", "t"},  # and rows of MAX_PROGRAMS programs
     # Rows and columns, and 16 rows' strides, of at least 16,385 rows in memory.
     "two_point_collect_kernel": {"columns", "first", "loaded", "x_ptr"},
-    "two_point_search_kernel": {"x"},  # rows, at most MAX_ROWS
+    "two_point_search_kernel": {"x", "least", "most", "middle", "number"},  # rows, at most MAX_ROWS; keys
 }
 
 

@@ -141,6 +141,7 @@ def long_columns(monkeypatch):
         "COLUMNS": 4,
         "SLOTS": 4,
         "TILE": 32,
+        "REST": 8,
         "TILE_WARPS": 1,
     }
     for name, value in settings.items():

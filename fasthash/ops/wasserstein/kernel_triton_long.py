@@ -21,8 +21,11 @@ CHUNK = 128  # rows that a program of the pass reads; their counts have to fit i
 STEP = 16  # rows it loads at a time
 COLUMNS = 32  # it reads, one a thread
 TILE = 8192  # elements of a column that are searched at a time, of which the first stay in registers
-SLOTS = 32  # of a chunk that are listed at a time
-TILE_WARPS = 16
+SLOTS = 16  # of a chunk that are listed at a time
+REST = 2048  # of those beyond it, which are read again each time
+TILE_WARPS = 8
+TILE_REGISTERS = 128  # two programs a multiprocessor
+GUESSES = tl.constexpr(8)  # of a threshold, before intervals are halved
 
 
 @triton.jit
@@ -111,30 +114,60 @@ def _keys(pointer, stride, first, last, TILE: tl.constexpr):
 
 
 @triton.jit
-def _select(key, inside, pointer, stride, n, rank, BITS: tl.constexpr, TILE: tl.constexpr):
-    """As `select`, for n elements in memory whose first tile is in registers, too."""
+def _between(low, high, share, UNSET: tl.constexpr):
+    """The unit whose number lies so far from that of a low to that of a high one; a unit is a key's bits that vary."""
+    number = value_of(low << UNSET)
+    share = share.to(number.dtype)
+    return key_of(number * (1 - share) + value_of(high << UNSET) * share, True) >> UNSET
+
+
+@triton.jit
+def _select(
+    key, inside, pointer, stride, n, rank, least, most, BITS: tl.constexpr, TILE: tl.constexpr, REST: tl.constexpr
+):
+    """As `select`, for n elements in memory, from one key to another, whose first tile is in registers, too.
+
+    Thresholds are guessed as if the numbers were spread evenly, then halve the interval of keys.
+    """
     UNSET: tl.constexpr = key.dtype.primitive_bitwidth - BITS
-    tau = tl.zeros([], key.dtype)
+    least = least >> UNSET
+    most = most >> UNSET
     n_below = tl.zeros([], tl.int32)
     n_upto = n_below + n
-    unknown = tau - 1
-    while (unknown >> UNSET != 0) & (n_upto - n_below > 1):
-        middle = tau + (unknown - (unknown >> 1))
-        n_below_middle = tl.sum((inside & (key < middle)).to(tl.int32), axis=0)
-        for first in range(TILE, n, TILE):
-            other, _ = _keys(pointer, stride, first, n, TILE)
-            n_below_middle += tl.sum((other < middle).to(tl.int32), axis=0)
-        above = n_below_middle <= rank
-        tau = tl.where(above, middle, tau)
-        n_below = tl.where(above, n_below_middle, n_below)
-        n_upto = tl.where(above, n_upto, n_below_middle)
-        unknown = unknown >> 1
-    known = tau
-    tau = tl.maximum(tau, tl.max(tl.where(inside & (key - known <= unknown), key, 0), axis=0))
-    for first in range(TILE, n, TILE):
-        other, among = _keys(pointer, stride, first, n, TILE)
-        tau = tl.maximum(tau, tl.max(tl.where(among & (other - known <= unknown), other, 0), axis=0))
+    guesses = n_below + GUESSES
+    while (least < most) & (n_upto - n_below > 1):
+        middle = most - (most - least >> 1)
+        if guesses > 0:
+            share = ((rank - n_below).to(tl.float32) + 0.5) / (n_upto - n_below).to(tl.float32)
+            middle = tl.minimum(tl.maximum(_between(least, most, share, UNSET), least + 1), most)
+        guesses -= 1
+        threshold = middle << UNSET
+        n_under = tl.sum((inside & (key < threshold)).to(tl.int32), axis=0)
+        for start in range(TILE, n, REST):
+            other, among = _keys(pointer, stride, start, n, REST)
+            n_under += tl.sum((among & (other < threshold)).to(tl.int32), axis=0)
+        above = n_under <= rank
+        least = tl.where(above, middle, least)
+        most = tl.where(above, most, middle - 1)
+        n_below = tl.where(above, n_under, n_below)
+        n_upto = tl.where(above, n_upto, n_under)
+    least = least << UNSET
+    most = (most << UNSET) - least
+    tau = tl.max(tl.where(inside & (key - least <= most), key, 0), axis=0)
+    for start in range(TILE, n, REST):
+        other, among = _keys(pointer, stride, start, n, REST)
+        tau = tl.maximum(tau, tl.max(tl.where(among & (other - least <= most), other, 0), axis=0))
     return tau, n_below, n_upto - n_below
+
+
+@triton.jit
+def _place(key, inside, pointer, stride, n, tau, TILE: tl.constexpr, REST: tl.constexpr):
+    """Where the one element with a key is among n in memory, whose first tile is in registers, too."""
+    place = tl.max(tl.where(inside & (key == tau), tl.arange(0, TILE), 0), axis=0)
+    for start in range(TILE, n, REST):
+        other, among = _keys(pointer, stride, start, n, REST)
+        place = tl.maximum(place, tl.max(tl.where(among & (other == tau), start + tl.arange(0, REST), 0), axis=0))
+    return place
 
 
 @triton.jit
@@ -157,11 +190,11 @@ def _gather(
     CHUNK: tl.constexpr, SLOTS: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Add up a column's counts and costs; list what lies between, as far as there is room, in the order of rows."""
-    n_below = tl.zeros([], tl.int32)
-    n_least = tl.zeros([], tl.int32)
+    below = tl.zeros([TILE // SLOTS], tl.int32)
+    least = tl.zeros([TILE // SLOTS], tl.int32)
+    most = tl.zeros([TILE // SLOTS], tl.int32)
+    total = tl.zeros([TILE // SLOTS], tl.float64)
     n_between = tl.zeros([], tl.int32)
-    n_most = tl.zeros([], tl.int32)
-    total = tl.zeros([], tl.float64)
     for first in range(0, n_chunks, TILE // SLOTS):
         chunks = first + tl.arange(0, TILE // SLOTS)
         count = tl.load(counts_ptr + chunks.to(tl.int64) * m, mask=chunks < n_chunks, other=0)
@@ -173,13 +206,13 @@ def _gather(
             filled = slots < of_chunk[:, None]
             x = tl.load(between_ptr + chunks[:, None] * CHUNK + slots, mask=filled, other=0.0)
             tl.store(listed_ptr + places + slots, x, mask=filled & (places + slots < capacity))
-        n_below += tl.sum(count & 255, axis=0)
-        n_least += tl.sum(count >> 8 & 255, axis=0)
+        below += count & 255
+        least += count >> 8 & 255
+        most += count >> 24 & 255
+        total += costs.to(tl.float64)
         n_between += tl.sum(of_chunk, axis=0)
-        n_most += tl.sum(count >> 24 & 255, axis=0)
-        total += tl.sum(costs.to(tl.float64), axis=0)
     tl.debug_barrier()  # other threads read what this one listed
-    return n_below, n_least, n_between, n_most, total
+    return tl.sum(below, axis=0), tl.sum(least, axis=0), n_between, tl.sum(most, axis=0), tl.sum(total, axis=0)
 
 
 @triton.jit
@@ -217,7 +250,7 @@ def two_point_search_kernel(
     n, m, row_stride, column_stride, n_chunks, capacity,
     split: tl.float64, low: tl.float64, high: tl.float64, p: tl.float64, scale: tl.float64,
     P: tl.constexpr, BITS: tl.constexpr, HALVES: tl.constexpr, CHUNK: tl.constexpr, SLOTS: tl.constexpr,
-    TILE: tl.constexpr,
+    TILE: tl.constexpr, REST: tl.constexpr,
 ):  # fmt: skip
     """Part a column by what was collected, or by itself where the bracket missed; write its cost times scale."""
     column = tl.program_id(0).to(tl.int64)
@@ -226,7 +259,7 @@ def two_point_search_kernel(
     listed_ptr += column * capacity
     n_below, n_least, n_between, n_most, total = _gather(
         counts_ptr, costs_ptr + column, between_ptr + column * n_chunks * CHUNK, listed_ptr, m, n_chunks, capacity,
-        CHUNK, SLOTS, TILE,
+        CHUNK, SLOTS, TILE // 2,
     )  # fmt: skip
     n_low = _count_low(n_low_ptr, column, n, HALVES).to(tl.int32)
     rank = tl.minimum(n_low, n - 1)
@@ -236,11 +269,18 @@ def two_point_search_kernel(
     at_least = (missed == 0) & (rank < n_upto_least)
     at_most = (missed == 0) & (rank >= n_under_most)
 
+    key_type: tl.constexpr = tl.uint64 if x_ptr.dtype.element_ty == tl.float64 else tl.uint32
+    least = tl.load(bracket_ptr + column).to(key_type)
+    most = tl.load(bracket_ptr + m + column).to(key_type)
+    from_key = least + 1
+    to_key = most - 1
     source = listed_ptr
     stride = tl.full([], 1, tl.int64)
     n_source = n_between
     n_lower = n_upto_least
     if missed:
+        from_key = tl.zeros([], key_type)
+        to_key = from_key - 1
         source = x_ptr
         stride = tl.full([], row_stride, tl.int64)
         n_source = tl.zeros([], tl.int32) + n
@@ -248,11 +288,16 @@ def two_point_search_kernel(
         n_least = tl.zeros([], tl.int32)
         n_most = tl.zeros([], tl.int32)
         total = tl.zeros([], tl.float64)
-    key, inside = _keys(source, stride, 0, n_source, TILE)
+        for start in range(0, TILE, REST):
+            i = start + tl.arange(0, REST)
+            x = tl.load(x_ptr + i.to(tl.int64) * row_stride, mask=i < n, other=0.0)
+            tl.store(listed_ptr + i, x, mask=i < n)
+        tl.debug_barrier()
+    key, inside = _keys(listed_ptr, 1, 0, n_source, TILE)
     n_searched = tl.where(at_least | at_most, 0, n_source)
-    tau, n_lower_there, n_tied = _select(key, inside, source, stride, n_searched, rank - n_lower, BITS, TILE)
-    least = tl.load(bracket_ptr + column).to(tau.dtype)
-    most = tl.load(bracket_ptr + m + column).to(tau.dtype)
+    tau, n_lower_there, n_tied = _select(
+        key, inside, source, stride, n_searched, rank - n_lower, from_key, to_key, BITS, TILE, REST
+    )
     tau = tl.where(at_least, least, tl.where(at_most, most, tau))
     n_tied = tl.where(at_least, n_least, tl.where(at_most, n_most, n_tied))
     n_lower = tl.where(at_least, n_below, tl.where(at_most, n_under_most, n_lower + n_lower_there))
@@ -260,29 +305,26 @@ def two_point_search_kernel(
 
     row = tl.zeros([], tl.int32) + n
     if n_low < n:
-        place = n_tied_low
-        first = tl.zeros([], tl.int32)
-        last = first + n
-        from_key = tau
-        to_key = tau
+        row = n_tied_low
+        if at_least | at_most:
+            from_key = tau
+            to_key = tau
+        elif n_tied == 1:
+            row = _place(key, inside, source, stride, n_source, tau, TILE, REST)
+        else:
+            row = _find(source, stride, 0, n_source, tau, tau, row, REST)
         if missed == 0:
-            shift = tl.where(at_least, 8, 24)
-            if (at_least | at_most) == 0:
-                place = _find(listed_ptr, 1, 0, n_between, tau, tau, place, TILE)
-                shift = tl.full([], 16, tl.int32)
-                from_key = least + 1
-                to_key = most - 1
-            chunk, place = _chunk_of(counts_ptr, m, n_chunks, shift, place, TILE // SLOTS)
+            shift = tl.where(at_least, 8, tl.where(at_most, 24, 16))
+            chunk, place = _chunk_of(counts_ptr, m, n_chunks, shift, row, TILE // SLOTS // 2)
             first = chunk * CHUNK
-            last = tl.minimum(first + CHUNK, n)
-        row = _find(x_ptr, row_stride, first, last, from_key, to_key, place, TILE)
+            row = _find(x_ptr, row_stride, first, tl.minimum(first + CHUNK, n), from_key, to_key, place, CHUNK)
     tl.store(parting_ptr + column, tau.to(tl.int64))
     tl.store(parting_ptr + m + column, row.to(tl.int64))
 
     total += _cost_beside(key, inside, tau, low, high, p, P)
-    for start in range(TILE, n_source, TILE):
-        key, inside = _keys(source, stride, start, n_source, TILE)
-        total += _cost_beside(key, inside, tau, low, high, p, P)
+    for start in range(TILE, n_source, REST):
+        other, among = _keys(source, stride, start, n_source, REST)
+        total += _cost_beside(other, among, tau, low, high, p, P)
     mass_low = n_tied_low + tl.where(n_tied_low < n_tied, split, 0.0)
     total += mass_low * _cost_of(tau, mass_low > 0, True, low, high, p, P)
     total += (n_tied - mass_low) * _cost_of(tau, mass_low < n_tied, False, low, high, p, P)
@@ -295,7 +337,8 @@ def blocks(dtype: torch.dtype) -> tuple[dict[str, int], dict[str, int]]:
     """Return how the collecting and the searching kernel divide their work; float64 takes twice the registers."""
     share = 2 if dtype == torch.float64 else 1
     collect = {"CHUNK": CHUNK, "STEP": STEP // share, "COLUMNS": COLUMNS, "num_warps": 1}
-    return collect, {"CHUNK": CHUNK, "SLOTS": SLOTS, "TILE": TILE // share, "num_warps": TILE_WARPS}
+    search = {"CHUNK": CHUNK, "SLOTS": SLOTS, "TILE": TILE // share, "REST": REST // share}
+    return collect, search | {"num_warps": TILE_WARPS, "maxnreg": TILE_REGISTERS}
 
 
 def part_columns(
