@@ -152,11 +152,11 @@ def hamming_scan_one_kernel(
     query = tl.load(query_ptr, mask=read, other=0)[None, :]
     places = codes_ptr + (lanes[:, None] * N_WORDS + words[None, :])
     limit = tl.load(limits_ptr)
-    n_whole = (n // CODES).to(tl.int32)
+    n_whole = tl.cast(n // CODES, tl.int32)
     n_programs = tl.num_programs(0)
     first = tl.program_id(0)
     ahead = tl.load(places + first.to(tl.int64) * (CODES * N_WORDS), mask=read[None, :] & (first < n_whole), other=0)
-    for block in range(first, tl.cdiv(n, CODES).to(tl.int32), n_programs):
+    for block in range(first, tl.cast(tl.cdiv(n, CODES), tl.int32), n_programs):
         begin = tl.cast(block, tl.int64) * CODES
         left = tl.minimum(n - begin, CODES).to(tl.int32)  # 64 bits would take twice the registers
         codes = ahead
