@@ -35,7 +35,11 @@ from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.narrow_offsets import narrow_offsets
 
-READ = (hamming.hamming_scan_kernel, hamming.hamming_product_kernel)  # whose instructions are counted
+READ = (
+    hamming.hamming_scan_kernel,
+    hamming.hamming_scan_one_kernel,
+    hamming.hamming_product_kernel,
+)  # whose instructions are counted
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
@@ -77,17 +81,14 @@ def hamming_cases():
         options = {"num_warps": product["warps"], "num_stages": product["stages"]}
         for other in (False, True):
             constants = {"HAS_MASK": other, "SAMPLE": other} | hamming.scan_constants(tuned["up_to_bits"] // 64, scan)
-            launch = hamming.scan_options(scan, constants, other)
-            yield hamming.hamming_scan_kernel, types | words, constants, launch
+            yield hamming.hamming_scan_kernel, types | words, constants, scan["warps"]
             constants = {"HAS_MASK": other} | hamming.product_constants(tuned["up_to_bits"], product)
             yield hamming.hamming_product_kernel, types | {"codes_ptr": "*i32"}, constants, options
     for entry, words_type, mask in itertools.product(hamming.TUNING["default"], ("*i64", "*i32"), (False, True)):
         n_words = entry["up_to_bits"] // 64 if words_type == "*i64" else entry["up_to_bits"] // 32 - 1
-        constants = (
-            {"HAS_MASK": mask, "SAMPLE": False} | hamming.scan_constants(n_words, entry["scan"]) | {"QUERIES": 1}
-        )
-        launch = hamming.scan_options(entry["scan"], constants, False)
-        yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, words_type), constants, launch
+        constants, launch = hamming.scan_one_launch(entry["scan"], hamming.scan_constants(n_words, entry["scan"]))
+        one = types | dict.fromkeys(("query_ptr", "codes_ptr"), words_type)
+        yield hamming.hamming_scan_one_kernel, one, {"HAS_MASK": mask} | constants, launch
     scan = hamming.TUNING["default"][0]["scan"]
     constants = {"HAS_MASK": False, "SAMPLE": False} | hamming.scan_constants(3, scan)
     yield hamming.hamming_scan_kernel, types | dict.fromkeys(words, "*i32"), constants, scan["warps"]
@@ -108,8 +109,9 @@ def asymmetric_cases():
         shape = hamming.scan_constants(up_to_bits // (64 if word == "*i64" else 32), tuned["scan"], planes)
         for sampled, queries in ((False, 1), (False, shape["QUERIES"]), (True, shape["QUERIES"])):
             constants = {"HAS_MASK": sampled, "SAMPLE": sampled} | shape | {"QUERIES": queries}
-            launch = hamming.scan_options(tuned["scan"], constants, sampled)
-            yield hamming.hamming_scan_kernel, words, constants, launch
+            yield hamming.hamming_scan_kernel, words, constants, tuned["scan"]["warps"]
+        taken, launch = hamming.scan_one_launch(tuned["scan"], shape)
+        yield hamming.hamming_scan_one_kernel, words | {"query_ptr": word}, {"HAS_MASK": True} | taken, launch
         for queries, codes, block in ((1, 256, hamming.MANY), (2, 1, hamming.FEW)):
             constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "PLANES": planes}
             yield hamming.hamming_select_kernel, words, constants | {"BLOCK": block["BLOCK"]}, block["num_warps"]

@@ -93,7 +93,8 @@ def small_hamming_blocks(monkeypatch, ratio=4, from_queries=3):
         monkeypatch.setattr(kernel_triton_count, "BLOCK", 128)
         monkeypatch.setattr(kernel_triton_count, "BLOCKS_PER_CHUNK", 2)
         block = {"BLOCK": 128, "num_warps": 4}
-        for name, value in {"FEW": block, "MANY": {**block, "BLOCK": 64}, "FEW_QUERIES": 2, "PROGRAMS": 4}.items():
+        blocks = {"FEW": block, "MANY": {**block, "BLOCK": 64}, "FEW_QUERIES": 2, "PROGRAMS": 4, "RESIDENT": 2}
+        for name, value in blocks.items():
             monkeypatch.setattr(kernel_triton, name, value)
         scan = {"tile": 128, "queries": 2, "warps": 4, "ratio": ratio}
         product = {"queries": 4, "codes": 64, "depth": 64, "warps": 4, "stages": 2, "ratio": ratio}

@@ -390,6 +390,7 @@ REGISTERS = {
     "hamming_chunk_count_kernel": 56,
     "hamming_write_kernel": 96,
     "hamming_scan_kernel": 93,
+    "hamming_scan_one_kernel": 96,
     "hamming_product_kernel": 241,
     "hamming_select_kernel": 128,
     "householder_factors_kernel": 150,
@@ -451,15 +452,15 @@ def test_triton_kernels_compile(room):
 
 def check_instructions(kernel):
     """A popcount for every 32 bits compared and no more; otherwise int8 products on the matrix units."""
-    word = kernel["types"].get("queries_ptr")
+    word = kernel["types"].get("queries_ptr", kernel["types"].get("query_ptr"))
     if word is not None:
         assert ("popc.b64" if word == "*i64" else "popc.b32") in kernel["ptx"]
     constants, instructions = kernel["constants"], kernel["instructions"]
-    if kernel["kernel"] == "hamming_scan_kernel":
-        words = constants["CODES"] * constants["WORDS"] * constants["QUERIES"] // (32 * kernel["warps"])
-        popcounts = words * max(1, constants["PLANES"]) * (2 if kernel["types"]["queries_ptr"] == "*i64" else 1)
+    if kernel["kernel"] in ("hamming_scan_kernel", "hamming_scan_one_kernel"):
+        words = constants["CODES"] * constants["WORDS"] * constants.get("QUERIES", 1) // (32 * kernel["warps"])
+        popcounts = words * max(1, constants["PLANES"]) * (2 if word == "*i64" else 1)
         assert popcounts <= instructions["POPC"] <= popcounts + 2
-        if constants["QUERIES"] == 1 and constants["PLANES"] <= 3 and not constants["SAMPLE"]:
+        if kernel["kernel"] == "hamming_scan_one_kernel" and constants["PLANES"] <= 3:
             assert kernel["registers"] <= 64
     elif kernel["kernel"] == "hamming_product_kernel":
         assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions

@@ -88,7 +88,7 @@ def test_chunks_are_searched_as_one(filtered_by, monkeypatch, width, chunk):
 def test_few_queries_are_scanned_and_many_multiplied(monkeypatch):
     """By popcounts, of which a query has as many as planes."""
     taken = []
-    for name in ("hamming_scan_kernel", "hamming_product_kernel"):
+    for name in ("hamming_scan_kernel", "hamming_scan_one_kernel", "hamming_product_kernel"):
         kernel = getattr(hamming, name)
 
         class Spy:
@@ -101,5 +101,8 @@ def test_few_queries_are_scanned_and_many_multiplied(monkeypatch):
     for q, bits in ((5, 2), (6, 2), (1, 4), (2, 4), (1, 8)):
         assert_as_reference(random_queries(q, 16), random_codes(40, 2), 2, bits)
         by_product = q * (bits - 1) >= 6
-        assert set(taken) == {"hamming_product_kernel" if by_product else "hamming_scan_kernel"}
+        assert taken[-1] == (
+            "hamming_product_kernel" if by_product else "hamming_scan_one_kernel" if q == 1 else "hamming_scan_kernel"
+        )
+        assert by_product == ("hamming_product_kernel" in taken)
         taken.clear()

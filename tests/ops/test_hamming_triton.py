@@ -103,6 +103,17 @@ def test_filters_agree_with_the_reference(filtered_by, data, mask):
     assert_as_reference(queries, codes, 3, masks(420)[mask])
 
 
+@pytest.mark.parametrize("width", [8, 12, 24])
+@pytest.mark.parametrize("mask", masks(1))
+def test_one_query_is_scanned_in_turns(monkeypatch, width, mask):
+    """A program has several blocks of codes; the last is whole, or has one code, or is the only one and not whole."""
+    small_hamming_blocks(monkeypatch, ratio=2, from_queries=2)
+    n_words = width // (8 if width % 8 == 0 else 4)
+    codes = kernel_triton.scan_constants(n_words, kernel_triton.TUNING["default"][0]["scan"])["CODES"]
+    for n in (6 * codes, 5 * codes + 1, codes - 1):
+        assert_as_reference(random_codes(1, width, seed=1), random_codes(n, width, alphabet=3), 3, masks(n)[mask])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 6, 12, 24, 100, 512])
 def test_filters_take_every_width(filtered_by, width):

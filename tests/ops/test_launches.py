@@ -27,6 +27,7 @@ from fasthash.ops.packing import kernel_triton as packing
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 
 MOST = (2**31 - 1, 2**16 - 1, 2**16 - 1)  # programs in each dimension of a grid
+SCANS = {"hamming_scan_kernel", "hamming_scan_one_kernel"}  # the second is the last pass of one query
 MODULES = [
     importlib.import_module(module.name)
     for module in pkgutil.walk_packages(ops.__path__, f"{ops.__name__}.")
@@ -103,7 +104,7 @@ def test_hamming_search(launched, n_queries, n, n_bits):
         limits, best = empty(n_queries, dtype=torch.int64), empty(n_queries, 100, dtype=torch.int64)
         hamming._filter(hamming.BitQueries(queries), database, mask, limits, best, sampled=True)
     assert launched.pop("hamming_select_kernel")[0] <= n_queries
-    assert len(launched) == 1
+    assert set(launched) == {"hamming_product_kernel"} or {*launched, *SCANS} == SCANS
 
 
 @pytest.mark.parametrize("bits", [1, 4, 8])
@@ -118,7 +119,7 @@ def test_asymmetric_search(launched, monkeypatch, n_queries, n, n_bits, bits):
         limits, best = empty(n_queries, dtype=torch.int64), empty(n_queries, 100, dtype=torch.int64)
         hamming._filter(queries, database, mask, limits, best, sampled=True)
     assert launched.pop("hamming_select_kernel")[0] <= n_queries
-    assert len(launched) == 1
+    assert set(launched) == {"hamming_product_kernel"} or {*launched, *SCANS} == SCANS
 
 
 @pytest.mark.parametrize(("n_queries", "n", "n_bits"), [(1, 10**10, 64), (10**5, 10**7, 64), (10**4, 10**6, 4096)])

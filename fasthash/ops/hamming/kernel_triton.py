@@ -42,6 +42,7 @@ FEW_QUERIES = 128  # that are selected for by large programs
 FEW = {"BLOCK": 4096, "num_warps": 16}
 MANY = {"BLOCK": 512, "num_warps": 4}
 PROGRAMS = 2048  # enough to fill a GPU
+RESIDENT = 8  # programs of the scan of one query that a multiprocessor has
 LIST_BYTES = 2**28  # of the lists of the queries that are searched at once
 CHUNK_BYTES = 2**28  # of codes copied to the GPU at once
 NO_HIT = tl.constexpr(2**63 - 1)
@@ -66,6 +67,29 @@ def _bound(limits_ptr, rows, inside, first):
     """The distance below which codes of ids from `first` on may be within the rows' limits."""
     limit = tl.load(limits_ptr + rows, mask=inside, other=-1)
     return (limit >> ID_BITS).to(tl.int32) + ((limit & ID_MASK) >= first).to(tl.int32)
+
+
+@triton.jit
+def _weighted(differ, query, read, N_WORDS: tl.constexpr, PLANES: tl.constexpr):
+    """The distances of codes [CODES, WORDS] that differ from a query in these bits, after which its planes lie."""
+    if PLANES == 0:
+        ones = _popcount(_unsigned(differ))
+    else:
+        ones = tl.zeros(differ.shape, dtype=tl.int32)
+        for plane in tl.static_range(PLANES):
+            magnitudes = tl.load(query + (plane + 1) * N_WORDS, mask=read, other=0)
+            ones += _weighted_popcount(differ & magnitudes[None, :], plane)
+    return tl.sum(ones, axis=1)
+
+
+@triton.jit
+def _list(signs, begin, counts_ptr, suspects_ptr, capacity, CODES: tl.constexpr):
+    """List the codes from `begin` on that have a negative sign, as far as there is room."""
+    suspect = (signs < 0).to(tl.int32)
+    at = tl.atomic_add(counts_ptr, tl.sum(suspect, axis=0).to(tl.int64), sem="relaxed")
+    rank = tl.cumsum(suspect, axis=0) - 1
+    room = tl.maximum(tl.minimum(capacity - at, CODES), 0).to(tl.int32)
+    tl.store(suspects_ptr + at + rank, begin + tl.arange(0, CODES), mask=(suspect != 0) & (rank < room))
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -107,24 +131,46 @@ def hamming_scan_kernel(
             query = queries_ptr + row * ((PLANES + 1) * N_WORDS) + words
             read = inside & (words < N_WORDS)
             differ = codes ^ tl.load(query, mask=read, other=0)[None, :]
-            if PLANES == 0:
-                ones = _popcount(_unsigned(differ))
-            else:
-                ones = tl.zeros([CODES, WORDS], dtype=tl.int32)
-                for plane in tl.static_range(PLANES):
-                    magnitudes = tl.load(query + (plane + 1) * N_WORDS, mask=read, other=0)
-                    ones += _weighted_popcount(differ & magnitudes[None, :], plane)
-            distance = tl.sum(ones, axis=1)
+            distance = _weighted(differ, query, read, N_WORDS, PLANES)
             signs |= distance - _bound(limits_ptr, row, inside, first)
         signs = tl.where(eligible, signs, 0)
         if tl.min(signs, axis=0) < 0:
-            suspect = (signs < 0).to(tl.int32)
             group = tl.cast(start // QUERIES, tl.int64)
-            n_suspects = tl.sum(suspect, axis=0).to(tl.int64)
-            at = tl.atomic_add(counts_ptr + group, n_suspects, sem="relaxed")
-            rank = tl.cumsum(suspect, axis=0) - 1
-            room = tl.maximum(tl.minimum(capacity - at, CODES), 0).to(tl.int32)
-            tl.store(suspects_ptr + group * capacity + at + rank, begin + lanes, mask=(suspect != 0) & (rank < room))
+            _list(signs, begin, counts_ptr + group, suspects_ptr + group * capacity, capacity, CODES)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def hamming_scan_one_kernel(
+    query_ptr, codes_ptr, mask_ptr, limits_ptr, counts_ptr, suspects_ptr, n, capacity,
+    HAS_MASK: tl.constexpr, N_WORDS: tl.constexpr, WORDS: tl.constexpr, CODES: tl.constexpr, PLANES: tl.constexpr,
+):  # fmt: skip
+    """As `hamming_scan_kernel`, of one query and all codes: a program reads the next of its codes before it counts."""
+    lanes = tl.arange(0, CODES)
+    words = tl.arange(0, WORDS)
+    read = words < N_WORDS
+    query_ptr += words
+    query = tl.load(query_ptr, mask=read, other=0)[None, :]
+    places = codes_ptr + (lanes[:, None] * N_WORDS + words[None, :])
+    limit = tl.load(limits_ptr)
+    n_whole = tl.cast(n // CODES, tl.int32)
+    n_programs = tl.num_programs(0)
+    first = tl.program_id(0)
+    ahead = tl.load(places + first.to(tl.int64) * (CODES * N_WORDS), mask=read[None, :] & (first < n_whole), other=0)
+    for block in range(first, tl.cast(tl.cdiv(n, CODES), tl.int32), n_programs):
+        begin = tl.cast(block, tl.int64) * CODES
+        left = tl.minimum(n - begin, CODES).to(tl.int32)  # 64 bits would take twice the registers
+        codes = ahead
+        if block >= n_whole:
+            codes = tl.load(places + begin * N_WORDS, mask=read[None, :] & (lanes < left)[:, None], other=0)
+        following = tl.cast(block + n_programs, tl.int64)
+        place = places + following * (CODES * N_WORDS)
+        ahead = tl.load(place, mask=read[None, :] & (following < n_whole), other=0)
+        distance = _weighted(codes ^ query, query_ptr, read, N_WORDS, PLANES)
+        bound = (limit >> ID_BITS).to(tl.int32) + ((limit & ID_MASK) >= begin).to(tl.int32)
+        eligible = _eligible(mask_ptr + (begin >> 3), lanes, left, HAS_MASK) if HAS_MASK else lanes < left
+        signs = tl.where(eligible, distance - bound, 0)
+        if tl.min(signs, axis=0) < 0:
+            _list(signs, begin, counts_ptr, suspects_ptr, capacity, CODES)
 
 
 @triton.jit
@@ -253,14 +299,20 @@ def scan_constants(n_words: int, tuned: dict[str, Any], planes: int = 0) -> dict
     return {"N_WORDS": n_words, "WORDS": words, "PLANES": planes, **tile}
 
 
-def scan_options(tuned: dict[str, Any], constants: dict[str, int], sampled: bool) -> dict[str, int | None]:
-    """Return how `hamming_scan_kernel` is launched.
+def scan_one_launch(tuned: dict[str, Any], constants: dict[str, int]) -> tuple[dict[str, int], dict[str, int | None]]:
+    """Return the constants of `hamming_scan_one_kernel`, from those of the other scan, and how it is launched.
 
     One query waits for memory, the less the more programs a multiprocessor has: with 64 registers, eight of 4 warps.
     More than three planes do not fit in so many.
     """
-    waits = constants["QUERIES"] == 1 and constants["PLANES"] <= 3 and not sampled
-    return {"num_warps": tuned["warps"], "maxnreg": 64 if waits else None}
+    taken = {name: constants[name] for name in ("N_WORDS", "WORDS", "CODES", "PLANES")}
+    return taken, {"num_warps": tuned["warps"], "maxnreg": 64 if constants["PLANES"] <= 3 else None}
+
+
+def _resident_programs(device: torch.device) -> int:
+    """Return how many programs of `hamming_scan_one_kernel` a device runs at once."""
+    on_gpu = device.type == "cuda"
+    return RESIDENT * (torch.cuda.get_device_properties(device).multi_processor_count if on_gpu else 1)
 
 
 def product_constants(n_bits: int, tuned: dict[str, Any]) -> dict[str, int]:
@@ -397,12 +449,19 @@ def _filter(
             if by_product:
                 launch = {"num_warps": options["warps"], "num_stages": options["stages"]}
             else:
-                launch = {"SAMPLE": stride > 1, **scan_options(options, constants, stride > 1)}
-            kernel[(n_blocks, triton.cdiv(tiles, tiles_per_program))](
-                *(x[part] for x in given), words, mask, limits[part], count, suspects,
-                n, stride, m, tiles_per_program * constants["QUERIES"], suspects.shape[1],
-                HAS_MASK=mask is not None, **constants, **launch,
-            )  # fmt: skip
+                launch = {"num_warps": options["warps"], "SAMPLE": stride > 1}
+            if m == 1 and stride == 1 and not by_product:
+                taken, launch = scan_one_launch(options, constants)
+                hamming_scan_one_kernel[(min(n_blocks, _resident_programs(device)),)](
+                    queries.words[part], words, mask, limits[part], count, suspects, n, suspects.shape[1],
+                    HAS_MASK=mask is not None, **taken, **launch,
+                )  # fmt: skip
+            else:
+                kernel[(n_blocks, triton.cdiv(tiles, tiles_per_program))](
+                    *(x[part] for x in given), words, mask, limits[part], count, suspects,
+                    n, stride, m, tiles_per_program * constants["QUERIES"], suspects.shape[1],
+                    HAS_MASK=mask is not None, **constants, **launch,
+                )  # fmt: skip
             hamming_select_kernel[(m,)](
                 queries.words[part], codes, mask, limits[part], count, suspects, hits, best[part], overflow[part],
                 n, stride, k, n_words, suspects.shape[1], capacity, *n_digits(n - 1, queries.farthest),
