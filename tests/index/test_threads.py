@@ -118,9 +118,18 @@ def test_a_child_forked_at_any_moment_can_use_the_index(make):
     assert statuses == [0] * 25
 
 
+@pytest.fixture
+def two_threads():
+    """Of torch, and no more of them after the test: many small operations on several wait for each other."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(n)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_child_needs_no_threads_of_torch(make, tmp_path, monkeypatch):
+def test_a_child_needs_no_threads_of_torch(make, tmp_path, monkeypatch, two_threads):
     """Which hang there once the parent has used them, in whatever is of 32,768 numbers or more."""
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # which is done by them
     n = 100_000
@@ -145,7 +154,6 @@ def test_a_child_needs_no_threads_of_torch(make, tmp_path, monkeypatch):
         return fh.load_index(tmp_path / "index", verify=True)
 
     strided = torch.from_numpy(codes[:10_000].repeat(2, 1))[:, ::2]
-    torch.set_num_threads(2)
     torch.rand(10**6).add(1).sum()
     other = make(64)
     other.add(codes, ids + n)
