@@ -38,7 +38,7 @@ class Case:
 CASES = [
     *(Case(bits, 10**6, data=data) for bits in (384, 768) for data in ("clustered", "uniform")),
     *(Case(bits, 10**6) for bits in (64, 128, 256)),
-    *(Case(bits, 10**6, 1) for bits in (384, 768)),
+    *(Case(bits, 10**6, 1) for bits in (128, 256, 384, 768)),
 ]
 SENTENCES = Case(384, 19_000, 1_000, "sentences")
 

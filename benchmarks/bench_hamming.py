@@ -60,6 +60,7 @@ CASES = [
     Case(64, 10**6, 512, 10, threads=2, busy=True),
     *(Case(bits, 10**6, 100, 10) for bits in (8, 16, 24, 32, 40, 48, 72, 80, 96, 120)),
     *(Case(bits, 10**6, 1, 10) for bits in (8, 24, 48, 72, 120)),
+    *(Case(bits, 10**6, 1, 10, levels=True) for bits in (192, 384, 768, 1024, 1536)),
 ]
 
 

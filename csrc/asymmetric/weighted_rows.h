@@ -12,18 +12,34 @@ namespace {
 // The weighted distances of kGroup codes in rows. kWords = 0 is a width known only at run time.
 template <int kWords>
 struct WeightedRows {
-    static constexpr int kMostRegisters = (kWords > 0 ? kWords : 64) / Lanes::kLanes + 1;
+    // Where a code ends in the middle of a register the next begins there: two of them are read as one of twice the length.
+    static constexpr int kTogether = kWords > 0 && 2 * (kWords % Lanes::kLanes) == Lanes::kLanes ? 2 : 1;
+    static constexpr int kMostRegisters = (kWords > 0 ? kTogether * kWords : LongRows<0>::kMostWords) / Lanes::kLanes + 1;
+    static constexpr int kRows = Lanes::kLanes / kTogether;
+    static constexpr int kByteColumns = 5;  // 8 * (2^5 - 1) still fits a byte
     const int given_words, n_columns;
-    Lanes::Words signs[kMostRegisters], magnitudes[kMaxColumns][kMostRegisters];
+    Lanes::Words signs[kMostRegisters];
+    Lanes::Split magnitudes[kMostRegisters][kMaxColumns];
+    Lanes::Words first_half;  // of a register
 
     template <class Offset>
     WeightedRows(int words, const WeightedQuery<Offset>& query) : given_words(words), n_columns(query.n_columns) {
-        const int stride = 1 + n_columns;
-        for (int first = 0; first < n_words(); first += Lanes::kLanes) {
+        uint64_t lanes[Lanes::kLanes] = {};
+        for (int i = 0; i < Lanes::kLanes / 2; ++i) lanes[i] = ~uint64_t{0};
+        first_half = Lanes::load(lanes);
+        const int stride = 1 + n_columns, row_words = kTogether * n_words();
+        for (int first = 0; first < row_words; first += Lanes::kLanes) {
             for (int row = 0; row < stride; ++row) {
                 uint64_t some[Lanes::kLanes] = {};
-                for (int w = first; w < n_words() && w < first + Lanes::kLanes; ++w) some[w - first] = query.words[w * stride + row];
-                (row == 0 ? signs : magnitudes[row - 1])[first / Lanes::kLanes] = Lanes::load(some);
+                for (int w = first; w < row_words && w < first + Lanes::kLanes; ++w) {
+                    some[w - first] = query.words[w % n_words() * stride + row];
+                }
+                const Lanes::Words all = Lanes::load(some);
+                if (row == 0) {
+                    signs[first / Lanes::kLanes] = all;
+                } else {
+                    magnitudes[first / Lanes::kLanes][row - 1] = Lanes::split(all);
+                }
             }
         }
     }
@@ -31,37 +47,75 @@ struct WeightedRows {
     int n_words() const { return kWords > 0 ? kWords : given_words; }
 
     void distances(const CodeTile& tile, int64_t j, Lanes::Counts* counts) const {
-        for (int v = 0; v < kVectors; ++v) counts[v] = sum<Lanes::kLanes>(tile.words + (j + v * Lanes::kLanes) * n_words());
+        const int row_words = kTogether * n_words(), n_whole = row_words / Lanes::kLanes, n_rest = row_words % Lanes::kLanes;
+        for (int v = 0; v < kVectors; ++v) {
+            const uint64_t* words = tile.words + (j + v * Lanes::kLanes) * n_words();
+            Lanes::Counts of_codes[Lanes::kLanes];  // in parts that the lanes hold
+            for (Lanes::Counts& distance : of_codes) distance = Lanes::zero_counts();
+            Lanes::Words codes[kRows];
+            int i = 0;
+            for (; i < n_whole; ++i) {
+                for (int row = 0; row < kRows; ++row) codes[row] = Lanes::load(words + row * row_words + i * Lanes::kLanes);
+                add_registers(codes, i, of_codes);
+            }
+            if (n_rest > 0) {
+                for (int row = 0; row < kRows; ++row) {
+                    codes[row] = Lanes::load_first(words + row * row_words + i * Lanes::kLanes, n_rest);
+                }
+                add_registers(codes, i, of_codes);
+            }
+            counts[v] = sum<Lanes::kLanes>(of_codes);
+        }
+    }
+
+    // Adds what register i of every row weighs.
+    void add_registers(const Lanes::Words* codes, int i, Lanes::Counts* of_codes) const {
+        Lanes::Split different[kRows];
+        for (int row = 0; row < kRows; ++row) different[row] = Lanes::split(codes[row] ^ signs[i]);
+        const int n_low = n_columns < kByteColumns ? n_columns : kByteColumns;
+        Lanes::Counts distances[kRows];
+        weigh(different, magnitudes[i], n_low, distances);
+        if (n_columns > n_low) {
+            Lanes::Counts high[kRows];
+            weigh(different, magnitudes[i] + n_low, n_columns - n_low, high);
+            for (int row = 0; row < kRows; ++row) {
+                for (int column = 0; column < n_low; ++column) high[row] = Lanes::add_counts(high[row], high[row]);
+                distances[row] = Lanes::add_counts(distances[row], high[row]);
+            }
+        }
+        for (int row = 0; row < kRows; ++row) {
+            const Lanes::Counts distance = distances[row];
+            if constexpr (kTogether == 1) {
+                of_codes[row] = Lanes::add_counts(of_codes[row], distance);
+            } else {
+                constexpr int kMiddle = kWords / Lanes::kLanes;
+                Lanes::Counts* of_row = of_codes + 2 * row;
+                if (i <= kMiddle) of_row[0] = Lanes::add_counts(of_row[0], i < kMiddle ? distance : distance & first_half);
+                if (i >= kMiddle) of_row[1] = Lanes::add_counts(of_row[1], i > kMiddle ? distance : distance & ~first_half);
+            }
+        }
+    }
+
+    static void weigh(const Lanes::Split* different, const Lanes::Split* of_columns, int n, Lanes::Counts* out) {
+        Lanes::Partial partials[kRows];
+        for (Lanes::Partial& partial : partials) partial = Lanes::zero();
+        for (int column = n - 1; column >= 0; --column) {
+            const Lanes::Split magnitude = of_columns[column];
+            for (int row = 0; row < kRows; ++row) {
+                const Lanes::Partial here = Lanes::popcount_of_both(different[row], magnitude);
+                partials[row] = Lanes::add(Lanes::add(partials[row], partials[row]), here);
+            }
+        }
+        for (int row = 0; row < kRows; ++row) out[row] = Lanes::finish(partials[row]);
     }
 
     template <int kCodes>
-    Lanes::Counts sum(const uint64_t* words) const {
+    static Lanes::Counts sum(const Lanes::Counts* of_codes) {
         if constexpr (kCodes == 1) {
-            return distance(words);
+            return *of_codes;
         } else {
-            return Lanes::pairwise(sum<kCodes / 2>(words), sum<kCodes / 2>(words + kCodes / 2 * n_words()));
+            return Lanes::pairwise(sum<kCodes / 2>(of_codes), sum<kCodes / 2>(of_codes + kCodes / 2));
         }
-    }
-
-    // A code's distance, in parts that the lanes hold.
-    Lanes::Counts distance(const uint64_t* words) const {
-        const int n_whole = n_words() / Lanes::kLanes, n_rest = n_words() % Lanes::kLanes;
-        Lanes::Words different[kMostRegisters];
-        for (int i = 0; i < n_whole; ++i) different[i] = Lanes::load(words + i * Lanes::kLanes) ^ signs[i];
-        if (n_rest > 0) different[n_whole] = Lanes::load_first(words + n_whole * Lanes::kLanes, n_rest) ^ signs[n_whole];
-        const int n_registers = n_whole + (n_rest > 0);
-        Lanes::Counts distance = Lanes::zero_counts();
-        for (int column = n_columns - 1; column >= 0; --column) {
-            distance = Lanes::add_counts(distance, distance);
-            for (int i = 0; i < n_registers;) {
-                Lanes::Partial partial = Lanes::zero();
-                for (const int stop = n_registers - i > Lanes::kMaxPartials ? i + Lanes::kMaxPartials : n_registers; i < stop; ++i) {
-                    partial = Lanes::add(partial, Lanes::partial_popcount(different[i] & magnitudes[column][i], Lanes::broadcast(0)));
-                }
-                distance = Lanes::add_counts(distance, Lanes::finish(partial));
-            }
-        }
-        return distance;
     }
 };
 
@@ -89,8 +143,7 @@ void scan_weighted_words(const CodeTile& tile, const WeightedQuery<uint16_t>& qu
 
 template <int kWords>
 void scan_short_rows(const CodeTile& tile, const WeightedQuery<uint16_t>& query, CandidateList& list) {
-    constexpr bool kByWords = Lanes::kLanes > kWords && Lanes::kMaxPartials < 64;
-    switch (kByWords ? query.n_columns : 0) {
+    switch (kCountsByWords && Lanes::kLanes > kWords ? query.n_columns : 0) {
         case 1: return scan_weighted_words<kWords, 1>(tile, query, list);
         case 2: return scan_weighted_words<kWords, 2>(tile, query, list);
         case 3: return scan_weighted_words<kWords, 3>(tile, query, list);
@@ -114,6 +167,7 @@ inline void scan_weighted_rows(const CodeTile& tile, int n_words, const Weighted
         case 8: return scan_layout(tile, WeightedRows<8>(n_words, query), list);
         case 12: return scan_layout(tile, WeightedRows<12>(n_words, query), list);
         case 16: return scan_layout(tile, WeightedRows<16>(n_words, query), list);
+        case 24: return scan_layout(tile, WeightedRows<24>(n_words, query), list);
         default: return scan_layout(tile, WeightedRows<0>(n_words, query), list);
     }
 }

@@ -22,15 +22,22 @@ struct Lanes {
         return _mm256_maskload_epi64(reinterpret_cast<const long long*>(p), inside);
     }
     static Words broadcast(uint64_t word) { return _mm256_set1_epi64x(static_cast<long long>(word)); }
-    static Partial partial_popcount(Words a, Words b) {
+    struct Split {  // the lower and the upper half of every byte
+        Words low, high;
+    };
+    static Split split(Words a) {
+        const __m256i nibble = _mm256_set1_epi8(0x0f);
+        return {_mm256_and_si256(a, nibble), _mm256_and_si256(_mm256_srli_epi16(a, 4), nibble)};
+    }
+    static Partial popcount(Split a) {
         const __m256i table =
             _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-        const __m256i nibble = _mm256_set1_epi8(0x0f);
-        const __m256i x = _mm256_xor_si256(a, b);
-        const __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));
-        const __m256i high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble));
-        return _mm256_add_epi8(low, high);
+        return _mm256_add_epi8(_mm256_shuffle_epi8(table, a.low), _mm256_shuffle_epi8(table, a.high));
     }
+    static Partial popcount_of_both(Split a, Split b) {
+        return popcount({_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)});
+    }
+    static Partial partial_popcount(Words a, Words b) { return popcount(split(_mm256_xor_si256(a, b))); }
     // Four words are one register; two are twice in one.
     template <int kRepeated>
     static Words repeat(const uint64_t* words) {

@@ -28,19 +28,29 @@ struct Lanes {
     static Partial zero() { return _mm512_setzero_si512(); }
 #if defined(__AVX512VPOPCNTDQ__)
     static constexpr int kMaxPartials = 1 << 20;
+    using Split = Words;
+    static Split split(Words a) { return a; }
+    static Partial popcount_of_both(Split a, Split b) { return _mm512_popcnt_epi64(_mm512_and_si512(a, b)); }
     static Partial partial_popcount(Words a, Words b) { return _mm512_popcnt_epi64(_mm512_xor_si512(a, b)); }
     static Partial add(Partial a, Partial b) { return _mm512_add_epi64(a, b); }
     static Counts finish(Partial a) { return a; }
 #else
     static constexpr int kMaxPartials = 31;  // 31 * 8 bits still fit a byte
-    static Partial partial_popcount(Words a, Words b) {
-        const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    struct Split {                           // the lower and the upper half of every byte
+        Words low, high;
+    };
+    static Split split(Words a) {
         const __m512i nibble = _mm512_set1_epi8(0x0f);
-        const __m512i x = _mm512_xor_si512(a, b);
-        const __m512i low = _mm512_shuffle_epi8(table, _mm512_and_si512(x, nibble));
-        const __m512i high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble));
-        return _mm512_add_epi8(low, high);
+        return {_mm512_and_si512(a, nibble), _mm512_and_si512(_mm512_srli_epi16(a, 4), nibble)};
     }
+    static Partial popcount(Split a) {
+        const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+        return _mm512_add_epi8(_mm512_shuffle_epi8(table, a.low), _mm512_shuffle_epi8(table, a.high));
+    }
+    static Partial popcount_of_both(Split a, Split b) {
+        return popcount({_mm512_and_si512(a.low, b.low), _mm512_and_si512(a.high, b.high)});
+    }
+    static Partial partial_popcount(Words a, Words b) { return popcount(split(_mm512_xor_si512(a, b))); }
     static Partial add(Partial a, Partial b) { return _mm512_add_epi8(a, b); }
     static Counts finish(Partial a) { return _mm512_sad_epu8(a, _mm512_setzero_si512()); }
 #endif

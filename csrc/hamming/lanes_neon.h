@@ -20,6 +20,9 @@ struct Lanes {
     static Words load_first(const uint64_t* p, int) { return vcombine_u64(vld1_u64(p), vdup_n_u64(0)); }
     static Words broadcast(uint64_t word) { return vdupq_n_u64(word); }
     static Partial partial_popcount(Words a, Words b) { return vcntq_u8(vreinterpretq_u8_u64(veorq_u64(a, b))); }
+    using Split = Words;
+    static Split split(Words a) { return a; }
+    static Partial popcount_of_both(Split a, Split b) { return vcntq_u8(vreinterpretq_u8_u64(vandq_u64(a, b))); }
     template <int>
     static Words repeat(const uint64_t* words) {
         return load(words);

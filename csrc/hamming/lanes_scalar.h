@@ -21,6 +21,9 @@ struct Lanes {
     }
     static Words broadcast(uint64_t word) { return word; }
     static Partial partial_popcount(Words a, Words b) { return popcount(a ^ b); }
+    using Split = uint64_t;
+    static Split split(Words a) { return a; }
+    static Partial popcount_of_both(Split a, Split b) { return popcount(a & b); }
     static Partial zero() { return 0; }
     static Partial add(Partial a, Partial b) { return a + b; }
     static Counts finish(Partial a) { return a; }

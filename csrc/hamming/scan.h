@@ -9,6 +9,7 @@
 // Everything is in an anonymous namespace, so that no level's code can stand in for another's at link time.
 #pragma once
 
+#include "../popcount.h"
 #include "kernel.h"
 
 namespace fasthash {
@@ -16,6 +17,8 @@ namespace {
 
 constexpr int kVectors = 4;
 constexpr int kGroup = kVectors * Lanes::kLanes;
+// Words have a popcount, registers of them none.
+constexpr bool kCountsByWords = kHasPopcount && Lanes::kLanes > 1 && Lanes::kMaxPartials < 64;
 static_assert(kTileGroup % kGroup == 0, "a tile is padded to whole groups");
 
 // The distances of kGroup codes in planes. kWords = 0 is a width known only at run time.
@@ -125,25 +128,35 @@ struct LongRows {
     int n_whole() const { return n_words() / Lanes::kLanes; }  // registers
     int n_rest() const { return n_words() % Lanes::kLanes; }   // words
 
+    // A register of as many codes as it has lanes at a time, not code by code: the end of a loop over six registers or more is mispredicted.
     void distances(const CodeTile& tile, int64_t j, Lanes::Counts* counts) const {
-        for (int v = 0; v < kVectors; ++v) counts[v] = sum<Lanes::kLanes>(tile.words + (j + v * Lanes::kLanes) * n_words());
+        for (int v = 0; v < kVectors; ++v) {
+            const uint64_t* words = tile.words + (j + v * Lanes::kLanes) * n_words();
+            Lanes::Partial partials[Lanes::kLanes];
+            for (Lanes::Partial& partial : partials) partial = Lanes::zero();
+            int i = 0;
+            for (; i < n_whole(); ++i) {
+                for (int c = 0; c < Lanes::kLanes; ++c) {
+                    const Lanes::Words codes = Lanes::load(words + c * n_words() + i * Lanes::kLanes);
+                    partials[c] = Lanes::add(partials[c], Lanes::partial_popcount(codes, query_words[i]));
+                }
+            }
+            if (n_rest() > 0) {
+                for (int c = 0; c < Lanes::kLanes; ++c) {
+                    const Lanes::Words codes = Lanes::load_first(words + c * n_words() + i * Lanes::kLanes, n_rest());
+                    partials[c] = Lanes::add(partials[c], Lanes::partial_popcount(codes, query_words[i]));
+                }
+            }
+            counts[v] = finish<Lanes::kLanes>(partials);
+        }
     }
 
     template <int kCodes>
-    Lanes::Counts sum(const uint64_t* words) const {
+    static Lanes::Counts finish(const Lanes::Partial* partials) {
         if constexpr (kCodes == 1) {
-            Lanes::Partial partial = Lanes::zero();
-            int i = 0;
-            for (; i < n_whole(); ++i) {
-                partial = Lanes::add(partial, Lanes::partial_popcount(Lanes::load(words + i * Lanes::kLanes), query_words[i]));
-            }
-            if (n_rest() > 0) {
-                const Lanes::Words rest = Lanes::load_first(words + i * Lanes::kLanes, n_rest());
-                partial = Lanes::add(partial, Lanes::partial_popcount(rest, query_words[i]));
-            }
-            return Lanes::finish(partial);
+            return Lanes::finish(*partials);
         } else {
-            return Lanes::pairwise(sum<kCodes / 2>(words), sum<kCodes / 2>(words + kCodes / 2 * n_words()));
+            return Lanes::pairwise(finish<kCodes / 2>(partials), finish<kCodes / 2>(partials + kCodes / 2));
         }
     }
 };
@@ -180,15 +193,35 @@ void scan_layout(const CodeTile& tile, const Layout& layout, CandidateList& list
     }
 }
 
+// Rows of kWords words, a word at a time.
+template <int kWords>
+void scan_words(const CodeTile& tile, const uint64_t* query, CandidateList& list) {
+    uint64_t of_query[kWords];
+    __builtin_memcpy(of_query, query, sizeof of_query);
+    const uint64_t* code = tile.words;
+    for (int64_t j = 0; j < tile.count; ++j, code += kWords) {
+        uint64_t distance = 0;
+        for (int w = 0; w < kWords; ++w) {
+            uint64_t word;
+            __builtin_memcpy(&word, code + w, sizeof word);  // rows are read where they lie, aligned or not
+            distance += popcount(word ^ of_query[w]);
+        }
+        if (__builtin_expect(distance < list.limit, 0)) {
+            if (tile.mask && !(tile.mask[j / 8] >> j % 8 & 1)) continue;
+            list.items[list.size++] = make_item(distance, static_cast<uint64_t>(tile.base + j));
+            if (list.capacity - list.size < kTileGroup) list.full(list);
+        }
+    }
+}
+
 inline void scan(const CodeTile& tile, int n_words, const uint64_t* query, CandidateList& list) {
     if (tile.code_stride > 1 && Lanes::kLanes > 1) {
         switch (n_words) {
             case 2: return scan_layout(tile, Rows<2>(n_words, query), list);
+            case 3: return scan_words<3>(tile, query, list);
             case 4: return scan_layout(tile, Rows<4>(n_words, query), list);
             case 6: return scan_layout(tile, LongRows<6>(n_words, query), list);
             case 8: return scan_layout(tile, Rows<8>(n_words, query), list);
-            case 12: return scan_layout(tile, LongRows<12>(n_words, query), list);
-            case 16: return scan_layout(tile, LongRows<16>(n_words, query), list);
             default: return scan_layout(tile, LongRows<0>(n_words, query), list);
         }
     }
@@ -204,7 +237,7 @@ inline void scan(const CodeTile& tile, int n_words, const uint64_t* query, Candi
 
 inline int64_t rows_up_to(int n_words) {
     if (Lanes::kLanes == 1 || n_words == 1) return INT64_MAX;
-    return n_words != 3 && n_words <= Lanes::kMaxPartials * Lanes::kLanes ? 2 : 0;
+    return (n_words != 3 || kCountsByWords) && n_words <= Lanes::kMaxPartials * Lanes::kLanes ? 2 : 0;
 }
 
 template <class Layout>

@@ -131,7 +131,7 @@ def test_large_searches_at_every_level_and_thread_count(kernel, threads):
 
 
 @pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED))
-@pytest.mark.parametrize("n_words", [2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 31, 62, 64])
+@pytest.mark.parametrize("n_words", [2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 24, 31, 62, 64])
 def test_few_queries_of_rows(kernel, n_words):
     """One query of few bits reads rows where they lie; the last codes, and those of a broken run of a mask, do not."""
     n_bits = 64 * n_words

@@ -122,7 +122,7 @@ def test_few_queries_read_codes_of_any_number_of_words_where_they_lie(kernel, n_
 @pytest.mark.parametrize(
     "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
 )
-@pytest.mark.parametrize("width", [3, 8, 16, 32, 40, 64])
+@pytest.mark.parametrize("width", [3, 8, 16, 24, 32, 40, 64])
 @pytest.mark.parametrize("run", [40, 700, 4000])
 def test_masks_that_most_codes_pass(kernel, width, run):
     """Runs of eligible codes, shorter and longer than what is scanned at a time, are not gathered one by one."""

@@ -53,7 +53,7 @@ def asymmetric_topk(
     which it takes the signs as codes. A query x becomes integers w = round(x L / max|x|), L = 2^(bits - 1) - 1, and a
     code's score is scale * sum_b w_b s_b with scale = max|x| / L. It is off the inner product of x and s by at most
     sum_b |x_b - scale w_b| <= n_bits scale / 2, and the rounding of floating-point numbers. With one bit w is the sign
-    of x, -1 for 0, and scale the mean of |x|: the order is that of the Hamming distance.
+    of x, -1 for 0, and scale max|x|: the order is that of the Hamming distance.
 
     With factors f or offsets o of the codes a score is f * (scale * sum_b w_b s_b) + o, rounded at every step in the
     dtype of scores. Where codes and queries are of vectors y and x in the same rotation, f = |y|^2 / sum_b |y_b| is
