@@ -54,6 +54,7 @@ def run_bench(
     Raises:
         RuntimeError: if the distances found differ.
     """
+    out.mkdir(parents=True, exist_ok=True)
     share = seconds / (len(bits) * len(queries))
     rows = []
     for n_bits in tqdm(bits, desc="search", unit="length"):
@@ -65,7 +66,6 @@ def run_bench(
             if index is not None:
                 searches["faiss"] = _faiss_search(index, asked[:n], k)
             rows.append({"bits": n_bits, "queries": n, **_times(searches, share)})
-    out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "bench.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fasthash.evaluate import PrecisionRecallCurve
+    from fasthash.index.base import Index
+    from fasthash.ops.hamming import Hits, RadiusHits
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
-ROWS_ENCODED_AT_ONCE = 1 << 16
+ROWS_ENCODED_AT_ONCE, IMAGES_ENCODED_AT_ONCE, QUERIES_AT_ONCE = 1 << 16, 1 << 10, 1 << 12
 _K, _MOST = 10, 2**31 - 1
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -71,8 +74,11 @@ def encode(model: Path, items: str, codes: Path) -> None:
         shape = (len(x), (loaded.n_bits + 7) // 8)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for start in tqdm(range(0, len(x), ROWS_ENCODED_AT_ONCE), unit="part", disable=None):
-            file.write(encoded(np.array(x[start : start + ROWS_ENCODED_AT_ONCE])).data)
+        n = IMAGES_ENCODED_AT_ONCE if isinstance(loaded, torch.nn.Module) else ROWS_ENCODED_AT_ONCE
+        with tqdm(total=len(x), unit="item", disable=None, delay=2) as bar:
+            for start in range(0, len(x), n):
+                file.write(encoded(part := np.array(x[start : start + n])).data)
+                bar.update(len(part))
     rotated = "" if rotation is None else ", rotated as it was trained"
     click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits{rotated}")
 
@@ -199,14 +205,41 @@ def search(
     for name, place in (("factors", factors), ("offsets", offsets)):
         if place is not None:
             settings[name] = read_array(place).astype("float32")
-    found = (
-        loaded.search(q, k or _K, threads=threads, **settings)
-        if radius is None
-        else loaded.radius_search(q, radius, threads=threads)
-    )
-    write_hits(hits, found)
+    write_hits(hits, _found(loaded, q, k or _K, radius, threads, settings))
     if str(hits) != "-":
         click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
+
+
+def _found(
+    index: Index, q: NDArray[Any], k: int, radius: int | None, threads: int | None, settings: dict[str, Any]
+) -> Hits | RadiusHits:
+    """Search for some queries at a time, with a progress bar on a terminal where it takes more than two seconds."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from fasthash.ops.hamming import RadiusHits as Found
+
+    by_queries = settings.pop("rerank_queries", None)
+    if by_queries is not None and len(by_queries) != len(q):
+        raise ValueError(f"expected rerank queries for the {len(q)} queries, got {len(by_queries)}")
+    parts: list[Any] = []
+    with tqdm(total=len(q), unit="query", disable=None, delay=2) as bar:
+        for start in range(0, max(1, len(q)), QUERIES_AT_ONCE):
+            part = slice(start, start + QUERIES_AT_ONCE)
+            if by_queries is not None:
+                settings["rerank_queries"] = by_queries[part]
+            if radius is None:
+                parts.append(index.search(q[part], k, threads=threads, **settings))
+            else:
+                parts.append(index.radius_search(q[part], radius, threads=threads))
+            bar.update(len(q[part]))
+    columns = zip(*parts, strict=True)
+    if radius is None:
+        hits: Hits = type(parts[0])(*map(np.concatenate, columns))
+        return hits
+    offsets, distances, ids = columns
+    counts = np.concatenate([[0], *map(np.diff, offsets)])
+    return Found(np.cumsum(counts), np.concatenate(distances), np.concatenate(ids))
 
 
 def curves_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -292,6 +325,7 @@ def evaluate(
     index. Where the queries are the items: fasthash evaluate c.npy y.npy c.npy y.npy --leave-one-out.
     """
     import numpy as np
+    from tqdm import tqdm
 
     from fasthash.data import read_array
     from fasthash.evaluate import mean_average_precision, precision_at, precision_recall_by_rank, precision_within
@@ -308,13 +342,14 @@ def evaluate(
     n_ranked = len(c) - leave_one_out
     title = "mAP" if at in (None, -1) else f"mAP@{at}"
     title = title if within is None else f"{title} within {within}"
-    results = {
-        title: mean_average_precision(*retrieval, at=at, within=within, unanswered=unanswered, **ranked),
-        **{f"precision_at_{k}": precision_at(k, *retrieval, **ranked) for k in (100, 1000) if k <= n_ranked},
-        "precision_within_2": precision_within(
-            2, *retrieval, unanswered="zero" if unanswered == "zero" else "skip", leave_one_out=leave_one_out
-        ),
+    empty = "zero" if unanswered == "zero" else "skip"
+    metrics: dict[str, Callable[[], float]] = {
+        title: partial(mean_average_precision, *retrieval, at=at, within=within, unanswered=unanswered, **ranked),
+        **{f"precision_at_{k}": partial(precision_at, k, *retrieval, **ranked) for k in (100, 1000) if k <= n_ranked},
+        "precision_within_2": partial(precision_within, 2, *retrieval, unanswered=empty, leave_one_out=leave_one_out),
     }
+    bar = tqdm(metrics.items(), unit="metric", disable=None, delay=2)
+    results = {name: metric() for name, metric in bar}
     if curves is not None or plots is not None:
         by_rank = precision_recall_by_rank(*retrieval, at=at if plots is None else None, **ranked)
         if curves is not None:

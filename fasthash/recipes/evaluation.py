@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from fasthash.data import ImageFiles
 from fasthash.errors import check_values, dtype_name, naming_memory
@@ -39,13 +40,16 @@ def check_outputs(where: str, u: torch.Tensor, n: int, n_bits: int | None = None
         raise ValueError(f"{wanted}, got {dtype_name(u)} {list(u.shape)}")
 
 
-def network_outputs(network: nn.Module, items: Loaded, workers: int = 0, n_bits: int | None = None) -> torch.Tensor:
+def network_outputs(
+    network: nn.Module, items: Loaded, workers: int = 0, n_bits: int | None = None, *, progress: bool = False
+) -> torch.Tensor:
     """Return the network's outputs in evaluation mode for some items in their order, float32 [n, n_bits] on the CPU."""
     weights = next(itertools.chain(network.parameters(), network.buffers()), torch.empty(0))
     network.eval()
     outputs = []
     with torch.inference_mode():
-        for batch, _, _ in items.in_order(workers):
+        bar = {"desc": "outputs", "unit": "batch", "leave": False, "delay": 2, "disable": not progress}
+        for batch, _, _ in tqdm(items.in_order(workers), **bar):
             u = network(batch.to(weights.device))
             check_outputs("train", u, len(batch), n_bits)
             outputs.append(u.float().cpu())

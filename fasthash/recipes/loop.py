@@ -28,6 +28,7 @@ from fasthash.recipes.run_folder import Row, RunFolder
 from fasthash.recipes.settings import RecipeSettings
 
 WEIGHTS_FORMAT = "fasthash weights 1"  # of a network that only its own code can make
+STEPS_OF_EPOCHS = "{l_bar}{bar}| {n:.2f}/{total} epochs [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _S = TypeVar("_S", bound=RecipeSettings)
 _T = TypeVar("_T")
 
@@ -112,6 +113,7 @@ class Training(Generic[_S]):
         state: whatever changes from step to step, by name.
         modules: what is trained beside the network, by name.
         title: of the progress bar.
+        progress: whether there is one.
 
     Raises:
         ValueError: if the data set is smaller than a batch.
@@ -125,6 +127,7 @@ class Training(Generic[_S]):
     rotation: AffineHasher | None = None
     state: dict[str, Stateful]
     title: str
+    progress: bool = False
 
     def __init__(self, settings: _S, given: Given, *, image_size: int | None = None) -> None:
         self.settings, self.given, self.device, self.image_size = settings, given, given.device, image_size
@@ -153,13 +156,14 @@ class Training(Generic[_S]):
         """Train what `folder` does not have yet, and look at the queries once."""
         rows = self._rows_there(folder)
         self._share()
-        n_epochs = self.settings.epochs
-        bar = {"desc": self.title, "unit": "epoch", "initial": len(rows), "total": n_epochs, "disable": not progress}
-        for epoch in tqdm(range(len(rows) + 1, n_epochs + 1), **bar):
-            if self.is_done(epoch - 1):
-                break
-            rows.append(self._epoch(epoch))
-            folder.keep({**{name: part.state_dict() for name, part in self.state.items()}, "rows": rows}, rows)
+        self.progress = progress
+        bar = {"desc": self.title, "initial": len(rows), "total": self.settings.epochs, "disable": not progress}
+        with tqdm(bar_format=STEPS_OF_EPOCHS, unit="epoch", **bar) as told:
+            for epoch in range(len(rows) + 1, self.settings.epochs + 1):
+                if self.is_done(epoch - 1):
+                    break
+                rows.append(self._epoch(epoch, told))
+                folder.keep({**{name: part.state_dict() for name, part in self.state.items()}, "rows": rows}, rows)
         self.keep_best()
         self.network.eval()
         results = self.evaluate()
@@ -192,8 +196,8 @@ class Training(Generic[_S]):
             if isinstance(part, nn.Module):
                 self.given.ranks.share(part)
 
-    def _epoch(self, epoch: int) -> Row:
-        """Train one epoch; its row has the mean of what the steps returned."""
+    def _epoch(self, epoch: int, told: tqdm[Any]) -> Row:
+        """Train one epoch, telling each step; its row has the mean of what the steps returned."""
         self.begin_epoch(epoch)
         seed_epoch(self.settings.seed, epoch)
         batches = self.batches(epoch)
@@ -203,12 +207,15 @@ class Training(Generic[_S]):
             items, labels, indices = (part.to(self.device, non_blocking=True) for part in batch)
             for name, value in self.step(number, items, labels, indices).items():
                 values.setdefault(name, []).append(value.detach())
+            told.update(1 / len(batches))
         self.end_epoch()
         self._share()
         means = self.given.ranks.means({name: float(torch.stack(each).mean()) for name, each in values.items()})
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise FloatingPointError(f"train: the {name} is {mean} in epoch {epoch}; lower the learning rate")
+        told.n = epoch  # not a sum of fractions
+        told.set_postfix({name: f"{mean:.4g}" for name, mean in means.items()}, refresh=False)
         row = {"epoch": epoch, **means, "seconds": time.perf_counter() - start}
         return row | self.validate(epoch)
 
@@ -258,7 +265,7 @@ class Training(Generic[_S]):
 
     def outputs(self, items: Loaded) -> torch.Tensor:
         """Return the network's outputs for some items, rotated if they are to be, float32 [n, n_bits] on the CPU."""
-        u = network_outputs(self.network, items, self.given.workers, self.settings.bits)
+        u = network_outputs(self.network, items, self.given.workers, self.settings.bits, progress=self.progress)
         return u if self.rotation is None else self.rotation.transform(u)
 
     def evaluate(self) -> dict[str, float]:

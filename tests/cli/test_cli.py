@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import click
 import numpy as np
@@ -180,6 +181,7 @@ def test_every_method_and_recipe_is_among_the_commands():
 def test_help_is_given_without_what_takes_long_to_import(names):
     script = """
 import sys
+from pathlib import Path
 from fasthash.cli import main
 
 try:
@@ -496,6 +498,33 @@ def test_hits_are_reranked(arrays, searched, extension):
         found = np.array(written_hits(arrays(f"hits{extension}")))
         assert np.array_equal(found[..., 0], expected.ids)
         np.testing.assert_allclose(found[..., 1], expected.distances, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("queries", "options"),
+    [
+        ("codes.npy", ("-k", "4")),
+        ("codes.npy", ("--radius", "5")),
+        ("projections.npy", ("-k", "4")),
+        ("codes.npy", ("-k", "4", "--rerank", "items.npy", "--rerank-queries", "queries.npy")),
+    ],
+)
+def test_queries_are_searched_for_in_parts(arrays, searched, monkeypatch, queries, options):
+    monkeypatch.chdir(Path(arrays("codes.npy")).parent)
+    ran("search", "index", queries, "whole.jsonl", *options)
+    monkeypatch.setattr(code_commands, "QUERIES_AT_ONCE", 7)
+    ran("search", "index", queries, "parts.jsonl", *options)
+    assert Path("parts.jsonl").read_text() == Path("whole.jsonl").read_text()
+    ran("search", "index", queries, "hits.npz", *options)
+
+
+def test_as_many_rerank_queries_as_queries_are_wanted(arrays, searched):
+    vectors = np.load(arrays("queries.npy"))
+    np.save(arrays("more.npy"), np.concatenate([vectors, vectors[:1]]))
+    rerank = ("--rerank", arrays("items.npy"), "--rerank-queries", arrays("more.npy"))
+    result = run("search", arrays("index"), arrays("codes.npy"), arrays("h.npz"), *rerank)
+    assert result.exit_code == 1
+    assert f"expected rerank queries for the {len(vectors)} queries, got {len(vectors) + 1}" in result.output
 
 
 def test_projections_are_compared_asymmetrically(arrays, searched):

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 import fasthash as fh
 from fasthash.data import Dataset
@@ -92,7 +93,7 @@ def test_turns_go_on_from_epoch_to_epoch(images):
     numbers = []
     learner.step = lambda number, *batch: numbers.append(number) or {}
     for epoch in (1, 2):
-        learner._epoch(epoch)
+        learner._epoch(epoch, tqdm(disable=True))
     assert numbers == list(range(14))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 import fasthash as fh
 from fasthash.cli import main
 from fasthash.data import Dataset, ImageFiles
-from fasthash.recipes import HashingNetwork, Parts, train
+from fasthash.recipes import HashingNetwork, Parts, loop, train
 from fasthash.recipes.supervised import SupervisedTraining
 from tests.recipes.conftest import SHORT, OwnLoss, OwnNetwork, interrupted_after, own_function, trained, without_seconds
 
@@ -34,6 +35,16 @@ def test_a_network_and_a_loss_of_others_are_resumed_as_if_not_interrupted(images
     for before, after in ((whole.network, resumed.network), (whole.modules["loss"], resumed.modules["loss"])):
         for name, tensor in before.state_dict().items():
             assert torch.equal(after.state_dict()[name], tensor), name
+
+
+def test_progress_is_told_by_steps(images, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "tqdm", functools.partial(loop.tqdm, mininterval=0, miniters=0))
+    run = trained(images, loss=own_function, progress=True)
+    steps = len(run.parts.train) // SHORT.batch_size
+    told = capsys.readouterr().err
+    for n in (1 / steps, 1 + 2 / steps, SHORT.epochs):
+        assert f"| {n:.2f}/{SHORT.epochs} epochs [" in told
+    assert f"loss={run.history[-1]['loss']:.4g}" in told
 
 
 def test_the_parameters_of_a_loss_are_trained(images):

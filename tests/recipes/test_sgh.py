@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from fasthash.data import Dataset
 from fasthash.recipes import sgh
@@ -52,7 +53,7 @@ def offset(rng, images):
 def test_all_bits_of_sgh_depend_on_the_items(images, rng, dataset_of):
     learner = training(dataset_of(rng, images), SHORT)
     for epoch in range(1, 7):
-        learner._epoch(epoch)
+        learner._epoch(epoch, tqdm(disable=True))
     items = torch.from_numpy(learner.dataset.items[learner.parts.train])
     u = learner.network(items)
     shares = (u > 0).double().mean(dim=0)
