@@ -74,6 +74,8 @@ def run_bench(
         figure = _picture(rows, n_codes, f"Exact search of {n_codes:,} codes, k = {k}; threads: {threads}")
         with replacing(out / "bench.png") as path:
             figure.savefig(path, format="png", dpi=120)
+    else:
+        (out / "bench.png").unlink(missing_ok=True)  # of other numbers
     return rows
 
 

@@ -27,6 +27,13 @@ from tools import site_pages, site_pictures
 
 ROOT, DOCS = site_pages.ROOT, site_pages.DOCS
 PAGES = sorted(DOCS.rglob("*.md"))
+READMES = sorted(
+    path
+    for place in (ROOT.glob("*.md"), *((ROOT / name).rglob("*.md") for name in ("benchmarks", "examples", "fasthash")))
+    for path in place
+    if path.parent.name != "results"
+)
+ROOMS = [path for path in READMES if path.is_relative_to(ROOT / "fasthash")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).with_suffix("").as_posix())
 
@@ -96,11 +103,13 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     assert text.count("\n```") == 2 * len(BLOCK.findall(text))
 
 
-@by_name
+@pytest.mark.parametrize("page", PAGES + READMES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     made = {DOCS / "api" / f"{module}.md" for module in site_pages.modules()}
     for link in site_pages.links(page):
-        assert link.startswith("#") or page.parent / link in made or site_pages.target_of(page, link), link
+        assert link.startswith(("#", "https://")) or page.parent / link in made or site_pages.target_of(page, link), (
+            link
+        )
 
 
 @pytest.mark.parametrize("module", site_pages.modules())
@@ -118,6 +127,42 @@ def test_the_api_has_every_public_name(module):
         here = re.search(rf"^::: {module}\.{name}$", page, re.MULTILINE)
         assert here or f"[fasthash.{name}]" in page or f"({module}.{name}.md)" in page
         assert f"[`{name}`]" in index
+
+
+def paragraphs(text):
+    """What is read at a stretch: a bullet is one, lines of a table or of a shell are none."""
+    for part in re.split(r"\n\s*\n", BLOCK.sub("", text)):
+        for paragraph in re.split(r"\n(?=\s*(?:[-*]|\d+\.) )", part):
+            if not paragraph.startswith(("|", "#", "    ")):
+                yield paragraph
+
+
+@pytest.mark.parametrize("path", [*PAGES, *READMES], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_paragraphs_are_short(path):
+    if path.name != "CHANGELOG.md":
+        assert [paragraph for paragraph in paragraphs(path.read_text()) if len(paragraph.split()) > 90] == []
+
+
+def opening(text):
+    return text.partition("\n")[2].partition("```python\n")[0].strip()
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
+def test_a_room_opens_with_a_few_lines_and_an_example(path, tmp_path, monkeypatch):
+    first = opening(path.read_text())
+    assert len(first.splitlines()) <= 5
+    assert len(first.split()) <= 90
+    monkeypatch.chdir(tmp_path)
+    example = next(source for kind, source in BLOCK.findall(path.read_text()) if kind == "python")
+    assert example.count("\n") <= 20
+    exec(compile(example, path, "exec", dont_inherit=True), {"__name__": "example"})
+
+
+def test_the_first_example_of_the_readme_runs(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    example = next(source for kind, source in BLOCK.findall(text) if kind == "python")
+    subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True)
+    assert (tmp_path / "codes.index").is_file()
 
 
 def test_the_api_has_every_package():

@@ -138,9 +138,9 @@ def test_tensors_give_tensors(form):
     assert torch.equal(fh.from_hashes(found, 70), codes)
 
 
-def test_the_readme_says_what_comes():
+def test_the_guide_says_what_comes():
     """Its lines are calls, with the result first in the comment."""
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "guides" / "embeddings.md").read_text()
     block = next(x for x in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "to_hashes" in x)
     names = {"fh": fh}
     for line in block.splitlines():
