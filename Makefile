@@ -29,7 +29,7 @@ test-quick: .venv/dev.installed  ## every module's tests, without those that tak
 bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/results
 	mkdir -p out
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-enable --benchmark-only --benchmark-json=out/benchmarks.json
-	$(BIN)/python benchmarks/report.py out/benchmarks.json benchmarks/results
+	$(BIN)/python -m benchmarks.report out/benchmarks.json benchmarks/results
 
 docs: .venv/dev.installed  ## the site in build/site; a warning, a dead link among them, is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

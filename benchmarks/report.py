@@ -1,18 +1,19 @@
-"""Turns pytest-benchmark's JSON into the tables and plots that are committed: one CSV, Markdown and PNG a room,
-and another PNG for a room that has a case at several sizes."""
+"""Turns pytest-benchmark's JSON into the tables and pictures that are committed: a CSV and a Markdown file a room, a
+PNG a question, and another for a room that has a case at several sizes."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 from matplotlib.figure import Figure
 
+from benchmarks.pictures import pictures, scaling
 from fasthash import _core
 from fasthash.files import replacing
 
@@ -84,75 +85,17 @@ def markdown(title: str, machine_facts: str, rows: list[dict[str, object]]) -> s
     return "\n".join(lines) + "\n"
 
 
-def plot(title: str, rows: list[dict[str, object]]) -> Figure:
-    """Of every family the fastest row for each question: comparisons a second, or milliseconds where there are none."""
-    rows = [row for row in rows if "kernel alone" not in str(row["row"])]  # the others' have autograd
-    compares = all(row["gcomparisons_per_s"] for row in rows)
-    value, fastest = ("gcomparisons_per_s", max) if compares else ("min_ms", min)
-    families = {
-        "fasthash planes": "#0b3d66",
-        "fasthash rows": "#7fb0dc",
-        "fasthash": "#1f6fb4",
-        "faiss": "#d98a2b",
-        "torch": "#b4551f",
-        "POT": "#8a6fb4",
-        "numpy": "#7a7a7a",
-        "a sort": "#7a7a7a",
-        "floor": "#c9c9c9",
-    }
-    family_of = {
-        row: next((name for name in families if row.startswith(name)), None)
-        for row in (str(row["row"]) for row in rows)
-    }
-    families = {name: colour for name, colour in families.items() if name in family_of.values()}
-    groups = list(dict.fromkeys(str(row["group"]) for row in rows))
-    figure = Figure(figsize=(10, 0.36 * len(groups) + 1.5), layout="constrained")
-    axes = figure.add_subplot(
-        title=f"{title}: the fastest row of each, log scale",
-        xlabel="10^9 comparisons a second, longer is better" if compares else "milliseconds, shorter is better",
-    )
-    height = 0.8 / len(families)
-    for i, (family, colour) in enumerate(families.items()):
-        found = {
-            y: [float(row[value]) for row in rows if row["group"] == group and family_of[str(row["row"])] == family]
-            for y, group in enumerate(groups)
-        }
-        best = {y: fastest(values) for y, values in found.items() if values}
-        axes.barh([y + i * height for y in best], list(best.values()), height, label=family, color=colour)
-    axes.set_xscale("log")
-    axes.margins(y=0.005)
-    axes.set_yticks([y + 0.4 - height / 2 for y in range(len(groups))], groups, fontsize=8)
-    axes.invert_yaxis()
-    figure.legend(loc="outside lower center", ncols=len(families))
-    axes.grid(axis="x", alpha=0.3)
-    return figure
-
-
-def scaling_plot(title: str, entries: Iterable[dict]) -> Figure:
-    """Queries a second against the number of codes, a line a row."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    axes = figure.add_subplot(title=f"{title}: queries a second, one thread", xlabel="codes", ylabel="queries a second")
-    lines = defaultdict(list)
-    for entry in entries:
-        info = entry["extra_info"]
-        lines[info["row"]].append((info["codes"], info["queries"] / entry["stats"]["min"]))
-    for row, points in lines.items():
-        if len(points) > 1:
-            axes.plot(*zip(*sorted(points), strict=True), marker="o", label=row)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper")  # many lines, which a legend among them covers
-    return figure
-
-
 @click.command()
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def main(results: Path, out: Path) -> None:
-    """Write the tables and plots of RESULTS, a pytest-benchmark JSON file, to OUT."""
-    report = json.loads(results.read_text())
+    """Write the tables and pictures of RESULTS to OUT: of a pytest-benchmark JSON file, or of a table, its pictures."""
     out.mkdir(parents=True, exist_ok=True)
+    if results.suffix == ".csv":
+        with results.open(newline="") as file:
+            draw(results.stem, list(csv.DictReader(file)), out)
+        return
+    report = json.loads(results.read_text())
     rooms = defaultdict(list)
     for entry in report["benchmarks"]:
         rooms[Path(entry["fullname"].partition("::")[0]).stem.removeprefix("bench_")].append(entry)
@@ -164,13 +107,23 @@ def main(results: Path, out: Path) -> None:
             writer.writerows(rows)
         with replacing(out / f"{room}.md") as path:
             path.write_text(markdown(f"Benchmark: {room}", facts(report["machine_info"]), rows))
-        with replacing(out / f"{room}.png") as path:
-            plot(room, rows).savefig(path, format="png", dpi=110)
-        click.echo(f"written: {out / room}.csv, .md, .png")
-        if scaling := [entry for entry in entries if "codes" in entry["extra_info"]]:
-            with replacing(out / f"{room}-scaling.png") as path:
-                scaling_plot(room, scaling).savefig(path, format="png", dpi=110)
-            click.echo(f"written: {out / room}-scaling.png")
+        click.echo(f"written: {out / room}.csv, .md")
+        draw(room, rows, out)
+        if growing := [entry for entry in entries if "codes" in entry["extra_info"]]:
+            write(scaling(room, growing), out / f"{room}-scaling.png")
+
+
+def draw(room: str, rows: Sequence[Mapping[str, object]], out: Path) -> None:
+    """Write a room's pictures, one a question."""
+    for name, figure in pictures(room, rows).items():
+        write(figure, out / f"{name}.png")
+
+
+def write(figure: Figure, place: Path) -> None:
+    """Write a picture."""
+    with replacing(place) as path:
+        figure.savefig(path, format="png", dpi=110)
+    click.echo(f"written: {place}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ import csv
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 pytest.importorskip("matplotlib")
 
-from benchmarks import report
+from benchmarks import pictures, report
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 @pytest.fixture
@@ -46,6 +49,62 @@ def test_a_report_has_a_table_of_each_kind_and_plots(written):
     assert "| fasthash | 1.000 | 2.000 | 0.10 | 0.0 | 4.0 |" in text
     for name in ("hamming.png", "hamming-scaling.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def drawn(figure):
+    """The lengths of a picture's bars, by the name of the family and what the group is called."""
+    (axes,) = figure.axes
+    ticks = dict(zip(axes.get_yticks(), (label.get_text() for label in axes.get_yticklabels()), strict=True))
+    return {
+        (
+            bars.get_label(),
+            ticks[min(ticks, key=lambda y: abs(y - bar.get_y() - bar.get_height() / 2))],
+        ): bar.get_width()
+        for bars in axes.containers
+        for bar in bars
+    }
+
+
+def test_a_picture_is_of_one_question_and_has_the_fastest_of_each_family():
+    measured = [
+        ("64 bits n=1e6 q=1 k=10", "fasthash cpu-avx2", 9),
+        ("64 bits n=1e6 q=1 k=10", "fasthash cpu-v2", 3),
+        ("64 bits n=1e6 q=1 k=10", "faiss heap", 2),
+        ("8 bits n=1e6 q=1 k=10", "fasthash", 12),
+        ("64 bits n=1e7 q=4 k=10", "fasthash", 5),
+        ("64 bits n=1e7 q=9 k=7", "fasthash", 6),
+    ]
+    rows = [{"group": group, "row": row, "gcomparisons_per_s": x, "min_ms": 1} for group, row, x in measured]
+    figures = pictures.pictures("hamming", rows)
+    assert figures.keys() == {"hamming-one", "hamming-queries"}
+    assert drawn(figures["hamming-one"]) == {
+        ("fasthash", "8 bits"): 12, ("fasthash", "64 bits"): 9, ("faiss", "64 bits"): 2
+    }  # fmt: skip
+    assert [label.get_text() for label in figures["hamming-one"].axes[0].get_yticklabels()] == ["8 bits", "64 bits"]
+    assert pictures.pictures("unasked", rows).keys() == {"unasked"}
+    inexact = [
+        {"group": "64 bits n=1e7 clustered 0.1 q=50 k=10", "row": f"faiss IndexBinaryIVF, recall {recall}"}
+        | {"gcomparisons_per_s": x, "min_ms": 1}
+        for recall, x in ((0.8, 100), (0.994, 20))
+    ]
+    assert drawn(pictures.pictures("multi_index", inexact)["multi_index-hits"]) == {
+        ("faiss IndexBinaryIVF", "k=10"): 20
+    }
+
+
+@pytest.mark.parametrize("table", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
+def test_committed_tables_have_their_pictures(table):
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if "row" in rows[0]:  # of `make bench`
+        for name in pictures.pictures(table.stem, rows):
+            assert (RESULTS / f"{name}.png").is_file()
+        assert all(pictures.family(row["row"]) for row in rows)
+
+
+def test_a_row_of_no_family_is_refused():
+    with pytest.raises(ValueError, match=r"pictures: expected a row of one of the families .*, got 'scann'"):
+        pictures.family("scann")
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(written, monkeypatch):
