@@ -1,7 +1,8 @@
-"""The scripts in `examples/`, each in a folder of its own, and again where it has run before."""
+"""The scripts in `examples/`, each in a folder of its own, and again, as notebooks, where they have run before."""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import subprocess
@@ -12,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools.notebooks import FOLDER, SCRIPTS, notebook
+
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 LIGHTNING, RETRIEVAL = (
     next(x for x in EXAMPLES if x.stem == name) for name in ("lightning_digits", "binary_embeddings")
 )
-OTHERS = [path for path in EXAMPLES if path not in (LIGHTNING, RETRIEVAL)]
+OTHERS = [path for path in EXAMPLES if path not in (LIGHTNING, RETRIEVAL, *SCRIPTS)]
 
 
 @pytest.mark.parametrize("example", OTHERS, ids=lambda path: path.stem)
@@ -24,6 +27,74 @@ def test_an_example_says_the_same_when_it_runs_again(example, tmp_path):
     first, again = (subprocess.check_output([sys.executable, example], cwd=tmp_path, text=True) for _ in range(2))
     assert first
     assert again == first
+
+
+def check_search(output):
+    assert re.search(r"^[\d,]+ codes of 64 bits$", output, re.MULTILINE)
+    near, below = (
+        [ast.literal_eval(row) for row in re.findall(r"\[.*?\]", line)]
+        for line in output.splitlines()
+        if line.startswith("distances")
+    )
+    assert len(near) == len(below) == 3
+    for all_places, those_below in zip(near, below, strict=True):
+        assert all_places == sorted(all_places)
+        assert all_places[0] == 0 < all_places[1] <= those_below[0]
+        assert those_below[-1] < 20  # of 64 bits; 32 by chance
+    assert re.search(r"fasthash [\d.]+ ms, NumPy [\d.]+ ms$", output)
+
+
+CHECKS = {"search": check_search}
+PICTURES = {"search"}
+
+
+def check(script, output, folder):
+    CHECKS[script.stem](output.strip())
+    if script.stem in PICTURES:
+        picture = (folder / "out" / f"{script.stem}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module", params=SCRIPTS, ids=lambda path: path.stem)
+def ran(request, tmp_path_factory):
+    """A script, what it printed and where; of this scope, that its notebook follows and it runs once."""
+    script = request.param
+    for module in re.findall(r"^(?:import|from) (\w+)", script.read_text(), re.MULTILINE):
+        pytest.importorskip(module)
+    if "load_sample_image" in script.read_text():
+        pytest.importorskip("PIL")
+    folder = tmp_path_factory.mktemp(script.stem)
+    return script, subprocess.check_output([sys.executable, script], cwd=folder, text=True), folder
+
+
+def test_a_script_shows_what_it_promises(ran):
+    check(*ran)
+
+
+def timeless(output):
+    return re.sub(r"[\d.]+ ms", "- ms", output)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # what kernels and their packages warn of
+def test_a_notebook_says_what_its_script_says(ran):
+    script, expected, folder = ran
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    made = nbformat.read(FOLDER / f"{script.stem}.ipynb", as_version=4)
+    where = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(made, timeout=300, kernel_name="python3", resources=where).execute()
+    outputs = [output for cell in made.cells for output in cell.get("outputs", ())]
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    assert timeless(printed) == timeless(expected)
+    assert any("image/png" in output.get("data", ()) for output in outputs) == (script.stem in PICTURES)
+
+
+def test_notebooks_are_what_their_scripts_give():
+    pytest.importorskip("jupytext")
+    assert {path.stem for path in FOLDER.iterdir()} == {path.stem for path in SCRIPTS} == CHECKS.keys()
+    for script in SCRIPTS:
+        assert (FOLDER / f"{script.stem}.ipynb").read_text() == notebook(script), "make notebooks"
 
 
 LOOPS = Path(__file__).parents[1] / "examples" / "loops"
