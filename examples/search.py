@@ -2,9 +2,9 @@
 """
 # Exact search
 
-Where else does a photo look like this? Every place of a photo of a palace, which comes with scikit-learn, has a code of
-64 bits, and the code of one place finds others: the k nearest, all within a radius, those of a part of the photo alone.
-The index goes to a file and back, and is timed beside a scan in NumPy. `out/search.png` shows what was found.
+Where else does a photo look like this? Every place of a photo of a palace, which comes with scikit-learn, has a code
+of 64 bits, and the code of one place finds others: the k nearest, all within a radius, those of a part of the photo
+alone. The index goes to a file and back, and is timed beside a scan in NumPy. `out/search.png` shows what was found.
 """
 
 # %%

@@ -44,8 +44,31 @@ def check_search(output):
     assert re.search(r"fasthash [\d.]+ ms, NumPy [\d.]+ ms$", output)
 
 
-CHECKS = {"search": check_search}
-PICTURES = {"search"}
+def check_fit_hasher(output):
+    rows = {line.split()[0]: np.float64(re.findall(r"\d\.\d+", line)) for line in output.splitlines()[1:]}
+    assert rows.keys() == {"LSH", "ITQ", "H2Q", "NeighborHashing"}
+    assert (rows["ITQ"] > rows["LSH"]).all()
+    for values in rows.values():
+        recall, precision = values.reshape(3, 2).T
+        assert (np.diff(recall) > 0).all()  # the more bits
+        assert recall[-1] > 0.4
+        assert (precision > 0.3).all()  # 0.1 by chance
+
+
+def check_own_training_loop(output):
+    found = re.findall(r"^(.*?) +mAP ([\d.]+), angle to the signs (\d+) degrees$", output, re.MULTILINE)
+    assert [name for name, *_ in found] == ["before", "CSQ alone", "CSQ with HSWD"]
+    before, alone, with_hswd = (np.float64(values) for _, *values in found)
+    assert before[0] < 0.6 < 0.85 < min(alone[0], with_hswd[0])
+    assert with_hswd[1] < alone[1] < before[1]
+
+
+CHECKS = {
+    "search": check_search,
+    "fit_hasher": check_fit_hasher,
+    "own_training_loop": check_own_training_loop,
+}
+PICTURES = {"search", "fit_hasher", "own_training_loop"}
 
 
 def check(script, output, folder):
