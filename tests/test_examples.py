@@ -63,12 +63,33 @@ def check_own_training_loop(output):
     assert with_hswd[1] < alone[1] < before[1]
 
 
+def check_own_network_and_loss(output):
+    mean, share = re.fullmatch(r"mAP ([\d.]+); of the ten nearest, (\d+)% are of the query's class", output).groups()
+    assert float(mean) > 0.8  # 0.1 by chance
+    assert int(share) > 85
+
+
+def recalls(output):
+    found = [float(value) for value in re.findall(r"^recall@10  (\d\.\d+)  ", output, re.MULTILINE)]
+    assert len(found) == 4
+    assert found[0] < found[1] < found[2]  # Hamming, asymmetric, reranked by int8 and by float32
+    return found
+
+
+def check_binary_embeddings(output):
+    assert recalls(output)[3] > 0.95
+    assert re.search(r"wait until a thread has ended\n  threading\.", output)
+
+
 CHECKS = {
     "search": check_search,
     "fit_hasher": check_fit_hasher,
     "own_training_loop": check_own_training_loop,
+    "own_network_and_loss": check_own_network_and_loss,
+    "binary_embeddings": check_binary_embeddings,
 }
-PICTURES = {"search", "fit_hasher", "own_training_loop"}
+PICTURES = CHECKS.keys() - {"binary_embeddings"}
+LONG = {"binary_embeddings"}
 
 
 def check(script, output, folder):
@@ -78,7 +99,10 @@ def check(script, output, folder):
         assert picture.startswith(b"\x89PNG")
 
 
-@pytest.fixture(scope="module", params=SCRIPTS, ids=lambda path: path.stem)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(x, id=x.stem, marks=[pytest.mark.slow] if x.stem in LONG else []) for x in SCRIPTS],
+)
 def ran(request, tmp_path_factory):
     """A script, what it printed and where; of this scope, that its notebook follows and it runs once."""
     script = request.param
@@ -135,19 +159,6 @@ def test_loops_and_their_ports_have_the_same_results():
     assert re.findall(r"^(\w+): loss .* both ways$", output, re.MULTILINE) == ["hashnet", "csq", "h2q"]
 
 
-def test_an_own_network_and_loss_learn(tmp_path):
-    script = next(path for path in EXAMPLES if path.stem == "own_network_and_loss")
-    output = subprocess.check_output([sys.executable, script], cwd=tmp_path, text=True)
-    assert float(output.split()[1].rstrip(";")) > 0.8  # mAP; 0.1 by chance
-
-
-def recalls(output):
-    found = [float(value) for value in re.findall(r"^recall@10  (\d\.\d+)  ", output, re.MULTILINE)]
-    assert len(found) == 4
-    assert found[0] < found[1] < found[2]  # Hamming, asymmetric, reranked by int8 and by float32
-    return found
-
-
 def test_binary_embeddings_of_a_file_answer(tmp_path):
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((800, 12)) @ rng.standard_normal((12, 64))).astype(np.float32)
@@ -160,13 +171,6 @@ def test_binary_embeddings_of_a_file_answer(tmp_path):
     assert "64 dimensions: 256 bytes each as floats, 8 as codes" in output
     assert "sentence 799\n  sentence 5\n" in output
     assert subprocess.check_output([*command, tmp_path / "x.npy"], text=True) == output.replace("sentence ", "row ")
-
-
-@pytest.mark.slow
-def test_binary_embeddings_of_real_text_answer():
-    output = subprocess.check_output([sys.executable, RETRIEVAL], text=True)
-    assert recalls(output)[3] > 0.95
-    assert re.search(r"wait until a thread has ended\n  threading\.", output)
 
 
 @pytest.mark.slow
