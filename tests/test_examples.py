@@ -81,12 +81,41 @@ def check_binary_embeddings(output):
     assert re.search(r"wait until a thread has ended\n  threading\.", output)
 
 
+def check_near_duplicates(output):
+    chosen = int(re.search(r"^china.jpg: radius (\d+) ", output).group(1))
+    radius, precision, recall = re.search(
+        r"^flower.jpg, radius (\d+): precision (.*), recall (.*)$", output, re.MULTILINE
+    ).groups()
+    assert int(radius) == chosen < 20
+    assert float(precision) > 0.9
+    assert float(recall) > 0.8
+    counts = re.search(
+        r"^(\d+) pictures of (\d+) originals: (\d+) groups, (\d+) of one original$", output, re.MULTILINE
+    )
+    n_pictures, n_originals, n_groups, n_pure = map(int, counts.groups())
+    assert n_pictures == 5 * n_originals
+    assert 0.8 * n_originals < n_pure <= n_groups < 1.3 * n_originals
+
+
+def check_compare_methods(output):
+    rows = [line.split(maxsplit=3) for line in output.splitlines()[1:]]
+    assert [int(bits) for bits, *_ in rows] == [8, 16, 24]
+    for _, itq, h2q, rest in rows:
+        assert min(float(itq), float(h2q)) > 0.4  # 0.1 by chance
+        middle, low, high = map(float, re.findall(r"[+-]\d\.\d+", rest))
+        assert abs(float(h2q) - float(itq) - middle) < 0.0016
+        assert low < middle < high
+        assert rest.endswith("  not significant") == (low <= 0 <= high)
+
+
 CHECKS = {
     "search": check_search,
     "fit_hasher": check_fit_hasher,
     "own_training_loop": check_own_training_loop,
     "own_network_and_loss": check_own_network_and_loss,
     "binary_embeddings": check_binary_embeddings,
+    "near_duplicates": check_near_duplicates,
+    "compare_methods": check_compare_methods,
 }
 PICTURES = CHECKS.keys() - {"binary_embeddings"}
 LONG = {"binary_embeddings"}
