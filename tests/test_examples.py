@@ -108,6 +108,18 @@ def check_compare_methods(output):
         assert rest.endswith("  not significant") == (low <= 0 <= high)
 
 
+def check_scale_out(output):
+    engine, parts, distances, same, changed = output.splitlines()
+    assert engine.startswith("Ray, two processors" if find_spec("ray") else "Ray is not installed")
+    n = re.match(r"([\d,]+) codes in 8 parts$", parts).group(1)
+    found = [ast.literal_eval(row) for row in re.findall(r"\[.*?\]", distances)]
+    assert all(row == sorted(row) and row[0] == 0 for row in found)
+    assert same == f"the same answers as of one index of {n} codes"
+    n_pairs, n_left = (int(x.replace(",", "")) for x in re.findall(r"([\d,]+) (?:pairs|codes)", changed))
+    assert n_pairs > 1000
+    assert n_left == int(n.replace(",", "")) - len(found)
+
+
 CHECKS = {
     "search": check_search,
     "fit_hasher": check_fit_hasher,
@@ -116,8 +128,9 @@ CHECKS = {
     "binary_embeddings": check_binary_embeddings,
     "near_duplicates": check_near_duplicates,
     "compare_methods": check_compare_methods,
+    "scale_out": check_scale_out,
 }
-PICTURES = CHECKS.keys() - {"binary_embeddings"}
+PICTURES = CHECKS.keys() - {"binary_embeddings", "scale_out"}
 LONG = {"binary_embeddings"}
 
 
@@ -137,8 +150,9 @@ def ran(request, tmp_path_factory):
     script = request.param
     for module in re.findall(r"^(?:import|from) (\w+)", script.read_text(), re.MULTILINE):
         pytest.importorskip(module)
-    if "load_sample_image" in script.read_text():
-        pytest.importorskip("PIL")
+    for use, module in (("load_sample_image", "PIL"), ("fasthash.cluster", "pyarrow")):
+        if use in script.read_text():
+            pytest.importorskip(module)
     folder = tmp_path_factory.mktemp(script.stem)
     return script, subprocess.check_output([sys.executable, script], cwd=folder, text=True), folder
 
