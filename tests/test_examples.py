@@ -131,7 +131,7 @@ CHECKS = {
     "scale_out": check_scale_out,
 }
 PICTURES = CHECKS.keys() - {"binary_embeddings", "scale_out"}
-LONG = {"binary_embeddings"}
+LONG = {"binary_embeddings", "compare_methods"}
 
 
 def check(script, output, folder):
@@ -159,6 +159,16 @@ def ran(request, tmp_path_factory):
 
 def test_a_script_shows_what_it_promises(ran):
     check(*ran)
+
+
+PAGE = (EXAMPLES[0].parents[1] / "docs" / "examples.md").read_text()
+
+
+def test_a_script_prints_what_its_page_shows_but_for_the_numbers(ran):
+    script, output, _ = ran
+    shown = re.search(rf"^\*\*{script.stem}\*\*.*?```text\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL).group(1)
+    lines, printed = (re.sub(r"[+-]?\d+([.,]\d+)*", "#", text).split("\n") for text in (shown, output))
+    assert lines == [line for line in printed if line in lines]
 
 
 def timeless(output):
