@@ -4,7 +4,7 @@
 
 Is H2Q better than ITQ on handwritten digits? Ten seeds draw ten splits; both methods get the same split, as many
 settings to choose from, and choose by validation images that are neither trained on nor searched for. mAP is the mean
-over all orders of ties. Differences are taken split by split, and where chance explains one, the script says so.
+over all orders of ties. Differences are taken split by split, and where chance may explain one, the script says so.
 `out/compare_methods.png` shows the means and the differences with their intervals.
 """
 

@@ -55,7 +55,7 @@ for name, row in values.items():
     print(f"{name:16}" + "".join(f"    {recall:.3f}, {precision:.3f}" for recall, precision in row))
 
 # %% [markdown]
-# One split and one seed: differences of a point or two may be chance. `compare_methods.py` tells which are not.
+# One split and one seed: differences of a point or two may be chance. `compare_methods.py` shows how to tell.
 
 # %%
 figure, both = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")

@@ -3,8 +3,8 @@
 # Scale out: files of embeddings, an index in shards
 
 Patches of two photos, in four files, stand for embeddings that no memory holds. `fasthash.cluster` encodes the files,
-makes an index in shards and searches it as one: by processes of Ray on this machine where Ray is installed (`pip
-install '.[ray]'`), else by threads of this process. A cluster of many machines takes the same calls, after
+makes an index in shards and searches it as one: by processes of Ray on this machine where Ray is installed
+(the extra `ray`), else by threads of this process. A cluster of many machines takes the same calls, after
 `ray.init(address=...)`.
 """
 
