@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo core docs test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
+.PHONY: demo core docs notebooks test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -33,6 +33,9 @@ bench: .venv/dev.installed  ## every benchmark; tables and plots in benchmarks/r
 
 docs: .venv/dev.installed  ## the site in build/site; a warning, a dead link among them, is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+notebooks: .venv/dev.installed  ## examples/notebooks, from the scripts in examples
+	$(BIN)/python -m tools.notebooks
 
 CPP_FILES := git ls-files --cached --others --exclude-standard 'csrc/*.cpp' 'csrc/*.h' 'tests/*.cpp' 'benchmarks/*.cpp' 'tools/*.cpp' 'tools/*.h'
 

@@ -1,15 +1,17 @@
-"""Binary embeddings for retrieval: from sentences to answers, with recall beside floats at 1/32 of their memory.
+# %% [markdown]
+"""
+# Binary embeddings for retrieval
 
-    python examples/binary_embeddings.py                   # docstrings of Python's libraries, by TF-IDF and an SVD
-    python examples/binary_embeddings.py sentences.npz     # `embeddings` [n, d] and, where known, `sentences` [n]
-    python examples/binary_embeddings.py embeddings.npy    # or another array that `fasthash.data.read_array` reads
-
-With sentence-transformers such a file is made by two lines, and nothing below changes:
+From sentences to answers, with recall beside floats at 1/32 of their memory: the docstrings of Python's libraries, by
+TF-IDF and an SVD. As a script it takes embeddings of yours, `python examples/binary_embeddings.py FILE`: an `.npz` of
+`embeddings` [n, d] and, where known, `sentences` [n], or another array that `fasthash.data.read_array` reads. With
+sentence-transformers such a file is made by two lines:
 
     embeddings = SentenceTransformer("all-MiniLM-L6-v2").encode(sentences, normalize_embeddings=True)
     np.savez("sentences.npz", embeddings=embeddings, sentences=sentences)
 """
 
+# %%
 import ast
 import re
 import sys
@@ -35,6 +37,11 @@ QUESTIONS = [
 ]
 
 
+# %% [markdown]
+# Real text, and its embeddings; or those of a file.
+
+
+# %%
 def documented(body):
     """The public functions and classes of a module, and the methods of these."""
     for node in body:
@@ -74,6 +81,12 @@ def given_embeddings(path):
     return x[:-4], sentences[:-4], x[-4:], sentences[-4:]
 
 
+# %% [markdown]
+# Codes find candidates. Queries as floats find more with the same codes, and vectors of the candidates put them in
+# order; these may be small numbers on a disk.
+
+
+# %%
 def as_int8(x):
     """Vectors as sentence-transformers' `quantize_embeddings(x, "int8")` makes them, and the width of their steps."""
     starts = x.min(0)
@@ -82,7 +95,8 @@ def as_int8(x):
     return (np.clip(np.floor((x - starts) / steps), 0, 255) - 128).astype(np.int8), steps
 
 
-x, sentences, questions, asked = given_embeddings(sys.argv[1]) if len(sys.argv) > 1 else own_embeddings()
+arguments = [] if "ipykernel" in sys.modules else sys.argv[1:]  # those of a notebook are its kernel's
+x, sentences, questions, asked = given_embeddings(arguments[0]) if arguments else own_embeddings()
 n, d = x.shape
 held_out = np.random.default_rng(0).permutation(n)[: min(1000, n // 10)]
 database, queries = np.delete(x, held_out, axis=0), x[held_out]
@@ -104,6 +118,10 @@ for name, (_, ids) in searches.items():
     recall = np.mean([len(set(found) & set(true)) / K for found, true in zip(ids, exact, strict=True)])
     print(f"recall@{K}  {recall:.3f}  {name}")
 
+# %% [markdown]
+# Questions in plain words, answered from all sentences.
+
+# %%
 index = fh.FlatIndex(n_bits=d)
 index.add(hasher.encode(x))
 hits = index.search(hasher.transform(questions), 3, rerank=x, rerank_queries=questions)
