@@ -33,7 +33,7 @@ FAMILIES = {
     "POT": "#8a6fb4",
     "torch.sort": "#b4551f",
     "torch": "#b4551f",
-    "parametrizations.orthogonal": "#b4551f",
+    "parametrizations.orthogonal": "#e0a184",
     "reflection after reflection": "#7a7a7a",
     "original": "#b4551f",
     "sliced": "#8a6fb4",
@@ -129,6 +129,19 @@ QUESTIONS: dict[str, Sequence[Question]] = {
     ],
 }
 
+TITLES = {  # of the pictures of all groups
+    "evaluate": "Mean average precision by counting, beside a sort of each query",
+    "h2q": "Training a rotation",
+    "hashers": "ITQ beside FAISS's",
+    "householder": "A product of reflections, forward and backward",
+    "id_map": "Ids: adding, finding, removing",
+    "index": "Building, saving and opening indexes",
+    "losses": "Steps of losses that learn codes of the training set",
+    "packing": "Packing and encoding",
+    "ranking": "Ranking for evaluation, by distance and by place",
+    "supervised": "An epoch of training, and its quantisation term",
+}
+
 
 def family(row: str) -> str:
     """Return which family a row is of.
@@ -158,7 +171,7 @@ def questions(room: str, groups: Iterable[str]) -> dict[str, tuple[str, dict[str
         }
         if named:
             found[f"{room}-{question.name}"] = (question.title, named)
-    return found or {room: (room, {group: group for group in groups})}
+    return found or {room: (TITLES.get(room, room), {group: group for group in groups})}
 
 
 def bars(title: str, labels: Mapping[str, str], rows: Sequence[Mapping[str, object]], without: str | None) -> Figure:
@@ -190,7 +203,9 @@ def bars(title: str, labels: Mapping[str, str], rows: Sequence[Mapping[str, obje
     figure = Figure(figsize=(7.5, 0.19 * lines + 1.6), layout="constrained")
     figure.suptitle(title, fontsize=11)
     unit = "10^9 comparisons a second, longer is better" if compares else "milliseconds, shorter is better"
-    axes = figure.add_subplot(xlabel=f"{unit}; log scale", xscale="log")
+    values = [x for of_group in found.values() for x in of_group.values()]
+    is_wide = max(values) > 20 * min(values)
+    axes = figure.add_subplot(xlabel=f"{unit}; log scale" if is_wide else unit, xscale="log" if is_wide else "linear")
     for name in names:
         places, lengths = zip(*drawn[name], strict=True)
         of_name = axes.barh(places, lengths, 0.92, label=name, color=FAMILIES[name])

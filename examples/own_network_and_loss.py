@@ -34,6 +34,10 @@ def loss(u, labels):
     return nn.functional.mse_loss(u.tanh() @ u.tanh().T / u.shape[1], alike)
 
 
+# %% [markdown]
+# Network and loss are known by their names, and settings must be those of before: what you change trains in another
+# `out`.
+
 # %%
 torch.manual_seed(0)
 digits = fh.data.load_dataset("digits")

@@ -24,20 +24,22 @@ order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
 train, query = order[:1497], order[1497:]
 
 # %% [markdown]
-# The loop is any loop: a loss takes the raw outputs and the labels. With `quantization="none"` it has no such term.
+# The loop is any loop: a loss takes the raw outputs and the labels. With `quantization="none"` it has no such term. CSQ
+# has neither parameters nor anything to do after an epoch; others have.
 
 
 # %%
 def trained(loss, epochs):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, BITS))
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam([*network.parameters(), *loss.parameters()], lr=1e-3)
     for _ in range(epochs):
         for indices in train[torch.randperm(len(train))].split(64):
             value = loss(network(images[indices]), labels[indices])
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
+        loss.end_epoch()
     with torch.no_grad():
         return network(images)
 

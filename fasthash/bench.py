@@ -57,7 +57,7 @@ def run_bench(
     out.mkdir(parents=True, exist_ok=True)
     share = seconds / (len(bits) * len(queries))
     rows = []
-    for n_bits in tqdm(bits, desc="search", unit="length"):
+    for n_bits in tqdm(bits, desc="search", unit="length", disable=None):
         rng = np.random.default_rng([seed, n_bits])
         codes, asked = (rng.integers(0, 256, (n, n_bits // 8), np.uint8) for n in (n_codes, max(queries)))
         index = _faiss_index(codes, threads)

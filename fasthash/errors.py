@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 import operator
 import re
 import reprlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -64,11 +65,19 @@ def check_number(
     return number
 
 
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" if `name` is nearly one of `names`, else nothing."""
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
 def check_choice(where: str, name: str, value: str, choices: Collection[str]) -> str:
     """Return `value` if it is among `choices`, or raise a ValueError that lists them."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(map(repr, choices))
-        raise ValueError(f"{where}: expected {name} to be one of {listed}, got {reprlib.repr(value)}")
+        meant = nearest_name(value, choices) if isinstance(value, str) else ""
+        raise ValueError(f"{where}: expected {name} to be one of {listed}, got {reprlib.repr(value)}{meant}")
     return value
 
 

@@ -45,7 +45,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 @given("model")
 @given_array("items")
 @written("codes", ".npy")
-def encode(model: Path, items: str, codes: Path) -> None:
+@click.option(
+    "--projections",
+    is_flag=True,
+    help="Write in the place of codes the real numbers whose signs they are, which `search` takes as queries.",
+)
+def encode(model: Path, items: str, codes: Path, projections: bool) -> None:
     """Encode ITEMS, an array, to CODES, a .npy file of packed codes, by MODEL: what `fit` or `train` wrote.
 
     ITEMS are the embeddings [n, d] of a hasher, or the images [n, h, w] or [n, h, w, 3] or features [n, d] of a
@@ -63,24 +68,33 @@ def encode(model: Path, items: str, codes: Path) -> None:
         raise ValueError(f"expected another file for codes than for items, got {codes}")
     loaded, x = read_model(model), read_array(items)
     rotation = read_rotation(model, loaded.n_bits) if isinstance(loaded, torch.nn.Module) else None
+    if projections and isinstance(loaded, torch.nn.Module):
+        raise ValueError(f"expected a hasher with --projections, got the network in {model}")
 
     def encoded(part: NDArray[Any]) -> NDArray[Any]:
         if isinstance(loaded, torch.nn.Module):
             return network_codes(loaded, part, rotation)
+        if projections:
+            return np.ascontiguousarray(loaded.set_params(packed_output=False).transform(floats(part)), np.float32)
         return np.asarray(loaded.encode(floats(part)))
 
     # Not through a map of the file: a disk that is full would end the process without a word.
     with replacing(codes) as path, path.open("wb") as file:
-        shape = (len(x), (loaded.n_bits + 7) // 8)
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        kind, width = ("<f4", loaded.n_bits) if projections else ("|u1", (loaded.n_bits + 7) // 8)
+        header = {"descr": kind, "fortran_order": False, "shape": (len(x), width)}
         np.lib.format.write_array_header_1_0(file, header)
         n = IMAGES_ENCODED_AT_ONCE if isinstance(loaded, torch.nn.Module) else ROWS_ENCODED_AT_ONCE
-        with tqdm(total=len(x), unit="item", disable=None, delay=2) as bar:
+        with tqdm(desc="encode", total=len(x), unit="item", disable=None, delay=2) as bar:
             for start in range(0, len(x), n):
-                file.write(encoded(part := np.array(x[start : start + n])).data)
+                part = np.array(x[start : start + n])
+                try:
+                    file.write(encoded(part).data)
+                except ValueError as error:
+                    raise ValueError(f"{error}, in the part of {items} that begins with row {start}") from error
                 bar.update(len(part))
     rotated = "" if rotation is None else ", rotated as it was trained"
-    click.echo(f"written: {codes}, {len(x)} codes of {loaded.n_bits} bits{rotated}")
+    what = f"projections to {loaded.n_bits} numbers" if projections else f"codes of {loaded.n_bits} bits"
+    click.echo(f"written: {codes}, {len(x)} {what}{rotated}")
 
 
 def bit_order(name: str) -> Callable[[_F], _F]:

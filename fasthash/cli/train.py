@@ -24,6 +24,14 @@ class Recipes(click.Group):
         """Return the command of a recipe."""
         return command_of(name, RECIPES[name]) if name in RECIPES else None
 
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of the recipe that is named first."""
+        if arguments[0] not in RECIPES and not arguments[0].startswith("-"):
+            context.fail(f"expected a recipe, {', '.join(RECIPES)}, got {arguments[0]!r}")
+        return super().resolve_command(context, arguments)
+
 
 @click.group(cls=Recipes)
 def train() -> None:

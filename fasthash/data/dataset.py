@@ -11,7 +11,7 @@ from fasthash.data import cifar, digits, folders, idx, lists, mirflickr, places,
 from fasthash.data.base import Dataset
 from fasthash.data.npz import read_npz
 from fasthash.data.parquet import read_features
-from fasthash.errors import check_path
+from fasthash.errors import check_path, nearest_name
 from fasthash.plugins import Registry
 
 
@@ -93,7 +93,8 @@ def load_dataset(name: str | Path, root: str | Path | None = None) -> Dataset:
     raise FileNotFoundError(
         f"load_dataset: found no data set {str(name)!r}; looked for{looked_for}\n"
         f"Pass root= (--data-root) or set the environment variable FASTHASH_DATA to the folder that holds it "
-        f"({f'now {given}' if given else 'neither is set'}), or pass a path. Registered names: {', '.join(DATASETS)}."
+        f"({f'now {given}' if given else 'neither is set'}), or pass a path. Registered names: {', '.join(DATASETS)}"
+        f"{nearest_name(str(name), DATASETS)}"
     )
 
 

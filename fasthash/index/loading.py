@@ -39,12 +39,18 @@ def load_index(
 
     Raises:
         FileNotFoundError: if there is no such file.
+        IsADirectoryError: if it is a folder, as an index in shards is.
         TypeError: if `file` is neither.
         ValueError: if the file is not an index, is damaged, was written by a version of another format, or is of a
             subclass that is not imported.
     """
     if not isinstance(file, (str, os.PathLike)) and (not hasattr(file, "read") or isinstance(file, io.TextIOBase)):
         raise TypeError(f"load_index: expected file to be a path, or open for reading bytes, got {type(file).__name__}")
+    if isinstance(file, (str, os.PathLike)) and os.path.isdir(file):
+        raise IsADirectoryError(
+            f"load_index: expected a file, got the folder {os.fspath(file)!r}; "
+            "fasthash.cluster.ShardedIndex.open opens an index in shards"
+        )
     with naming_memory("load_index"):
         return _loaded("load_index", file, mmap, verify, device)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from itertools import product
 
 import torch
 
-from fasthash.errors import check_choice, check_floating, check_matrix, check_values
+from fasthash.errors import check_floating, check_matrix, check_values
 from fasthash.index.contents import Contents
 from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.packing.op import unpacked
@@ -53,7 +54,11 @@ def by_vectors(
     check_floating(where, "rerank_queries", q)
     check_values(where, "rerank_queries", q)
     if isinstance(vectors, str):
-        check_choice(where, "rerank", vectors, ("asymmetric",))
+        if vectors != "asymmetric":
+            raise ValueError(
+                f"{where}: expected rerank to be vectors [n, d], a function or 'asymmetric', "
+                f"got {reprlib.repr(vectors)}"
+            )
         d, dtype = n_bits, q.dtype
     else:
         v = to_tensor(where, "rerank", vectors).detach()

@@ -25,7 +25,7 @@ class CEL(HashingLoss):
     original_weight = 0.01
 
     def __init__(
-        self, margin: float = 0.0, *, quantization: Quantization = "original", quantization_weight: float | None = None
+        self, *, margin: float = 0.0, quantization: Quantization = "original", quantization_weight: float | None = None
     ) -> None:
         super().__init__(quantization, quantization_weight)
         self.margin = check_number("CEL", "margin", margin, minimum=-1, below=1)

@@ -46,8 +46,8 @@ class DBDH(HashingLoss):
 
     def __init__(
         self,
-        signs: bool = True,
         *,
+        signs: bool = True,
         quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:

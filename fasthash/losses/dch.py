@@ -54,9 +54,9 @@ class DCH(HashingLoss):
 
     def __init__(
         self,
+        *,
         gamma: float = 10.0,
         labels: torch.Tensor | None = None,
-        *,
         quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:

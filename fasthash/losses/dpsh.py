@@ -24,7 +24,7 @@ class DPSH(HashingLoss):
     original_weight = 0.1
 
     def __init__(
-        self, scale: float = 0.5, *, quantization: Quantization = "original", quantization_weight: float | None = None
+        self, *, scale: float = 0.5, quantization: Quantization = "original", quantization_weight: float | None = None
     ) -> None:
         super().__init__(quantization, quantization_weight)
         self.scale = check_number("DPSH", "scale", scale)

@@ -43,10 +43,10 @@ class WGLHH(HashingLoss):
 
     def __init__(
         self,
+        *,
         alpha: float = 0.1,
         similar_weight: float | None = None,
         labels: torch.Tensor | None = None,
-        *,
         quantization: Quantization = "original",
         quantization_weight: float | None = None,
     ) -> None:

@@ -52,7 +52,7 @@ def train(
         parts: in place of those that the settings' protocol draws; for a recipe of two domains, of both.
         root: where data sets are, else FASTHASH_DATA.
         out: folder for settings.json, log.csv, checkpoint.pt, network.safetensors, rotation.safetensors, results.json,
-            and what the recipe adds; None keeps nothing.
+            and what the recipe adds; None keeps nothing. What fails before its first epoch ends leaves nothing there.
         resume: whether to go on with the training that `out` holds; the result is that of one never interrupted. A
             network or a loss of yours is known by its name: what it computes must not have changed.
         device: "auto", "cpu", "cuda", ...
@@ -86,7 +86,11 @@ def train(
         if value is not None:
             written[f"given_{name}"] = qualified_name(value)
     folder = RunFolder(Path(out) if out is not None and ranks.rank == 0 else None, written, resume)
-    return training.run(folder, progress and ranks.rank == 0)
+    try:
+        return training.run(folder, progress and ranks.rank == 0)
+    except BaseException:
+        folder.leave()
+        raise
 
 
 def _check_given(
@@ -94,8 +98,9 @@ def _check_given(
 ) -> None:
     if network is not None and not isinstance(network, nn.Module):
         raise TypeError(f"train: expected network to be an nn.Module, got {type(network).__name__}")
-    if loss is not None and not callable(loss):
-        raise TypeError(f"train: expected loss to be a module or a function, got {type(loss).__name__}")
+    if loss is not None and (isinstance(loss, type) or not callable(loss)):
+        got = f"the class {loss.__name__}" if isinstance(loss, type) else type(loss).__name__
+        raise TypeError(f"train: expected loss to be a module or a function, got {got}")
     for name, value, takes in (("network", network, recipe.takes_network), ("loss", loss, recipe.takes_loss)):
         if value is not None and not takes:
             raise ValueError(f"train: expected no {name} for {type(settings).__name__}, whose recipe makes its own")

@@ -213,7 +213,10 @@ class Training(Generic[_S]):
         means = self.given.ranks.means({name: float(torch.stack(each).mean()) for name, each in values.items()})
         for name, mean in means.items():
             if not math.isfinite(mean):
-                raise FloatingPointError(f"train: the {name} is {mean} in epoch {epoch}; lower the learning rate")
+                raise FloatingPointError(
+                    f"train: the {name} is {mean} in epoch {epoch}; lower the learning rate, or see whether what the "
+                    "network returns for the first batch is finite"
+                )
         told.n = epoch  # not a sum of fractions
         told.set_postfix({name: f"{mean:.4g}" for name, mean in means.items()}, refresh=False)
         row = {"epoch": epoch, **means, "seconds": time.perf_counter() - start}

@@ -111,8 +111,8 @@ def per_class(
             members = np.flatnonzero(dataset.labels == label)
             if len(members) <= wanted:
                 raise ValueError(
-                    f"split: expected more than {wanted} items of each class, but {dataset.name} has {len(members)} of "
-                    f"class {dataset.class_names[label]}"
+                    f"split: expected more than {wanted} items of each class for this protocol, but {dataset.name} has "
+                    f"{len(members)} of class {dataset.class_names[label]}; protocols: {', '.join(PROTOCOLS)}"
                 )
             ends = np.cumsum([query, validation, 0 if train is None else train])
             for part, drawn in zip(parts, np.split(generator.permutation(members), ends), strict=True):

@@ -44,8 +44,7 @@ class RunFolder:
         self.path = path
         if path is None:
             return
-        file = path / "settings.json"
-        others = [name for name in ("checkpoint.pt", "log.csv", "results.json") if (path / name).exists()]
+        file, others = path / "settings.json", self._trained()
         if others and not file.exists():
             raise ValueError(f"train: expected settings.json beside {others[0]} in {path}, got none")
         if file.exists():
@@ -60,11 +59,22 @@ class RunFolder:
             if changed:
                 changes = ", ".join(f"{key}: {there.get(key)!r} there, {wanted.get(key)!r} now" for key in changed)
                 raise ValueError(
-                    f"train: expected the settings of the training in {path} to resume it, got others ({changes})"
+                    f"train: expected the settings of the training in {path} to resume it, got others ({changes}); "
+                    "another training needs another folder"
                 )
         else:
             path.mkdir(parents=True, exist_ok=True)
             write_json(file, settings)
+
+    def _trained(self) -> list[str]:
+        return [
+            name for name in ("checkpoint.pt", "log.csv", "results.json") if self.path and (self.path / name).exists()
+        ]
+
+    def leave(self) -> None:
+        """Take the settings back if nothing was trained by them, so that others can be tried in the folder."""
+        if self.path is not None and not self._trained():
+            (self.path / "settings.json").unlink(missing_ok=True)
 
     def checkpoint(self, names: Collection[str]) -> dict[str, Any] | None:
         """Return the state that `keep` wrote last, which has these names, on the CPU, or None."""

@@ -74,6 +74,7 @@ def test_demo_with_a_width_that_fills_no_byte(tmp_path):
         (["bench", "--bits", "63"], "expected a multiple of 8, got 63"),
         (["bench", "--codes", "5"], "expected at most the 5 codes, got 10"),
         (["search-everything"], "No such command"),
+        (["train", "superwised"], "expected a recipe, supervised, "),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -498,6 +499,24 @@ def test_hits_are_reranked(arrays, searched, extension):
         found = np.array(written_hits(arrays(f"hits{extension}")))
         assert np.array_equal(found[..., 0], expected.ids)
         np.testing.assert_allclose(found[..., 1], expected.distances, rtol=1e-6)
+
+
+def test_projections_are_encoded_in_parts(arrays, monkeypatch):
+    monkeypatch.setattr(code_commands, "ROWS_ENCODED_AT_ONCE", 100)
+    hasher, x = arrays("hasher.safetensors"), np.load(arrays("items.npy"))
+    ran("fit", "itq", arrays("items.npy"), hasher, "--bits", "13")
+    said = ran("encode", hasher, arrays("items.npy"), arrays("p.npy"), "--projections")
+    assert f"{len(x)} projections to 13 numbers" in said
+    projections = np.load(arrays("p.npy"))
+    assert projections.dtype == np.float32
+    np.testing.assert_allclose(projections, fh.hashers.Hasher.load(hasher).transform(x), rtol=1e-5, atol=1e-5)
+    x = x.astype(float)
+    x[130, 0] = np.nan
+    np.save(arrays("nan.npy"), x)
+    result = run("encode", hasher, arrays("nan.npy"), arrays("n.npy"))
+    assert result.exit_code == 1
+    assert "got one at row 30, column 0, in the part of" in result.output
+    assert "nan.npy that begins with row 100" in result.output
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_what_is_not_found_is_told_with_every_place(tmp_path, monkeypatch, name,
     assert (f"{tmp_path}/" if given else "$FASTHASH_DATA/") in message
     root = f"now {tmp_path}" if given else "neither is set"
     assert f"set the environment variable FASTHASH_DATA to the folder that holds it ({root})" in message
-    assert f"Registered names: {', '.join(DATASETS)}." in message
+    assert f"Registered names: {', '.join(DATASETS)}" in message
 
 
 @pytest.mark.parametrize("path", ["sets/none.npz", "sets/none"])
@@ -59,3 +59,8 @@ def test_a_path_that_is_not_there(tmp_path, path):
         load_dataset(tmp_path / path)
     with pytest.raises(FileNotFoundError, match=f"looked for\n  {path}(.*\n)*  {tmp_path / path}"):
         load_dataset(path, tmp_path)
+
+
+def test_a_name_that_is_nearly_one_is_recognised(tmp_path):
+    with pytest.raises(FileNotFoundError, match="; did you mean 'digits'\\?$"):
+        load_dataset("Digit", tmp_path)

@@ -223,3 +223,10 @@ def test_a_file_that_cannot_be_mapped_is_named(make, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "memmap", refuse)
     with pytest.raises(OSError, match=f"Cannot allocate memory: '{tmp_path / 'index'}'"):
         fh.load_index(tmp_path / "index")
+
+
+def test_a_folder_is_no_index(tmp_path):
+    with pytest.raises(
+        IsADirectoryError, match=r"load_index: expected a file, got the folder .*ShardedIndex\.open opens"
+    ):
+        fh.load_index(tmp_path)

@@ -237,7 +237,7 @@ def test_reranking_finds_more_of_the_true_neighbours(digits):
         (
             {"rerank": "floats", "rerank_queries": np.ones((3, 32))},
             ValueError,
-            "expected rerank to be one of 'asymmetric', got 'floats'",
+            "expected rerank to be vectors \\[n, d\\], a function or 'asymmetric', got 'floats'",
         ),
         (
             {"rerank": np.ones((50, 8)), "rerank_queries": np.ones((3, 8)), "metric": "cosine"},

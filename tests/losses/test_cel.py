@@ -7,7 +7,7 @@ from tests.losses.conftest import cosine, mean_over_pairs, square_error_to_sign
 
 
 def make(labels, **settings):
-    return losses.CEL(0.1, **settings)
+    return losses.CEL(margin=0.1, **settings)
 
 
 def similarity(u, labels, loss):
@@ -22,4 +22,4 @@ def test_margin():
     assert losses.CEL().margin == 0
     for margin in (-1.1, 1):
         with pytest.raises(ValueError, match=f"CEL: expected margin at least -1 and below 1, got {margin}"):
-            losses.CEL(margin)
+            losses.CEL(margin=margin)

@@ -41,7 +41,7 @@ def test_the_gradient_of_the_signs_passes_straight_through():
 def test_the_clamp_of_public_code(signs):
     u = U.clone().requires_grad_()
     h = np.clip(U.numpy(), -1, 1)
-    loss = losses.DBDH(signs)(u, SINGLE)
+    loss = losses.DBDH(signs=signs)(u, SINGLE)
     expected = mean_over_pairs(SINGLE, lambda i, j, s: likelihood(h[i] @ h[j] / 2, s))
     assert loss.item() == pytest.approx(expected + 0.1 * mean(mean(row) ** 2 for row in h), rel=1e-9)
     loss.backward()
@@ -50,4 +50,4 @@ def test_the_clamp_of_public_code(signs):
 
 def test_signs_are_a_flag():
     with pytest.raises(ValueError, match="^DBDH: expected signs from 0 to 1, got 2$"):
-        losses.DBDH(2)
+        losses.DBDH(signs=2)

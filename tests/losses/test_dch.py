@@ -13,7 +13,7 @@ GAMMA = 10
 
 
 def make(labels, **settings):
-    return losses.DCH(GAMMA, **settings)
+    return losses.DCH(gamma=GAMMA, **settings)
 
 
 def similarity(u, labels, loss, w=None):
@@ -33,7 +33,7 @@ def original(u, loss):
 def test_gamma():
     assert losses.DCH().gamma == 10
     with pytest.raises(ValueError, match="DCH: expected gamma above 0 and finite, got 0"):
-        losses.DCH(0)
+        losses.DCH(gamma=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -48,7 +48,7 @@ def test_outputs_that_point_the_same_way_have_a_loss_in_half_precision(dtype):
 @pytest.mark.parametrize("training", TRAINING.values(), ids=TRAINING)
 @pytest.mark.parametrize("labels", [SINGLE, SEVERAL], ids=["single", "several"])
 def test_pairs_weigh_by_the_training_set_s_share_of_similar_ones(labels, training):
-    loss = losses.DCH(GAMMA, labels=training)
+    loss = losses.DCH(gamma=GAMMA, labels=training)
     expected = similarity(U.numpy(), labels, loss, weights(training))
     assert loss(U, labels).item() - original(U.numpy(), loss) == pytest.approx(expected, rel=1e-9)
     assert expected != pytest.approx(similarity(U.numpy(), labels, loss), rel=1e-3)

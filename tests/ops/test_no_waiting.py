@@ -101,16 +101,16 @@ def test_householder_products(launched, columns):
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda **settings: losses.CEL(0.1, **settings),
+        lambda **settings: losses.CEL(margin=0.1, **settings),
         lambda **settings: losses.CSQ(M, CLASSES, **settings),
         losses.DBDH,
-        lambda **settings: losses.DCH(10, **settings),
+        lambda **settings: losses.DCH(gamma=10, **settings),
         losses.DHN,
         losses.DPSH,
         lambda **settings: losses.GreedyHash(M, CLASSES, **settings),
         losses.HashNet,
         lambda **settings: losses.HyP2(M, CLASSES, 0.1, 0.7, **settings),
-        lambda **settings: losses.WGLHH(0.1, 0.4, **settings),
+        lambda **settings: losses.WGLHH(alpha=0.1, similar_weight=0.4, **settings),
     ],
     ids=["CEL", "CSQ", "DBDH", "DCH", "DHN", "DPSH", "GreedyHash", "HashNet", "HyP2", "WGLHH"],
 )

@@ -47,6 +47,21 @@ def test_progress_is_told_by_steps(images, monkeypatch, capsys):
     assert f"loss={run.history[-1]['loss']:.4g}" in told
 
 
+def test_a_training_that_fails_at_once_leaves_its_folder_to_others(images, tmp_path):
+    with pytest.raises(ValueError, match="expected network to return"):
+        trained(images, network=OwnNetwork(8), out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert trained(images, network=OwnNetwork(), out=tmp_path).history
+    with pytest.raises(ValueError, match=r"got others \(learning_rate: .*\); another training needs another folder"):
+        trained(images, dataclasses.replace(SHORT, learning_rate=0.5), out=tmp_path, resume=True)
+    assert (tmp_path / "settings.json").exists()
+
+
+def test_a_loss_is_no_class(images):
+    with pytest.raises(TypeError, match="expected loss to be a module or a function, got the class HashNet"):
+        trained(images, loss=fh.losses.HashNet)
+
+
 def test_the_parameters_of_a_loss_are_trained(images):
     loss = OwnLoss()
     start = loss.centers.detach().clone()

@@ -99,7 +99,7 @@ def test_published_lists_are_kept():
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ("per-class-v1", "expected more than 700 items of each class, but digits has 178 of class 0"),
+        ("per-class-v1", "expected more than 700 items of each class for this protocol, but digits has 178 of class 0"),
         ("coco-v1", "expected more than 20000 items, but digits has 1797"),
         ("imagenet100-v1", "published with a test part; digits has none"),
         ("per-class-v2", "expected protocol to be one of 'per-class-v1'"),
