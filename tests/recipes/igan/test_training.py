@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from tqdm import tqdm
 
 import fasthash as fh
 from fasthash.cli import main
@@ -195,7 +196,7 @@ def test_stages_begin_with_new_generators_and_the_encoder_that_was(images):
     learner.step = lambda number, *batch: {}
     renewed, shares = [], []
     for epoch in range(1, 8):
-        moved = moved_by(learner, lambda epoch=epoch: learner._epoch(epoch))
+        moved = moved_by(learner, lambda epoch=epoch: learner._epoch(epoch, tqdm(disable=True)))
         shares.append(learner.share)
         if moved:
             assert moved == {"generators", "discriminators"}
