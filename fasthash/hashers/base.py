@@ -192,7 +192,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             if metadata["class"] in classes:
                 break
         else:
-            raise ValueError(f"{expected} one of {metadata['class']}, where {' or '.join(classes)} is read")
+            is_hasher = metadata["class"] in {known.__name__ for known in _with_subclasses(Hasher)}
+            hint = "; Hasher.load reads any" if is_hasher else ""
+            raise ValueError(f"{expected} one of {metadata['class']}, where {' or '.join(classes)} is read{hint}")
         try:
             hasher: Hasher = classes[metadata["class"]](**json.loads(metadata["parameters"]))
             hasher.n_features_in_ = int(metadata["n_features_in"])

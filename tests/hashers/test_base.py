@@ -176,12 +176,18 @@ def test_what_does_not_fit_together_is_refused(hasher, digits, tmp_path):
         ({"n_features_in": "many"}, "'many'"),
         ({"blake2b": "0" * 32}, "does not match its checksum"),
         ({"blake2c": "0" * 32}, "described by blake2c, class, format, n_features_in, parameters"),
-        ({"class": "Unheard"}, "one of Unheard, where Hasher or .*LSH.* is read"),
+        ({"class": "Unheard"}, "one of Unheard, where Hasher or .*LSH.* is read$"),
     ]
     for changes, message in cases:
         saved_before(estimator, tmp_path / "a", **changes)
         with pytest.raises(ValueError, match=f"^Hasher.load: expected a file of Hasher at .*a, got .*{message}"):
             Hasher.load(tmp_path / "a")
+
+
+def test_a_hasher_of_another_class_is_told_how_it_is_read(digits, tmp_path):
+    ITQ(24).fit(digits[0]).save(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"^LSH.load: .* got one of ITQ, where LSH is read; Hasher.load reads any$"):
+        LSH.load(tmp_path / "a")
 
 
 def test_an_offset_that_is_not_the_means_is_refused(digits, tmp_path):
