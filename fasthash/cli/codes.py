@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +40,15 @@ INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE, IMAGES_ENCODED_AT_ONCE, QUERIES_AT_ONCE = 1 << 16, 1 << 10, 1 << 12
 _K, _MOST = 10, 2**31 - 1
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@contextmanager
+def telling_part(start: int) -> Iterator[None]:
+    """Add to an error, which counts the rows of a part, where the part begins."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error}, in the part that begins with row {start}") from error
 
 
 @click.command(epilog=example("fasthash encode itq.safetensors embeddings.npy codes.npy"))
@@ -87,10 +97,8 @@ def encode(model: Path, items: str, codes: Path, projections: bool) -> None:
         with tqdm(desc="encode", total=len(x), unit="item", disable=None, delay=2) as bar:
             for start in range(0, len(x), n):
                 part = np.array(x[start : start + n])
-                try:
+                with telling_part(start):
                     file.write(encoded(part).data)
-                except ValueError as error:
-                    raise ValueError(f"{error}, in the part of {items} that begins with row {start}") from error
                 bar.update(len(part))
     rotated = "" if rotation is None else ", rotated as it was trained"
     what = f"projections to {loaded.n_bits} numbers" if projections else f"codes of {loaded.n_bits} bits"
@@ -242,10 +250,11 @@ def _found(
             part = slice(start, start + QUERIES_AT_ONCE)
             if by_queries is not None:
                 settings["rerank_queries"] = by_queries[part]
-            if radius is None:
-                parts.append(index.search(q[part], k, threads=threads, **settings))
-            else:
-                parts.append(index.radius_search(q[part], radius, threads=threads))
+            with telling_part(start):
+                if radius is None:
+                    parts.append(index.search(q[part], k, threads=threads, **settings))
+                else:
+                    parts.append(index.radius_search(q[part], radius, threads=threads))
             bar.update(len(q[part]))
     columns = zip(*parts, strict=True)
     if radius is None:

@@ -515,8 +515,7 @@ def test_projections_are_encoded_in_parts(arrays, monkeypatch):
     np.save(arrays("nan.npy"), x)
     result = run("encode", hasher, arrays("nan.npy"), arrays("n.npy"))
     assert result.exit_code == 1
-    assert "got one at row 30, column 0, in the part of" in result.output
-    assert "nan.npy that begins with row 100" in result.output
+    assert "got one at row 30, column 0, in the part that begins with row 100" in result.output
 
 
 @pytest.mark.parametrize(
@@ -535,6 +534,17 @@ def test_queries_are_searched_for_in_parts(arrays, searched, monkeypatch, querie
     ran("search", "index", queries, "parts.jsonl", *options)
     assert Path("parts.jsonl").read_text() == Path("whole.jsonl").read_text()
     ran("search", "index", queries, "hits.npz", *options)
+
+
+def test_a_bad_query_of_a_later_part_is_told(arrays, searched, monkeypatch):
+    monkeypatch.setattr(code_commands, "QUERIES_AT_ONCE", 7)
+    projections = np.load(arrays("projections.npy"))
+    projections[10, 2] = np.nan
+    np.save(arrays("nan.npy"), projections)
+    result = run("search", arrays("index"), arrays("nan.npy"), arrays("h.npz"))
+    assert result.exit_code == 1
+    assert "row 3" in result.output
+    assert "in the part that begins with row 7" in result.output
 
 
 def test_as_many_rerank_queries_as_queries_are_wanted(arrays, searched):
