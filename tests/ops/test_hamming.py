@@ -122,6 +122,20 @@ def test_few_queries_read_codes_of_any_number_of_words_where_they_lie(kernel, n_
 @pytest.mark.parametrize(
     "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
 )
+@pytest.mark.parametrize("width", [8, 16, 24, 32, 48, 192])
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_masks_of_codes_here_and_there(kernel, width, share):
+    """Those left out are dropped from what one or two queries find; nearly every list has some."""
+    queries, codes = random_codes(2, width, seed=1), random_codes(9_001, width)
+    mask = torch.from_numpy(np.packbits(np.random.default_rng(0).random(9_001) < share, bitorder="little"))
+    for n_queries in (1, 2):
+        expected = reference.hamming_topk(queries[:n_queries], codes, 200, mask)
+        assert_hits(kernel.function("hamming_topk")(queries[:n_queries], codes, 200, mask, 1), expected)
+
+
+@pytest.mark.parametrize(
+    "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
+)
 @pytest.mark.parametrize("width", [3, 8, 16, 24, 32, 40, 64])
 @pytest.mark.parametrize("run", [40, 700, 4000])
 def test_masks_that_most_codes_pass(kernel, width, run):
