@@ -53,6 +53,20 @@ def test_kernels_make_the_steps_of_the_reference(kernel, loss, optimizer, cosine
         np.testing.assert_allclose(found.best(run), expected.best(run), atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", runnable({"triton": KERNELS["triton"]}))
+def test_blocks_of_reflections_follow_each_other(kernel):
+    """Two of 16 for 24 vectors, the last of which are nearly parallel."""
+    x, v = scaled(40, 24), starts(1, 24)
+    v[0, 20:] = v[0, 19] + 0.03 * v[0, 20:]
+    settings = {"optimizer": "adam", "rate": 0.01, "renormalize": True, "batch_size": 40, "epochs": 2}
+    found, expected = (runs_of(one, x, x[:9], v, **settings) for one in (kernel, KERNELS["reference"]))
+    found.train(2)
+    expected.train(2)
+    np.testing.assert_allclose(found.history(0)[:, :2], expected.history(0)[:, :2], rtol=1e-5)
+    assert found.history(0)[:, 2].max() < 1e-5
+    np.testing.assert_allclose(found.best(0), expected.best(0), atol=1e-5)
+
+
 @pytest.mark.parametrize("kernel", runnable(KERNELS))
 def test_batches_are_parts_of_an_order_that_has_every_row_once(kernel):
     """Where nothing moves, the mean of the steps' objectives is the objective, and the epoch kept is the first."""

@@ -17,6 +17,7 @@ MAX_BITS = 128
 ELEMENTS = 4096  # of a product that a program sums in registers
 ROWS = 64  # of a batch at a time, at most
 DEPTH = 16  # of a product at a time
+BLOCK = 16  # reflections at a time
 POSITIONS = 1024  # of an epoch's order at a time
 SHUFFLES = 24  # rounds, in each of which about half of the rows change places
 
@@ -102,12 +103,37 @@ def _rows(order_ptr, positions, end):
 
 
 @triton.jit
-def _reflect(rows, multiples, w_ptr, j):
-    """Rows reflected at w_j, and multiples with those of w_j that were taken from each in column j."""
-    columns = tl.arange(0, rows.shape[1])[None, :]
-    w = tl.load(w_ptr + j * rows.shape[1] + columns)
-    taken = 2 * tl.sum(rows * w, axis=1)[:, None]
-    return rows - taken * w, tl.where(columns == j, taken, multiples)
+def _factors(w_ptr, t_ptr, K: tl.constexpr, BLOCK: tl.constexpr):
+    """Write T of each block of rows of W, [K, BLOCK]: reflected at them in order, rows are X - X W^T T W."""
+    block = tl.arange(0, K // BLOCK)[:, None, None] * BLOCK
+    i = tl.arange(0, BLOCK)[None, :, None]
+    j = tl.arange(0, BLOCK)[None, None, :]
+    gram = tl.zeros([K // BLOCK, BLOCK, BLOCK], tl.float32)
+    for first in range(0, K, BLOCK):
+        w = tl.load(w_ptr + (block + i) * K + first + j)
+        gram = tl.dot(w, tl.permute(w, (0, 2, 1)), gram, input_precision="ieee")
+    t = tl.where(i == j, 2.0, tl.where((i ^ 1 == j) & (i < j), -4 * gram, 0))
+    for level in tl.static_range(1, 4):
+        corners = tl.where((i >> level + 1 == j >> level + 1) & (i >> level < j >> level), gram, 0)
+        t -= tl.dot(tl.dot(t, corners, input_precision="ieee"), t, input_precision="ieee")
+    tl.store(t_ptr + (block + i) * BLOCK + j, t)
+
+
+@triton.jit
+def _reflected(rows, multiples_ptr, w_ptr, t_ptr, BACKWARD: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
+    """Rows reflected at those of W, in order or backward; writes the multiples of each that were taken."""
+    row = tl.arange(0, rows.shape[0])[:, None] * K
+    i = tl.arange(0, BLOCK)[:, None]
+    j = tl.arange(0, BLOCK)[None, :]
+    columns = tl.arange(0, K)[None, :]
+    for step in range(0, K, BLOCK):
+        first = K - BLOCK - step if BACKWARD else step
+        w = tl.load(w_ptr + (first + i) * K + columns)
+        t = tl.load(t_ptr + first * BLOCK + (j * BLOCK + i if BACKWARD else i * BLOCK + j))
+        multiples = tl.dot(tl.dot(rows, tl.trans(w), input_precision="ieee"), t, input_precision="ieee")
+        tl.store(multiples_ptr + row + first + j, multiples)
+        rows = tl.dot(-multiples, w, rows, input_precision="ieee")
+    return rows
 
 
 @triton.jit
@@ -118,20 +144,21 @@ def _unit_rows(v):
 
 
 @triton.jit
-def _rotation(v_ptr, identity_ptr, w_ptr, q_ptr, rotation_ptr, k, K: tl.constexpr, PART: tl.constexpr):
-    """Write W, the rows of v at length 1, Q and U^T = I - Q W."""
-    part = tl.arange(0, PART)[:, None] * K + tl.arange(0, K)[None, :]
+def _rotation(v_ptr, w_ptr, t_ptr, q_ptr, rotation_ptr, K: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr):
+    """Write W, the rows of v at length 1, T, Q and U^T = I - Q W."""
+    i = tl.arange(0, PART)[:, None]
+    j = tl.arange(0, K)[None, :]
+    part = i * K + j
     for top in range(0, K * K, PART * K):
         w, _ = _unit_rows(tl.load(v_ptr + top + part))
         tl.store(w_ptr + top + part, w)
     tl.debug_barrier()
-    for top in range(0, K * K, PART * K):
-        rotation = tl.load(identity_ptr + top + part)  # which gives it a layout with rows in few threads
-        q = tl.zeros([PART, K], tl.float32)
-        for step in range(k):
-            rotation, q = _reflect(rotation, q, w_ptr, k - 1 - step)
-        tl.store(q_ptr + top + part, q)
-        tl.store(rotation_ptr + top + part, rotation)
+    _factors(w_ptr, t_ptr, K, BLOCK)
+    tl.debug_barrier()
+    for top in range(0, K, PART):
+        identity = (top + i == j).to(tl.float32)
+        rotation = _reflected(identity, q_ptr + top * K, w_ptr, t_ptr, True, K, BLOCK)
+        tl.store(rotation_ptr + top * K + part, rotation)
     tl.debug_barrier()
 
 
@@ -155,18 +182,14 @@ def _add_slope(
 
 @triton.jit
 def _pull_back(
-    w_ptr, q_ptr, z_ptr, g_ptr, sum_ptr, k,
-    K: tl.constexpr, DEPTH: tl.constexpr, TILE: tl.constexpr, PART: tl.constexpr,
+    w_ptr, t_ptr, q_ptr, z_ptr, g_ptr, sum_ptr,
+    K: tl.constexpr, DEPTH: tl.constexpr, TILE: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write Z and A + A^T of the gradient in W of a function of U whose gradient in U^T is G."""
     j = tl.arange(0, K)[None, :]
     part = tl.arange(0, PART)[:, None] * K + j
     for top in range(0, K * K, PART * K):
-        g = tl.load(g_ptr + top + part)
-        z = tl.zeros([PART, K], tl.float32)
-        for step in range(k):
-            g, z = _reflect(g, z, w_ptr, step)
-        tl.store(z_ptr + top + part, z)
+        _reflected(tl.load(g_ptr + top + part), z_ptr + top, w_ptr, t_ptr, False, K, BLOCK)
     tl.debug_barrier()
     for top in range(0, K, TILE):
         i = top + tl.arange(0, TILE)[:, None]
@@ -207,10 +230,11 @@ def _update(
 @triton.jit(do_not_specialize=["first_epoch", "last_epoch", "patience"])
 def h2q_kernel(
     x_ptr, held_out_ptr, v_ptr, first_moment_ptr, second_moment_ptr, best_ptr, least_ptr, best_epoch_ptr, epoch_ptr,
-    history_ptr, keys_ptr, rates_ptr, order_ptr, identity_ptr, scratch_ptr,
+    history_ptr, keys_ptr, rates_ptr, order_ptr, scratch_ptr,
     n, n_held_out, k, batch_size, first_epoch, last_epoch, patience,
     LOSS: tl.constexpr, ADAM: tl.constexpr, RENORMALIZE: tl.constexpr, K: tl.constexpr, TILE: tl.constexpr,
-    PART: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr, POSITIONS: tl.constexpr, SHUFFLES: tl.constexpr,
+    PART: tl.constexpr, ROWS: tl.constexpr, DEPTH: tl.constexpr, BLOCK: tl.constexpr,
+    POSITIONS: tl.constexpr, SHUFFLES: tl.constexpr,
 ):  # fmt: skip
     run = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, K)[:, None] * K + tl.arange(0, K)[None, :]
@@ -219,12 +243,13 @@ def h2q_kernel(
     first_moment_ptr += run * K * K
     second_moment_ptr += run * K * K
     order_ptr += run * n
-    w_ptr = scratch_ptr + run * (5 * K + ROWS) * K
+    w_ptr = scratch_ptr + run * (5 * K + BLOCK + ROWS) * K
     q_ptr = w_ptr + K * K
     z_ptr = q_ptr + K * K
     g_ptr = z_ptr + K * K
     rotation_ptr = g_ptr + K * K  # U^T, and A + A^T when that is not needed any more
-    slopes_ptr = rotation_ptr + K * K
+    t_ptr = rotation_ptr + K * K
+    slopes_ptr = t_ptr + K * BLOCK
     key = tl.load(keys_ptr + run).to(tl.uint32)
     least = tl.load(least_ptr + run)
     best_epoch = tl.load(best_epoch_ptr + run)
@@ -240,7 +265,7 @@ def h2q_kernel(
         for first in range(0, n, batch_size):
             end = tl.minimum(first + batch_size, n)
             tl.debug_barrier()
-            _rotation(v_ptr, identity_ptr, w_ptr, q_ptr, rotation_ptr, k, K, PART)
+            _rotation(v_ptr, w_ptr, t_ptr, q_ptr, rotation_ptr, K, PART, BLOCK)
             for tile in range(first, end, ROWS):
                 z = _rotated(x_ptr, order_ptr, tile, end, k, rotation_ptr, ROWS, K, DEPTH)
                 costs, slopes = _objective(z, k, LOSS)
@@ -250,14 +275,14 @@ def h2q_kernel(
                 tl.debug_barrier()
                 _add_slope(x_ptr, order_ptr, tile, end, k, slopes_ptr, g_ptr, tile == first, ROWS, K, DEPTH, TILE)
                 tl.debug_barrier()
-            _pull_back(w_ptr, q_ptr, z_ptr, g_ptr, rotation_ptr, k, K, DEPTH, TILE, PART)
+            _pull_back(w_ptr, t_ptr, q_ptr, z_ptr, g_ptr, rotation_ptr, K, DEPTH, TILE, PART, BLOCK)
             _update(
                 v_ptr, w_ptr, q_ptr, z_ptr, g_ptr, rotation_ptr, first_moment_ptr, second_moment_ptr,
                 tl.load(rates_ptr + 2 * step), tl.load(rates_ptr + 2 * step + 1), ADAM, RENORMALIZE, K, DEPTH, TILE,
             )  # fmt: skip
             step += 1
         tl.debug_barrier()
-        _rotation(v_ptr, identity_ptr, w_ptr, q_ptr, rotation_ptr, k, K, PART)
+        _rotation(v_ptr, w_ptr, t_ptr, q_ptr, rotation_ptr, K, PART, BLOCK)
         held_out = tl.zeros([], tl.float64)
         for first in range(0, n_held_out, ROWS):
             z = _rotated(held_out_ptr, None, first, n_held_out, k, rotation_ptr, ROWS, K, DEPTH)
@@ -292,14 +317,15 @@ def shape(columns: int) -> dict[str, int]:
         "PART": min(columns, 2 * at_once),
         "ROWS": min(ROWS, at_once),
         "DEPTH": DEPTH,
+        "BLOCK": BLOCK,
     }
     return {"K": columns, "POSITIONS": POSITIONS, "SHUFFLES": SHUFFLES, **tiles}
 
 
 def options(columns: int) -> dict[str, int | None]:
     """Return how the kernel is launched for so many columns, which is what keeps its matrices in registers."""
-    registers = 255 if columns < 64 else None  # where the compiler would rather spill than not run two programs at once
-    return {"num_warps": 8, "num_stages": 3 if columns <= 64 else 2, "maxnreg": registers}
+    registers = 255 if columns <= 64 else None  # where the compiler would spill to run two programs at once
+    return {"num_warps": 8, "num_stages": 2 if columns <= 64 else 1, "maxnreg": registers}
 
 
 class H2QTrainer:
@@ -335,9 +361,8 @@ class H2QTrainer:
         keys = np.random.default_rng(plan.seed).integers(2**31, size=runs, dtype=np.int32)
         self._keys = torch.from_numpy(keys).to(device)
         self._order = torch.empty((runs, n), dtype=torch.int32, device=device)
-        self._identity = torch.eye(columns, device=device)
         self._options = {"LOSS": plan.loss, "ADAM": self._adam, "RENORMALIZE": plan.renormalize} | shape(columns)
-        self._scratch = torch.empty((runs, 5 * columns + self._options["ROWS"], columns), device=device)
+        self._scratch = torch.empty((runs, 5 * columns + BLOCK + self._options["ROWS"], columns), device=device)
         self._epochs_begun, self._finished = 0, False
         self._histories = [np.empty((0, 3)) for _ in range(runs)]
 
@@ -349,7 +374,7 @@ class H2QTrainer:
         with torch.cuda.device_of(self._x):
             h2q_kernel[(runs,)](
                 self._x, self._held_out, self._v, *self._moments, self._best, self._least, self._best_epoch,
-                self._epoch, history, self._keys, self._rates(first, last), self._order, self._identity, self._scratch,
+                self._epoch, history, self._keys, self._rates(first, last), self._order, self._scratch,
                 n, len(self._held_out), self._k, self._plan.batch_size, first, last, self._plan.patience,
                 **self._options, **options(self._v.shape[2]),
             )  # fmt: skip
