@@ -228,11 +228,11 @@ def hamming_select_kernel(
     n, stride, k, n_words, listed, capacity, id_digits, distance_digits,
     HAS_MASK: tl.constexpr, QUERIES: tl.constexpr, CODES: tl.constexpr, BLOCK: tl.constexpr, PLANES: tl.constexpr,
 ):  # fmt: skip
-    """Write a query's k nearest codes to best [k], in any order, and the k-th to limits, from its suspects.
+    """Write a query's k nearest codes to best [k], in any order, and to limits what no other is within, from suspects.
 
     QUERIES queries share a list of `listed` places, each standing for CODES codes of the sample. The k-th hit is found
-    from its first digit to its last, each by a histogram of those that begin alike. `overflow` becomes 1 if the list or
-    hits [capacity] was too short; best then holds some of the codes within the limit.
+    digit by digit, each by a histogram of those that begin alike, until all of these are among the k. `overflow` is 1
+    if the list or hits [capacity] was too short; best then holds some of the codes within the limit.
     """
     query = tl.program_id(0).to(tl.int64)
     limit = tl.load(limits_ptr + query)
@@ -262,19 +262,25 @@ def hamming_select_kernel(
         limit = tl.zeros([], dtype=tl.int64)
         rank = tl.full([], k, tl.int32)  # of the k-th among those that begin with the digits that are known of it
         digits = tl.arange(0, DIGITS)
-        for i in range(distance_digits + id_digits):
+        i = 0
+        alike = n_hits.to(tl.int32)  # hits that begin so
+        shift = tl.zeros([], dtype=tl.int64)
+        while (i < distance_digits) | (alike > rank):
             shift = (distance_digits + id_digits - 1 - i) * DIGIT_BITS
             shift = tl.where(i < distance_digits, ID_BITS + (distance_digits - 1 - i) * DIGIT_BITS, shift).to(tl.int64)
             counts = tl.zeros([DIGITS], dtype=tl.int32)
             for start in range(0, n_hits, BLOCK):
                 inside = start + lanes < n_hits
                 hits = tl.load(hits_ptr + start + lanes, mask=inside, other=0)
-                alike = inside & ((hits ^ limit) >> tl.minimum(shift + DIGIT_BITS, 63) == 0)
-                counts += tl.histogram(((hits >> shift) & (DIGITS - 1)).to(tl.int32), DIGITS, mask=alike)
+                begins = inside & ((hits ^ limit) >> tl.minimum(shift + DIGIT_BITS, 63) == 0)
+                counts += tl.histogram(((hits >> shift) & (DIGITS - 1)).to(tl.int32), DIGITS, mask=begins)
             upto = tl.cumsum(counts, axis=0)
             digit = tl.sum((upto < rank).to(tl.int64), axis=0)
             rank -= tl.sum(tl.where(digits < digit, counts, 0), axis=0)
+            alike = tl.sum(tl.where(digits == digit, counts, 0), axis=0)
             limit |= digit << shift
+            i += 1
+        limit |= (tl.full([], 1, tl.int64) << shift) - 1
         tl.store(limits_ptr + query, limit)
     n_best = tl.zeros([], dtype=tl.int64)
     for start in range(0, n_hits, BLOCK):
