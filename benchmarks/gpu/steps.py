@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu import asymmetric, h2q, hamming, packing, training, use
+from benchmarks.gpu import asymmetric, h2q, hamming, packing, ranks, training, use
 from benchmarks.gpu.bench import Bench
 
 
@@ -63,6 +63,7 @@ STEPS = {
     "gradients": Step(training.check_gradients, 180),
     "brackets": Step(training.check_missed_brackets, 60),
     "steps": Step(use.check_training_steps, 180),
+    "ranks": Step(ranks.check_ranks, 120),
     "mishaps": Step(use.check_what_goes_wrong, 60),
     "streaming": Step(hamming.time_streaming, 120),
     "filters": Step(hamming.time_filters, 180),

@@ -18,15 +18,17 @@ BITS, CLASSES, BATCH = 32, 10, 128
 class Training:
     """A layer, our rotation and our loss with HSWD, from the same start each time."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(
+        self, device: torch.device, quantization: str | torch.nn.Module = "hswd", dtype: torch.dtype = torch.float32
+    ) -> None:
         torch.manual_seed(0)
         layer = torch.nn.Linear(64, BITS)
-        self.network = torch.nn.Sequential(layer, HouseholderRotation(BITS)).to(bench.device)
-        self.loss = CSQ(BITS, CLASSES, quantization="hswd").to(bench.device)
-        graphs = {"capturable": True} if bench.device.type == "cuda" else {}
+        self.network: torch.nn.Module = torch.nn.Sequential(layer, HouseholderRotation(BITS)).to(device, dtype)
+        self.loss = CSQ(BITS, CLASSES, quantization=quantization).to(device, dtype)
+        graphs = {"capturable": True} if device.type == "cuda" else {}
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, **graphs)
-        self.x = bench.normal(BATCH, 64)
-        self.labels = torch.arange(BATCH, device=bench.device) % CLASSES
+        self.x = torch.randn(BATCH, 64).to(device, dtype)
+        self.labels = torch.arange(BATCH, device=device) % CLASSES
 
     def step(self) -> torch.Tensor:
         loss = self.loss(self.network(self.x), self.labels)
@@ -41,25 +43,25 @@ class Training:
 
 def check_training_steps(bench: Bench) -> None:
     steps = 20
-    plain = Training(bench)
+    plain = Training(bench.device)
     for _ in range(steps):
         plain.step()
     with bench.check("torch.compile: a step's loss and gradients are the eager ones"):
-        eager, compiled = Training(bench), Training(bench)
+        eager, compiled = Training(bench.device), Training(bench.device)
         for training, function in ((eager, eager.network), (compiled, torch.compile(compiled.network))):
             training.loss(function(training.x), training.labels).backward()
         for got, right in zip(compiled.network.parameters(), eager.network.parameters(), strict=True):
             torch.testing.assert_close(got.grad, right.grad, rtol=1e-4, atol=1e-5)
     for dtype in (torch.float16, torch.bfloat16):
         with bench.check(f"autocast to {dtype}: steps lower the loss, gradients are finite"):
-            training = Training(bench)
+            training = Training(bench.device)
             with torch.autocast(bench.device.type, dtype):
                 losses = [float(training.step()) for _ in range(steps)]
             assert losses[-1] < losses[0], losses
             assert bool(training.weights().isfinite().all())
     if bench.device.type == "cuda":
         with bench.check(f"{steps} steps of loss, rotation and optimiser in one CUDA graph, as eager ones"):
-            captured = Training(bench)
+            captured = Training(bench.device)
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):

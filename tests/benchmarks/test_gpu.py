@@ -56,6 +56,7 @@ def test_checks_and_times_everything_and_writes_a_table(records):
         "householder",
         "H2Q",
         "compile",
+        "2 ranks",
     ):
         assert word in checked
     table = (records.folder / "gpu.md").read_text()
