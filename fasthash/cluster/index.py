@@ -104,7 +104,7 @@ class ShardedIndex:
 
         Raises:
             FileNotFoundError: if there are no codes, or the encoding has not ended.
-            ImportError: if a package is missing.
+            ImportError: if Ray is asked for and missing, or pyarrow, for Parquet files and other machines' storage.
             TypeError: if an argument is of another type.
             ValueError: if an argument does not fit, codes are damaged, an id is there twice, or another index is in
                 `folder`. What is in `folder` stays.

@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from fasthash.cluster import PartialHits, PartialRadiusHits, ShardedIndex
+from fasthash.cluster import PartialHits, PartialRadiusHits, ShardedIndex, encode_files
 from fasthash.cluster.folders import MANIFEST
-from tests.cluster.conftest import BITS, KINDS, assert_same, encoded_folder, flat_of, near_codes, save_codes
+from tests.cluster.conftest import (
+    BITS,
+    KINDS,
+    assert_same,
+    encoded_folder,
+    flat_of,
+    near_codes,
+    save_codes,
+    sign_hasher,
+)
 
 IDS = np.random.default_rng(2).permutation(10**6)[:3000] - 1000  # some are negative, none is -1
 IDS[IDS == -1] = 10**6 + 1
@@ -50,6 +59,34 @@ def test_ties_are_in_the_order_of_given_ids(build, codes, queries, kind, layout,
     assert_same(index.search(queries, 20, among=among), one.search(queries, 20, among=among))
     assert index.contains([IDS[5], 10**7, -1]).tolist() == [True, False, False]
     assert (index.get(IDS[40:90]) == codes[40:90]).all()
+
+
+def test_npy_files_need_no_pyarrow(build, codes, queries, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    index, one = build(3), flat_of(codes)
+    opened = ShardedIndex.open(index.folder, verify=True)
+    assert_same(opened.search(queries, 9), one.search(queries, 9))
+    assert_same(opened.radius_search(queries, 3), one.radius_search(queries, 3))
+    assert (opened.get([5, 2000]) == codes[[5, 2000]]).all()
+    opened.add(codes[:2])
+    opened.remove([3000, 3001])
+    opened.rebalance(2)
+    assert_same(opened.search(queries, 9), one.search(queries, 9))
+    for files, n in ((f"{tmp_path}/codes/[01].npy", 2000), (f"file://{tmp_path}/codes/2.npy", 1000)):
+        assert len(ShardedIndex.build(files, tmp_path / str(n), n_shards=1)) == n
+    with pytest.raises(ImportError, match=r"ShardedIndex.pairs needs pyarrow, .* pip install 'torch-fasthash\[parquet"):
+        opened.pairs(1, tmp_path / "pairs")
+    with pytest.raises(ImportError, match="ShardedIndex.build needs pyarrow, but pyarrow is not installed"):
+        ShardedIndex.build("s3://bucket/codes", tmp_path / "index", n_shards=1)
+
+
+def test_what_encode_files_wrote_needs_pyarrow(tmp_path, codes, monkeypatch):
+    source = encoded_folder(tmp_path / "codes", codes, IDS)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match="ShardedIndex.build of Parquet files needs pyarrow"):
+        ShardedIndex.build(source, tmp_path / "index", n_shards=1)
+    with pytest.raises(ImportError, match="encode_files needs pyarrow, but pyarrow is not installed"):
+        encode_files(sign_hasher(), source, tmp_path / "out")
 
 
 def test_tensors_give_tensors(build, codes, queries):
