@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial as partial_of
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ from fasthash.cluster.engine import Engine, engine_of
 from fasthash.cluster.folders import Manifest, Shard, changing, sweep
 from fasthash.cluster.pairs import PairFiles, write_pairs
 from fasthash.cluster.questions import (
+    Below,
     Codings,
     Contains,
     Nearest,
@@ -25,12 +28,15 @@ from fasthash.cluster.questions import (
     Question,
     Within,
 )
+from fasthash.cluster.reranking import FoundCodes
 from fasthash.cluster.shards import (
     KINDS,
     LAYOUTS,
+    Codes,
     Ids,
     OpenShard,
     Run,
+    n_below,
     new_index,
     read_removed,
     write_removed,
@@ -39,6 +45,7 @@ from fasthash.cluster.shards import (
 from fasthash.cluster.storage import local_path, place_of
 from fasthash.errors import check_choice, check_flag, check_integer
 from fasthash.index.base import listed
+from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.ops.arrays import Array, all_as_given, as_given
 from fasthash.ops.asymmetric.op import MAX_QUERY_BITS
 from fasthash.ops.hamming import Hits, RadiusHits
@@ -208,10 +215,18 @@ class ShardedIndex:
         *,
         among: Array | None = None,
         threads: int | None = None,
+        rerank: Array | str | Callable[[Array], Array] | None = None,
+        rerank_queries: Array | None = None,
+        metric: str = "inner_product",
+        factor: int = 10,
         bits: int = 4,
         partial: bool = False,
     ) -> Hits | PartialHits:
-        """Find the k nearest codes of every query.
+        """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
+
+        Reranking happens in this process, once for the nearest of all shards: vectors are read and functions called
+        here. It asks the shards a second time, for the candidates' codes, or for their places among all ids where these
+        were given or removed.
 
         Args:
             queries: codes, uint8 [q, ceil(n_bits / 8)]; or projections, floating-point [q, n_bits], as in
@@ -220,26 +235,46 @@ class ShardedIndex:
             among: the ids of the eligible codes, integers [m] or a set; those that are not in the index are passed
                 over.
             threads: in each process that searches; by default what `open` said.
+            rerank: as in `FlatIndex.search`: vectors [len(index), d] in the order of the codes' ids, "asymmetric", or a
+                function.
+            rerank_queries: as in `FlatIndex.search`.
+            metric: "inner_product" or "l2", as in `FlatIndex.search`.
+            factor: how many times k candidates are taken, at least 1.
             bits: of a number of projections, 1 to 8, as in `fasthash.asymmetric_topk`.
-            partial: whether to return what there is where shards give no answer, and which these are.
+            partial: whether to return what there is where shards give no answer, and which these are. Vectors are still
+                those of all codes.
 
         Returns:
             `Hits(distances, ids)`, or with `partial` `PartialHits(distances, ids, missing)`, of shape [q, k], tensors
-            if `queries` is one, else NumPy arrays.
+            if `queries` is one, else NumPy arrays; reranked or not as in `FlatIndex.search`.
 
         Raises:
-            OSError: if a shard gives no answer, unless `partial`.
+            OSError: if a shard gives no answer, unless `partial`; also then if candidates cannot be reranked without.
             TypeError: if an argument has the wrong dtype.
             ValueError: if shapes, widths, k or bits do not fit, or a projection is not finite.
         """
         where = "ShardedIndex.search"
         k = check_integer(where, "k", k, 1)
+        factor = check_reranking(where, rerank, rerank_queries, metric, factor)
         bits = check_integer(where, "bits", bits, 1, MAX_QUERY_BITS)
         q = self._template._check_queries(where, queries)
         check_hits(where, k, q)
-        question = Nearest(_numpy(q), k, self._among(where, among), self._threads(where, threads), bits)
-        found, missing = self._ask(where, question, partial)
-        distances, ids = all_as_given(tuple(map(torch.from_numpy, found)), queries)
+        manifest, n_wanted, second_distance = self.manifest, k, None
+        if rerank is not None:
+            candidates = FoundCodes(
+                len(manifest), partial_of(self._codes, where, manifest), partial_of(self._ranks, where, manifest)
+            )
+            second_distance = second_distance_of(
+                where, rerank, rerank_queries, metric, candidates, self.n_bits, queries, len(q)
+            )
+            n_wanted = max(k, min(k * factor, len(manifest)))
+        question = Nearest(_numpy(q), n_wanted, self._among(where, among), self._threads(where, threads), bits)
+        found, missing = self._ask(where, question, partial, manifest)
+        distances, ids = map(torch.from_numpy, found)
+        if second_distance is not None:
+            distances, positions = nearest_candidates(second_distance, candidates.hold(ids), k)
+            ids = candidates.ids_at(positions)
+        distances, ids = all_as_given((distances, ids), queries)
         return PartialHits(distances, ids, missing) if partial else Hits(distances, ids)
 
     def radius_search(
@@ -487,18 +522,42 @@ class ShardedIndex:
     def _threads(self, where: str, threads: int | None) -> int | None:
         return self._engine.threads if threads is None else thread_count(where, threads)
 
-    def _ask(self, where: str, question: Question[_A], partial: bool = False) -> tuple[_A, dict[str, str]]:
-        """Return the answer of all shards, and with `partial` which gave none."""
+    def _codes(self, where: str, manifest: Manifest, ids: Ids) -> Codes:
+        """Return the codes of ids that a search found."""
+        (found, codes), missing = self._ask(where, Codings(ids, self._template._width), True, manifest)
+        if not found.all():
+            raise _unanswered(where, manifest, missing)
+        return codes
+
+    def _ranks(self, where: str, manifest: Manifest, ids: Ids) -> Ids:
+        """Return how many codes have lower ids than each; shards are asked where the manifest does not tell."""
+        told = {shard.file: n for shard in manifest.shards if (n := n_below(shard, ids)) is not None}
+        if len(told) < len(manifest.shards):
+            more, missing = self._ask(where, Below(ids), True, manifest)
+            told |= more
+            if missing := {file: reason for file, reason in missing.items() if file not in told}:
+                raise _unanswered(where, manifest, missing)
+        return sum(told.values(), np.zeros(len(ids), np.int64))
+
+    def _ask(
+        self, where: str, question: Question[_A], partial: bool = False, manifest: Manifest | None = None
+    ) -> tuple[_A, dict[str, str]]:
+        """Return the answer of all shards, of a manifest if one is given, and with `partial` which gave none."""
         check_flag(where, "partial", partial)
-        answered = self._engine.ask(self.manifest.shards, question)
+        manifest = self.manifest if manifest is None else manifest
+        answered = self._engine.ask(manifest.shards, question)
         answer, missing = answered
         if missing and not partial:
-            file, reason = next(iter(missing.items()))
-            raise OSError(
-                f"{where}: expected an answer of all {len(self.manifest.shards)} shards, got none of {len(missing)}, "
-                f"{file} for one: {reason}"
-            )
+            raise _unanswered(where, manifest, missing)
         return question.padded(answer), missing
+
+
+def _unanswered(where: str, manifest: Manifest, missing: Mapping[str, str]) -> OSError:
+    file, reason = next(iter(missing.items()))
+    return OSError(
+        f"{where}: expected an answer of all {len(manifest.shards)} shards, got none of {len(missing)}, {file} for "
+        f"one: {reason}"
+    )
 
 
 def _numpy(x: torch.Tensor) -> Any:

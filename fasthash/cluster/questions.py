@@ -183,3 +183,22 @@ class Codings(Question[tuple[NDArray[np.bool_], Codes]]):
     def padded(self, answer: tuple[NDArray[np.bool_], Codes] | None) -> tuple[NDArray[np.bool_], Codes]:
         """Return none where there are no shards."""
         return answer or (np.zeros(len(self.ids), np.bool_), np.zeros((len(self.ids), self.width), np.uint8))
+
+
+@dataclass(frozen=True)
+class Below(Question[dict[str, Ids]]):
+    """How many codes of each shard, by its file, have lower ids than each."""
+
+    ids: Ids
+
+    def of(self, shard: OpenShard) -> dict[str, Ids]:
+        """Count."""
+        return {shard.shard.file: np.searchsorted(shard.ids, self.ids)}
+
+    def merged(self, answers: Sequence[dict[str, Ids]]) -> dict[str, Ids]:
+        """Return those of all."""
+        return {file: counts for answer in answers for file, counts in answer.items()}
+
+    def padded(self, answer: dict[str, Ids] | None) -> dict[str, Ids]:
+        """Return what there is."""
+        return answer or {}

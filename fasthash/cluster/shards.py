@@ -127,6 +127,16 @@ class OpenShard:
         return ids if not self.shard.first_id else np.where(ids < 0, ids, ids + self.shard.first_id)
 
 
+def n_below(shard: Shard, ids: Ids) -> Ids | None:
+    """Return how many codes of a shard have lower ids than each, or None if only its files tell."""
+    low, high = shard.ids
+    if shard.first_id is not None and shard.removed is None:
+        return np.where(ids > high, shard.n, np.clip(ids, low, high) - low)
+    if ((low < ids) & (ids <= high)).any():
+        return None
+    return np.where(ids > high, shard.n_live, 0)
+
+
 def new_index(kind: str, settings: dict[str, Any]) -> Index:
     """Return an empty index as shards have."""
     return KINDS[kind](**settings)

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from fasthash.errors import (
     MAX_BITS,
-    check_choice,
     check_codes,
     check_device_name,
     check_flag,
@@ -32,7 +31,7 @@ from fasthash.errors import (
 from fasthash.index import storage
 from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
-from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
+from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.index.rows import Rows, values_at
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
@@ -354,10 +353,7 @@ class Index(ABC):
         """
         where = f"{type(self).__name__}.search"
         k = check_integer(where, "k", k, 1)
-        check_choice(where, "metric", metric, METRICS)
-        factor = check_integer(where, "factor", factor, 1)
-        if (rerank is None or callable(rerank)) and rerank_queries is not None:
-            raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
+        factor = check_reranking(where, rerank, rerank_queries, metric, factor)
         bits = check_integer(where, "bits", bits, 1, MAX_QUERY_BITS)
         search = self._checked(where, self._check_queries(where, queries), mask, among, threads, bits)
         contents = search.contents
@@ -367,11 +363,9 @@ class Index(ABC):
         if rerank is None:
             distances, positions = self._nearest(search, k)
             return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
-        if callable(rerank):
-            second_distance = by_function(where, rerank, lambda at: as_given(contents.ids_at(at), queries))
-        else:
-            n_queries = len(search.queries)
-            second_distance = by_vectors(where, rerank, rerank_queries, metric, contents, self.n_bits, n_queries)
+        second_distance = second_distance_of(
+            where, rerank, rerank_queries, metric, contents, self.n_bits, queries, len(search.queries)
+        )
         _, positions = self._nearest(search, max(k, min(k * factor, len(contents))))
         distances, positions = nearest_candidates(second_distance, positions, k)
         return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))

@@ -61,6 +61,106 @@ def test_ties_are_in_the_order_of_given_ids(build, codes, queries, kind, layout,
     assert (index.get(IDS[40:90]) == codes[40:90]).all()
 
 
+def rerankings(n, queries, rng, tmp_path):
+    """Arguments of a search that reranks n codes, by what lies in the order of ids; many second distances are equal."""
+    vectors, wanted = rng.integers(-2, 3, (n, 6)), rng.integers(-2, 3, (len(queries), 6)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors.astype(np.float32))
+    odd = np.where(rng.random((n, 6)) < 0.1, np.nan, vectors)
+    mapped = {"rerank": np.load(tmp_path / "vectors.npy", mmap_mode="r"), "rerank_queries": wanted}
+    return [
+        mapped,
+        {**mapped, "factor": 1},
+        {**mapped, "factor": n, "metric": "l2"},
+        {**mapped, "among": np.arange(-500, 10**6, 3)},
+        {**mapped, "among": []},
+        {"rerank": vectors.astype(np.int8), "rerank_queries": wanted, "metric": "l2", "factor": 3},
+        {"rerank": odd, "rerank_queries": torch.from_numpy(wanted), "factor": 3},
+        {"rerank": "asymmetric", "rerank_queries": rng.normal(size=(len(queries), BITS)).astype(np.float32)},
+        {"rerank": lambda ids: np.where(ids == -1, 0, ids % 7).astype(np.float64), "factor": 4},
+    ]
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("kind", "layout"), KINDS)
+@pytest.mark.parametrize("n_shards", [1, 3, 8])
+def test_reranked_hits_are_those_of_one_index(build, codes, queries, rng, given, kind, layout, n_shards, tmp_path):
+    ids = IDS if given else np.arange(3000)
+    index, one = build(n_shards, IDS if given else None, kind, layout), flat_of(codes, ids)
+    projections = rng.normal(size=(len(queries), BITS)).astype(np.float32)
+    for more in rerankings(3000, queries, rng, tmp_path):
+        assert_same(index.search(queries, 30, **more), one.search(queries, 30, **more))
+        assert_same(index.search(projections, 30, **more), one.search(projections, 30, **more))
+    gone = ids[rng.permutation(3000)[:700]]
+    index.remove(gone)
+    one.remove(gone)
+    for more in rerankings(2300, queries, rng, tmp_path):
+        assert_same(
+            index.search(torch.from_numpy(queries), 8, **more), one.search(torch.from_numpy(queries), 8, **more)
+        )
+
+
+def test_an_empty_index_is_reranked(build, codes, queries, rng, tmp_path):
+    index, one = build(2), flat_of(codes)
+    index.remove(np.arange(3000))
+    one.remove(np.arange(3000))
+    for more in rerankings(0, queries, rng, tmp_path):
+        assert_same(index.search(queries, 3, **{**more, "factor": 2}), one.search(queries, 3, **{**more, "factor": 2}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rerank": np.zeros((2999, 4)), "rerank_queries": np.zeros((20, 4))},
+        {"rerank": np.zeros((3000, 4)), "rerank_queries": np.zeros((20, 3))},
+        {"rerank": np.zeros((3000, 4), np.int32), "rerank_queries": np.zeros((20, 4))},
+        {"rerank": np.zeros((3000, 4))},
+        {"rerank": "vectors", "rerank_queries": np.zeros((20, 4))},
+        {"rerank": "asymmetric", "rerank_queries": np.zeros((20, 4))},
+        {"rerank": lambda ids: ids, "rerank_queries": np.zeros((20, 4))},
+        {"rerank": lambda ids: ids},
+        {"rerank": lambda ids: np.zeros(3)},
+        {"rerank_queries": np.zeros((20, 4))},
+        {"metric": "cosine"},
+        {"factor": 0},
+    ],
+)
+def test_wrong_rerankings_are_refused_as_by_one_index(build, codes, queries, wrong):
+    index, one = build(2), flat_of(codes)
+    with pytest.raises((TypeError, ValueError)) as ours:
+        index.search(queries, 3, **wrong)
+    with pytest.raises((TypeError, ValueError)) as theirs:
+        one.search(queries, 3, **wrong)
+    assert type(ours.value) is type(theirs.value)
+    assert str(ours.value) == str(theirs.value).replace("FlatIndex", "ShardedIndex")
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_what_shards_are_left_find_is_reranked(build, codes, queries, rng, given):
+    ids = np.sort(IDS) if given else np.arange(3000)
+    index = build(3, ids if given else None)
+    missing = index.manifest.shards[1]
+    (index.folder / missing.file).unlink()
+    left = np.setdiff1d(np.arange(3000), np.arange(1000, 2000))
+    one = flat_of(codes[left], ids[left])
+    vectors, wanted = rng.normal(size=(3000, 4)), rng.normal(size=(20, 4))
+    found = index.search(queries, 5, rerank=vectors, rerank_queries=wanted, partial=True)
+    assert list(found.missing) == [missing.file]
+    assert_same(found, one.search(queries, 5, rerank=vectors[left], rerank_queries=wanted))
+    z = rng.normal(size=(20, BITS))
+    found = index.search(queries, 5, rerank="asymmetric", rerank_queries=z, partial=True)
+    assert_same(found, one.search(queries, 5, rerank="asymmetric", rerank_queries=z))
+
+
+def test_vectors_whose_rows_only_a_missing_shard_tells_are_not_read(build, queries):
+    index = build(2, IDS)  # both shards have ids of the whole range
+    missing = index.manifest.shards[0]
+    (index.folder / missing.file).unlink()
+    vectors = {"rerank": np.zeros((3000, 2)), "rerank_queries": np.zeros((20, 2))}
+    message = f"ShardedIndex.search: expected an answer of all 2 shards, got none of 1, {missing.file} for one: "
+    with pytest.raises(OSError, match=message):
+        index.search(queries, 5, **vectors, partial=True)
+
+
 def test_npy_files_need_no_pyarrow(build, codes, queries, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     index, one = build(3), flat_of(codes)
