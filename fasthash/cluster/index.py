@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial as partial_of
 from pathlib import Path
@@ -23,6 +23,7 @@ from fasthash.cluster.questions import (
     Codings,
     Contains,
     Nearest,
+    NearestByNumbers,
     PartialHits,
     PartialRadiusHits,
     Question,
@@ -39,12 +40,13 @@ from fasthash.cluster.shards import (
     n_below,
     new_index,
     read_removed,
+    rows_of,
     write_removed,
     write_shard,
 )
 from fasthash.cluster.storage import local_path, place_of
 from fasthash.errors import check_choice, check_flag, check_integer
-from fasthash.index.base import listed
+from fasthash.index.base import listed, numbers_of
 from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.ops.arrays import Array, all_as_given, as_given
 from fasthash.ops.asymmetric.op import MAX_QUERY_BITS
@@ -220,6 +222,8 @@ class ShardedIndex:
         metric: str = "inner_product",
         factor: int = 10,
         bits: int = 4,
+        factors: Array | None = None,
+        offsets: Array | None = None,
         partial: bool = False,
     ) -> Hits | PartialHits:
         """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
@@ -241,17 +245,21 @@ class ShardedIndex:
             metric: "inner_product" or "l2", as in `FlatIndex.search`.
             factor: how many times k candidates are taken, at least 1.
             bits: of a number of projections, 1 to 8, as in `fasthash.asymmetric_topk`.
-            partial: whether to return what there is where shards give no answer, and which these are. Vectors are still
-                those of all codes.
+            factors: of the codes' scores for projections, float32 [len(index)] in the order of their ids, as in
+                `fasthash.asymmetric_topk`. Each search sends them to wherever the shards are, 4 bytes a code; where the
+                shards' ranges of ids overlap it also reads and sorts all ids of these, until `rebalance`.
+            offsets: likewise, what is added to them.
+            partial: whether to return what there is where shards give no answer, and which these are. Vectors, factors
+                and offsets are still those of all codes.
 
         Returns:
             `Hits(distances, ids)`, or with `partial` `PartialHits(distances, ids, missing)`, of shape [q, k], tensors
             if `queries` is one, else NumPy arrays; reranked or not as in `FlatIndex.search`.
 
         Raises:
-            OSError: if a shard gives no answer, unless `partial`; also then if candidates cannot be reranked without.
+            OSError: if a shard gives no answer, unless `partial`; even so if only it tells what belongs to a code.
             TypeError: if an argument has the wrong dtype.
-            ValueError: if shapes, widths, k or bits do not fit, or a projection is not finite.
+            ValueError: if shapes, widths, k or bits do not fit, or a projection, factor or offset is not finite.
         """
         where = "ShardedIndex.search"
         k = check_integer(where, "k", k, 1)
@@ -260,6 +268,8 @@ class ShardedIndex:
         q = self._template._check_queries(where, queries)
         check_hits(where, k, q)
         manifest, n_wanted, second_distance = self.manifest, k, None
+        weighted = factors is not None or offsets is not None
+        numbers = numbers_of(where, q, factors, offsets, len(manifest), torch.device("cpu")) if weighted else ()
         if rerank is not None:
             candidates = FoundCodes(
                 len(manifest), partial_of(self._codes, where, manifest), partial_of(self._ranks, where, manifest)
@@ -268,7 +278,8 @@ class ShardedIndex:
                 where, rerank, rerank_queries, metric, candidates, self.n_bits, queries, len(q)
             )
             n_wanted = max(k, min(k * factor, len(manifest)))
-        question = Nearest(_numpy(q), n_wanted, self._among(where, among), self._threads(where, threads), bits)
+        asked = _numpy(q), n_wanted, self._among(where, among), self._threads(where, threads), bits
+        question = NearestByNumbers(*asked, self._by_shard(where, manifest, numbers)) if weighted else Nearest(*asked)
         found, missing = self._ask(where, question, partial, manifest)
         distances, ids = map(torch.from_numpy, found)
         if second_distance is not None:
@@ -521,6 +532,23 @@ class ShardedIndex:
 
     def _threads(self, where: str, threads: int | None) -> int | None:
         return self._engine.threads if threads is None else thread_count(where, threads)
+
+    def _by_shard(
+        self, where: str, manifest: Manifest, numbers: Sequence[torch.Tensor | None]
+    ) -> dict[str, tuple[Any, ...]]:
+        """Return, by the file of each shard, what its codes have of arrays in the order of ids."""
+
+        def ids_of(shard: Shard) -> Ids:
+            try:
+                return OpenShard(self.folder, shard).ids
+            except (OSError, ValueError) as error:
+                raise _unanswered(where, manifest, {shard.file: str(error)}) from error
+
+        arrays = [None if x is None else x.numpy() for x in numbers]
+        return {
+            shard.file: tuple(None if x is None else x[rows] for x in arrays)
+            for shard, rows in rows_of(manifest.shards, ids_of)
+        }
 
     def _codes(self, where: str, manifest: Manifest, ids: Ids) -> Codes:
         """Return the codes of ids that a search found."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthash.cluster.merging import TopHits, nearest_of
-from fasthash.cluster.shards import Codes, Ids, OpenShard
+from fasthash.cluster.shards import Codes, Ids, Numbers, OpenShard
 from fasthash.errors import MAX_BITS
 from fasthash.ops.arrays import Array
 
@@ -102,6 +102,22 @@ class Nearest(Question[TopHits]):
         distances, ids = answer or (np.empty((len(self.queries), 0), type(none)), np.empty((len(self.queries), 0), int))
         missing = ((0, 0), (0, self.k - ids.shape[1]))
         return np.pad(distances, missing, constant_values=none), np.pad(ids, missing, constant_values=-1)
+
+
+@dataclass(frozen=True)
+class NearestByNumbers(Nearest):
+    """The same with factors and offsets of the codes' scores: by the file of each shard those of its codes, or None."""
+
+    numbers: Mapping[str, tuple[Numbers | None, Numbers | None]]
+
+    def of(self, shard: OpenShard) -> TopHits:
+        """Search."""
+        numbers = self.numbers[shard.shard.file]
+        return shard.search(self.queries, self.k, MAX_BITS, self.among, self.threads, self.bits, *numbers)
+
+    def of_all(self, shards: Iterable[OpenShard]) -> TopHits | None:
+        """Search one after the other: scores bound no search."""
+        return Question.of_all(self, shards)
 
 
 @dataclass(frozen=True)

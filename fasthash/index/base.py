@@ -359,7 +359,7 @@ class Index(ABC):
         contents = search.contents
         check_hits(where, k, search.queries)
         if factors is not None or offsets is not None:
-            search = _with_numbers(search, factors, offsets)
+            search = with_numbers(search, factors, offsets)
         if rerank is None:
             distances, positions = self._nearest(search, k)
             return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
@@ -830,24 +830,31 @@ def _check_found(where: str, ids: torch.Tensor, positions: torch.Tensor) -> None
         raise ValueError(f"{where}: expected ids in the index, got {missing[0]}, which is not")
 
 
-def _with_numbers(search: Search, factors: Array | None, offsets: Array | None) -> Search:
-    """Return a search for projections with the codes' factors and offsets."""
-    if not search.is_asymmetric:
+def numbers_of(
+    where: str, queries: torch.Tensor, factors: Array | None, offsets: Array | None, n: int, device: torch.device
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the factors and offsets of n codes on a device, checked, for queries that are projections."""
+    if not queries.is_floating_point():
         raise ValueError(
-            f"{search.where}: expected factors and offsets only with floating-point queries, got "
-            f"{dtype_name(search.queries)} queries"
+            f"{where}: expected factors and offsets only with floating-point queries, got {dtype_name(queries)} queries"
         )
-    contents = search.contents
     f, o = (
-        None if y is None else to_tensor(search.where, name, y).to(contents.device)
+        None if y is None else to_tensor(where, name, y).to(device)
         for name, y in (("factors", factors), ("offsets", offsets))
     )
-    f, o = numbers_of_codes(search.where, f, o, len(contents), contents.device)
+    f, o = numbers_of_codes(where, f, o, n, device)
     try:
         check_factors(f, o)
     except RefusedError as refused:
-        raise ValueError(f"{search.where}: {refused}") from None
-    f, o = (None if y is None else contents.by_position(y) for y in (f, o))
+        raise ValueError(f"{where}: {refused}") from None
+    return f, o
+
+
+def with_numbers(search: Search, factors: Array | None, offsets: Array | None) -> Search:
+    """Return a search for projections with the codes' factors and offsets."""
+    contents = search.contents
+    numbers = numbers_of(search.where, search.queries, factors, offsets, len(contents), contents.device)
+    f, o = (None if y is None else contents.by_position(y) for y in numbers)
     return replace(search, factors=f, offsets=o)
 
 

@@ -99,6 +99,55 @@ def test_reranked_hits_are_those_of_one_index(build, codes, queries, rng, given,
         )
 
 
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("kind", "layout"), KINDS)
+@pytest.mark.parametrize("n_shards", [1, 3, 8])
+def test_scores_with_factors_and_offsets_are_those_of_one_index(build, codes, rng, given, kind, layout, n_shards):
+    ids = IDS if given else np.arange(3000)
+    index, one = build(n_shards, IDS if given else None, kind, layout), flat_of(codes, ids)
+    projections = rng.normal(size=(5, BITS)).astype(np.float32)
+
+    def compare():
+        factors = np.float32([0.5, 1, 3])[rng.integers(0, 3, len(one))]  # of which many scores are equal
+        offsets = rng.normal(size=len(one)).astype(np.float32)
+        vectors = {"rerank": rng.normal(size=(len(one), 3)), "rerank_queries": rng.normal(size=(5, 3))}
+        for more in ({"factors": factors}, {"offsets": torch.from_numpy(offsets)}):
+            assert_same(index.search(projections, 40, **more), one.search(projections, 40, **more))
+        both = {"factors": factors, "offsets": offsets, "bits": 6}
+        for more in ({}, {"among": ids[::2]}, {"among": ids[:9]}, vectors):
+            assert_same(index.search(projections, 40, **both, **more), one.search(projections, 40, **both, **more))
+
+    compare()
+    gone = ids[rng.permutation(3000)[:700]]
+    index.remove(gone)
+    one.remove(gone)
+    compare()
+    if not given:
+        index.add(codes[:5])
+        one.add(codes[:5], np.arange(3000, 3005))
+        compare()
+
+
+def test_factors_of_shards_that_are_missing_are_passed_over(build, codes, rng):
+    index = build(3)
+    missing = index.manifest.shards[0]
+    (index.folder / missing.file).unlink()
+    projections, factors = rng.normal(size=(5, BITS)), rng.random(3000).astype(np.float32)
+    found = index.search(projections, 7, factors=factors, partial=True)
+    one = flat_of(codes[1000:], np.arange(1000, 3000))
+    assert_same(found, one.search(projections, 7, factors=factors[1000:]))
+    assert list(found.missing) == [missing.file]
+
+
+def test_factors_that_belong_to_shards_which_only_a_missing_one_tells_are_refused(build, rng):
+    index = build(2, IDS)  # both shards have ids of the whole range
+    missing = index.manifest.shards[1]
+    (index.folder / missing.file).unlink()
+    message = f"ShardedIndex.search: expected an answer of all 2 shards, got none of 1, {missing.file} for one: "
+    with pytest.raises(OSError, match=message):
+        index.search(rng.normal(size=(1, BITS)), 5, offsets=np.zeros(3000, np.float32), partial=True)
+
+
 def test_an_empty_index_is_reranked(build, codes, queries, rng, tmp_path):
     index, one = build(2), flat_of(codes)
     index.remove(np.arange(3000))
@@ -125,7 +174,26 @@ def test_an_empty_index_is_reranked(build, codes, queries, rng, tmp_path):
     ],
 )
 def test_wrong_rerankings_are_refused_as_by_one_index(build, codes, queries, wrong):
+    assert_refused_alike(build(2), flat_of(codes), queries, wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"factors": np.ones(2999, np.float32)},
+        {"offsets": np.ones(3000)},
+        {"factors": np.ones((3000, 1), np.float32)},
+        {"factors": np.float32([1, np.inf, 2] * 1000), "offsets": np.ones(3000, np.float32)},
+        {"offsets": np.full(3000, np.nan, np.float32)},
+    ],
+)
+def test_wrong_factors_are_refused_as_by_one_index(build, codes, wrong):
     index, one = build(2), flat_of(codes)
+    assert_refused_alike(index, one, np.ones((2, BITS)), wrong)
+    assert_refused_alike(index, one, codes[:2], {"factors": np.ones(3000, np.float32)})
+
+
+def assert_refused_alike(index, one, queries, wrong):
     with pytest.raises((TypeError, ValueError)) as ours:
         index.search(queries, 3, **wrong)
     with pytest.raises((TypeError, ValueError)) as theirs:

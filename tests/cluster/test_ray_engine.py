@@ -90,6 +90,8 @@ def test_searches_are_those_of_one_index(opened, codes, queries, kind, layout):
     assert_same(index.search(queries, 600, among=among), one.search(queries, 600, among=among))
     z = np.random.default_rng(3).normal(size=(5, 32)).astype(np.float32)
     assert_same(index.search(z, 40), one.search(z, 40))
+    factors = np.arange(3000, dtype=np.float32) % 11
+    assert_same(index.search(z, 40, factors=factors), one.search(z, 40, factors=factors))
     vectors = {"rerank": np.arange(6000.0).reshape(3000, 2) % 7, "rerank_queries": np.ones((20, 2))}
     by_codes = {"rerank": "asymmetric", "rerank_queries": np.tile(z, (4, 1))}
     for more in (vectors, by_codes, {"rerank": lambda ids: ids % 7.0}):
