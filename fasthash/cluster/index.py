@@ -64,10 +64,10 @@ class ShardedIndex:
     Answers are those of a `FlatIndex` to which all codes were added in the order of their ids: equal distances are
     ordered by id, whatever the number of shards. `build` makes one, `open` opens one that is there.
 
-    A change (`add`, `remove`, `rebalance`) writes new files, then replaces the manifest: a process killed at any
-    instant leaves the index as it was or as it was to be, and files that the next change deletes. Changes of several
-    processes wait for each other. Another object that has the folder open goes on with the index of the moment when it
-    was opened or last refreshed, whose files are there until the change after the next.
+    A change (`add`, `upsert`, `remove`, `rebalance`) writes new files, then replaces the manifest: a process killed at
+    any instant leaves the index as it was or as it was to be, and files that the next change deletes. Changes of
+    several processes wait for each other. Another object that has the folder open goes on with the index of the moment
+    when it was opened or last refreshed, whose files are there until the change after the next.
 
     Every method may be called from any thread.
     """
@@ -415,10 +415,7 @@ class ShardedIndex:
         c, given = self._template._check_added(where, codes, ids)
         i = None if given is None else given.numpy()
         if i is not None:
-            ordered = np.sort(i)
-            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-            if len(repeated):
-                raise ValueError(f"{where}: expected ids none twice, got {repeated[0]} again")
+            _check_once(where, i)
         with changing(self.folder):
             manifest = self._newest(where)
             if (i is None) != (manifest.next_id is not None):
@@ -433,12 +430,44 @@ class ShardedIndex:
                 known, _ = self._ask(where, Contains(i))
                 if known.any():
                     raise ValueError(f"{where}: expected ids that are not in the index, got {i[known][0]}, which is")
-            path = self.folder / f"shard-{secrets.token_hex(8)}.index"
             own = Run(manifest.next_id, len(c)) if manifest.next_id is not None else i
             assert own is not None
-            shard = write_shard(path, manifest.kind, dict(manifest.settings), _numpy(c), own)
+            shard = self._new_shard(_numpy(c), own)
             next_id = None if manifest.next_id is None else manifest.next_id + len(c)
             self._commit(replace(manifest, shards=(*manifest.shards, shard), next_id=next_id))
+
+    def upsert(self, codes: Array, ids: Array) -> int:
+        """Add codes, as a new shard, in the place of those that have their ids, if any, in one change.
+
+        Args:
+            codes: uint8 [n, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
+            ids: integers [n] that fit int64, none twice, none -1; in an index whose codes are numbered, of codes in it.
+
+        Returns:
+            How many codes were replaced.
+
+        Raises:
+            OSError: if a shard gives no answer.
+            TypeError: if `codes` is not uint8, or `ids` not integers.
+            ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
+        """
+        where = "ShardedIndex.upsert"
+        if ids is None:
+            raise TypeError(f"{where}: expected ids, got None")
+        c, given = self._template._check_added(where, codes, ids)
+        assert given is not None
+        i = given.numpy()
+        _check_once(where, i)
+        with changing(self.folder):
+            manifest = self._newest(where)
+            if len(c) == 0:
+                return 0
+            if manifest.next_id is not None:
+                found, _ = self._ask(where, Contains(i))
+                _check_found(where, i, found)
+            kept, n_replaced = self._without(manifest, np.sort(i))
+            self._commit(replace(manifest, shards=(*kept, self._new_shard(_numpy(c), i))))
+        return n_replaced
 
     def remove(self, ids: Array, *, ignore_missing: bool = False) -> int:
         """Remove codes; the others keep their ids.
@@ -465,10 +494,9 @@ class ShardedIndex:
             if not ignore_missing:
                 found, _ = self._ask(where, Contains(i))
                 _check_found(where, i, found)
-            changed = [(shard, *self._without(where, shard, i)) for shard in manifest.shards]
-            n_removed = sum(n for _, _, n in changed)
+            kept, n_removed = self._without(manifest, i)
             if n_removed:
-                self._commit(replace(manifest, shards=tuple(new for _, new, _ in changed if new is not None)))
+                self._commit(replace(manifest, shards=kept))
         return n_removed
 
     def rebalance(self, n_shards: int, *, progress: bool = False) -> None:
@@ -503,7 +531,17 @@ class ShardedIndex:
         manifest.write(self.folder)
         self.manifest = manifest
 
-    def _without(self, where: str, shard: Shard, ids: Ids) -> tuple[Shard | None, int]:
+    def _new_shard(self, codes: Codes, ids: Ids | Run) -> Shard:
+        """Write a shard under a new name."""
+        path = self.folder / f"shard-{secrets.token_hex(8)}.index"
+        return write_shard(path, self.manifest.kind, dict(self.manifest.settings), codes, ids)
+
+    def _without(self, manifest: Manifest, ids: Ids) -> tuple[tuple[Shard, ...], int]:
+        """Return the shards without ids, which ascend, and how many these were, with all files written."""
+        changed = [self._shard_without(shard, ids) for shard in manifest.shards]
+        return tuple(shard for shard, _ in changed if shard is not None), sum(n for _, n in changed)
+
+    def _shard_without(self, shard: Shard, ids: Ids) -> tuple[Shard | None, int]:
         """Return a shard without ids, None if nothing is left, and how many these were, with all files written."""
         low, high = shard.ids
         here = ids[(low <= ids) & (ids <= high)]
@@ -514,14 +552,10 @@ class ShardedIndex:
         if len(here) in (0, shard.n_live):
             return (shard, 0) if len(here) == 0 else (None, len(here))
         removed = np.sort(np.concatenate([read_removed(self.folder, shard), here]))
-        token = secrets.token_hex(8)
         if len(removed) > _MOST_REMOVED * shard.n:
             kept = ~np.isin(opened.ids, here, assume_unique=True)
-            codes, left = opened.codes.numpy()[kept], opened.ids[kept]
-            path = self.folder / f"shard-{token}.index"
-            settings = dict(self.manifest.settings)
-            return write_shard(path, self.manifest.kind, settings, codes, left), len(here)
-        name = f"removed-{token}.npy"
+            return self._new_shard(opened.codes.numpy()[kept], opened.ids[kept]), len(here)
+        name = f"removed-{secrets.token_hex(8)}.npy"
         digest = write_removed(self.folder / name, removed)
         return shard._replace(removed=name, n_removed=len(removed), removed_blake2b=digest), len(here)
 
@@ -591,6 +625,13 @@ def _unanswered(where: str, manifest: Manifest, missing: Mapping[str, str]) -> O
 def _numpy(x: torch.Tensor) -> Any:
     """Return a tensor as NumPy has it."""
     return np.ascontiguousarray((x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy())
+
+
+def _check_once(where: str, ids: Ids) -> None:
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        raise ValueError(f"{where}: expected ids none twice, got {repeated[0]} again")
 
 
 def _check_found(where: str, ids: Ids, found: Any) -> None:

@@ -300,6 +300,34 @@ def test_changes_are_those_of_one_index(build, codes, queries, given, kind, layo
     assert max(shard.n for shard in index.manifest.shards) - min(shard.n for shard in index.manifest.shards) <= 1
 
 
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("kind", "layout"), KINDS)
+@pytest.mark.parametrize("n_shards", [1, 4])
+def test_upserts_are_those_of_one_index(build, codes, queries, rng, given, kind, layout, n_shards):
+    ids = IDS if given else np.arange(3000)
+    index = build(n_shards, IDS if given else None, kind, layout)
+    there = dict(zip(ids.tolist(), codes, strict=True))
+    order = rng.permutation(3000)
+    new_ids = 2 * 10**6 - np.arange(30) if given else []
+    for i, replaced in enumerate((order[:5], order[3:90], order[:1500], [], range(3000))):
+        at = np.r_[ids[list(replaced)], new_ids].astype(np.int64)
+        new = near_codes(len(at), seed=i + 10)
+        n_known = sum(id in there for id in at.tolist())
+        assert index.upsert(new, at) == n_known
+        there |= dict(zip(at.tolist(), new, strict=True))
+        one = flat_of(np.stack(list(there.values())), np.array(list(there)))
+        assert len(index) == len(one)
+        for opened in (index, ShardedIndex.open(index.folder, verify=True)):
+            assert_same(opened.search(queries, 60), one.search(queries, 60))
+        assert (index.get(at) == new).all()
+    assert index.manifest.version == 4 + given  # one change each, none for nothing
+    index.rebalance(3)
+    assert_same(index.search(queries, 60), one.search(queries, 60))
+    if not given:
+        index.add(codes[:1])
+        assert index.contains([3000]).all()
+
+
 def test_what_is_removed_may_be_added_again(build, codes, queries):
     index = build(3, IDS)
     index.remove(IDS[:30])
@@ -474,6 +502,11 @@ WRONG = [
     (lambda x: x.add(near_codes(1)[:, :1]), ValueError, "add: expected codes of 4 bytes a row"),
     (lambda x: x.remove([5, 4000]), ValueError, "remove: expected ids in the index, got 4000, which is not"),
     (lambda x: x.get([4000]), ValueError, "get: expected ids in the index, got 4000, which is not"),
+    (lambda x: x.upsert(near_codes(2), [5, 5]), ValueError, "upsert: expected ids none twice, got 5 again"),
+    (lambda x: x.upsert(near_codes(2), [5, 4000]), ValueError, "upsert: expected ids in the index, got 4000, which is"),
+    (lambda x: x.upsert(near_codes(2), [5]), ValueError, r"upsert: expected ids of shape \[2\] for 2 codes"),
+    (lambda x: x.upsert(near_codes(1), None), TypeError, "upsert: expected ids, got None"),
+    (lambda x: x.upsert(near_codes(1), [-1]), ValueError, "upsert: expected ids other than -1"),
     (lambda x: x.rebalance(0), ValueError, "rebalance: expected n_shards at least 1, got 0"),
     (lambda x: x.rebalance(3001), ValueError, "rebalance: expected n_shards for 3000 codes from 1 to 3000"),
 ]
@@ -576,6 +609,8 @@ def ended_at(last):
             index.add(near_codes(1))
         elif change == "remove":
             index.remove([0])
+        elif change == "upsert":
+            index.upsert(near_codes(1), [0])
         else:
             index.rebalance(3)
         os._exit(0)
@@ -591,7 +626,9 @@ for last in range(5, 1000, 15):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("change", "n_after"), [("add", 3001), ("remove", 2999), ("rebalance", 3000)])
+@pytest.mark.parametrize(
+    ("change", "n_after"), [("add", 3001), ("remove", 2999), ("upsert", 3000), ("rebalance", 3000)]
+)
 def test_a_killed_change_leaves_the_old_index_or_the_new_one(build, codes, change, n_after):
     """Killed at lines of what writes files and the manifest, until one leaves the new index."""
     command = [sys.executable, "-c", KILLED, build(2).folder, change]
