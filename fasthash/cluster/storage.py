@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from fasthash.errors import MissingDependencyError
+from fasthash.files import replacing
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -53,19 +54,17 @@ class Place(NamedTuple):
     def replacing(self) -> Iterator[Any]:
         """Yield a stream for a new file, which takes this place when all is written; whole or not at all.
 
-        A process that is killed may leave `<path>.unfinished`, which the next that writes here replaces.
+        What a killed process leaves, `<path>.unfinished` on other storage and as `fasthash.files.replacing` here, the
+        next that writes here deletes.
         """
-        unfinished = f"{self.path}.unfinished"
         if self.filesystem is None:
-            with open(unfinished, "wb") as file:
+            with replacing(self.path) as unfinished, unfinished.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, self.path)
         else:
-            with self.filesystem.open_output_stream(unfinished) as stream:
+            there = f"{self.path}.unfinished"
+            with self.filesystem.open_output_stream(there) as stream:
                 yield stream
-            self.filesystem.move(unfinished, self.path)
+            self.filesystem.move(there, self.path)
 
 
 class File(NamedTuple):
