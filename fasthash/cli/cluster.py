@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import example, given, given_array, writable
+from fasthash.cli.arguments import Commands, example, given, given_array, writable
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import read_codes, read_model, read_rotation
 from fasthash.errors import MAX_BITS
@@ -37,7 +37,7 @@ def _threads(command: _F) -> _F:
     )
 
 
-@click.group("cluster")
+@click.group("cluster", cls=Commands)
 def cluster() -> None:
     """Encode, index, search and deduplicate what lies in many files, on one machine or several.
 

@@ -59,7 +59,7 @@ def test_what_is_missing_is_said(tmp_path):
 
 def test_wrong_arguments_are_refused(tmp_path):
     codes = save_codes(tmp_path / "codes", near_codes(90))
-    assert "expected layout to be one of" in run(
+    assert "Error: expected --layout to be one of" in run(
         "build", codes, tmp_path / "x", "--shards", 1, "--layout", "q", exit_code=1
     )
     assert "expected a folder with manifest.json" in run("build", tmp_path, tmp_path / "x", "--shards", 1, exit_code=1)
