@@ -39,6 +39,13 @@ def test_folders_patterns_and_files_are_listed_by_path(folder, has_pyarrow, monk
             names(place_of("test", "source", folder / missing))
 
 
+def test_this_machine_s_files_are_the_same_by_path_uri_and_filesystem(folder):
+    fs = pytest.importorskip("pyarrow.fs")
+    every = [place_of("test", "source", name) for name in (folder, f"{folder}/", f"file://{folder}")]
+    every.append(place_of("test", "source", folder, fs.LocalFileSystem()))
+    assert every == [(None, str(folder))] * 4
+
+
 def test_places_of_other_machines_are_listed_alike(folder):
     pytest.importorskip("pyarrow")
     filesystem = pytest.importorskip("fsspec").filesystem("memory")
