@@ -279,7 +279,9 @@ class ShardedIndex:
             )
             n_wanted = max(k, min(k * factor, len(manifest)))
         asked = _numpy(q), n_wanted, self._among(where, among), self._threads(where, threads), bits
-        question = NearestByNumbers(*asked, self._by_shard(where, manifest, numbers)) if weighted else Nearest(*asked)
+        question = Nearest(*asked)
+        if weighted:
+            question = NearestByNumbers(*asked, numbers=self._by_shard(where, manifest, numbers))
         found, missing = self._ask(where, question, partial, manifest)
         distances, ids = map(torch.from_numpy, found)
         if second_distance is not None:

@@ -104,7 +104,7 @@ class Nearest(Question[TopHits]):
         return np.pad(distances, missing, constant_values=none), np.pad(ids, missing, constant_values=-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NearestByNumbers(Nearest):
     """The same with factors and offsets of the codes' scores: by the file of each shard those of its codes, or None."""
 
