@@ -33,7 +33,7 @@ def folder(codes, tmp_path):
     return tmp_path / "codes"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray():
     ray = pytest.importorskip("ray")
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -77,6 +77,7 @@ def bench_shards(benchmark, codes, queries, folder, tmp_path, n_shards):
     as_one(benchmark, f"fasthash {n_shards} shards, one process", codes, queries, index)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("n_shards", [2, 10, 100])
 def bench_actors(benchmark, codes, queries, folder, tmp_path, n_shards, ray):

@@ -23,7 +23,7 @@ ENGINE = "ray" if find_spec("ray") else "local"
 if ENGINE == "ray":
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     print("Ray, two processors of this machine")
 else:
     print("Ray is not installed: threads of this process do the same")

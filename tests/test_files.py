@@ -19,6 +19,8 @@ from fasthash.hashers import LSH
 from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.run_folder import RunFolder, write_csv, write_json
 
+ROOT = Path(__file__).parent.parent
+
 
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
@@ -161,6 +163,79 @@ def test_the_name_of_what_is_not_finished_tells_whose_it_is(tmp_path, name, kept
         assert re.fullmatch(rf"\.{kept}\.[0-9a-f]{{16}}", file.name)
 
 
+KILLED = """
+import os, signal, sys
+from fasthash.files import replacing
+
+with replacing(sys.argv[1]) as file:
+    file.write_text("half")
+    if sys.argv[2] == "waits":
+        print("begun", flush=True)
+        sys.stdin.read()
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.npy", "n" * 250])
+def test_what_a_killed_process_left_is_deleted_by_the_next_that_writes_the_same_file(tmp_path, name):
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / name, ""], cwd=ROOT).returncode < 0
+    assert len(os.listdir(tmp_path)) == 1  # the second deleted what the first had left
+    write(tmp_path / "b")
+    assert len(os.listdir(tmp_path)) == 2
+    write(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == sorted(["b", name])
+
+
+def test_what_another_process_is_writing_stays(tmp_path):
+    command = [sys.executable, "-c", KILLED, tmp_path / "a", "waits"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "begun\n"
+        write(tmp_path / "a")
+        assert len(os.listdir(tmp_path)) == 2
+        other.communicate("")
+    assert other.returncode == 0
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text() == "half"
+
+
+def test_what_this_process_is_writing_stays(tmp_path):
+    with replacing(tmp_path / "a") as first:
+        write(tmp_path / "a")
+        first.write_text("last")
+    assert (tmp_path / "a").read_text() == "last"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_files_of_other_names_are_left(tmp_path):
+    others = [
+        ".b.0123456789abcdef",
+        ".a.0123456789abcdeg",
+        ".a.0123456789abcdef0",
+        "a.0123456789abcdef",
+        ".ab.01234567",
+    ]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".a.0000000000000000").symlink_to("a")
+    (tmp_path / ".a.1111111111111111").mkdir()
+    os.mkfifo(tmp_path / ".a.2222222222222222")
+    before = set(os.listdir(tmp_path))
+    write(tmp_path / "a")
+    assert set(os.listdir(tmp_path)) == before | {"a"}
+
+
+def test_where_files_cannot_be_locked_none_is_deleted(tmp_path, monkeypatch):
+    def refused(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".a.0123456789abcdef").touch()
+    monkeypatch.setattr("fcntl.flock", refused)
+    write(tmp_path / "a")
+    assert sorted(os.listdir(tmp_path)) == [".a.0123456789abcdef", "a"]
+
+
 def loop(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     return tmp_path / "loop"
@@ -220,8 +295,6 @@ def test_an_error_of_another_file_stays_what_it_is(tmp_path):
         raise OSError("no number")
     assert os.listdir(tmp_path) == []
 
-
-ROOT = Path(__file__).parent.parent
 
 LIMITED = """
 import resource, signal, sys

@@ -70,9 +70,22 @@ def _named_numbers(context: click.Context, parameter: click.Parameter, values: I
     return named
 
 
+def _of_command(message: str, command: click.Command | None) -> str:
+    """Return a function's message about one of its arguments, or two, as one about the command's."""
+    names: dict[str | None, str] = {}
+    for parameter in command.params if command else ():
+        spelled = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+        names = {f"n_{parameter.name}": spelled} | names | {parameter.name: spelled}
+    said = re.match(r"[\w.]+: expected (?!at least|at most)(\w+)(?: and (\w+))?", message)
+    if said is None or said[1] not in names:
+        return message
+    more = f" and {names[said[2]]}{message[said.end(2) :]}" if said[2] in names else message[said.end(1) :]
+    return f"expected {names[said[1]]}{more}"
+
+
 @contextlib.contextmanager
-def told_plainly() -> Iterator[None]:
-    """Turn what a user can hit into a message without a traceback."""
+def told_plainly(command_called: Callable[[], click.Command | None] = lambda: None) -> Iterator[None]:
+    """Turn what a user can hit into a message without a traceback, in the words of the command that was called."""
     try:
         yield
     except BrokenPipeError:
@@ -84,7 +97,7 @@ def told_plainly() -> Iterator[None]:
             raise
         raise _out_of_memory(error) from error
     except (TypeError, ValueError, OSError, ImportError, ArithmeticError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_of_command(str(error), command_called())) from error
 
 
 def _out_of_memory(error: Exception) -> click.ClickException:
@@ -107,7 +120,7 @@ class Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         """Read a command's arguments and run it."""
-        with told_plainly():
+        with told_plainly(lambda: self.get_command(context, context.invoked_subcommand or "")):
             return super().invoke(context)
 
 

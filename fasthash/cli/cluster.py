@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import example, given, given_array, writable
+from fasthash.cli.arguments import Commands, example, given, given_array, writable
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import read_codes, read_model, read_rotation
+from fasthash.cli.searching import MOST, check_search_options, read_search_options, search_options
 from fasthash.errors import MAX_BITS
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _THERE = click.Path(exists=True, file_okay=False, path_type=Path)
-_K, _MOST = 10, 2**31 - 1
+_K = 10
 
 
 def _engine(command: _F) -> _F:
@@ -37,7 +38,7 @@ def _threads(command: _F) -> _F:
     )
 
 
-@click.group("cluster")
+@click.group("cluster", cls=Commands)
 def cluster() -> None:
     """Encode, index, search and deduplicate what lies in many files, on one machine or several.
 
@@ -128,8 +129,9 @@ def build(codes: str, index: Path, shards: int, kind: str, layout: str | None, b
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     callback=writable(*WRITERS, piped=True),
 )
-@click.option("-k", type=click.IntRange(1, _MOST), help=f"How many of the nearest codes.  [default: {_K}]")
+@click.option("-k", type=click.IntRange(1, MOST), help=f"How many of the nearest codes.  [default: {_K}]")
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
+@search_options
 @click.option("--partial", is_flag=True, help="Write what there is where shards give no answer, and name these.")
 @_threads
 @_engine
@@ -142,17 +144,20 @@ def search(
     partial: bool,
     threads: int | None,
     engine: str,
+    **options: Any,
 ) -> None:
-    """Search INDEX, what `build` wrote, for QUERIES and write HITS, all as `fasthash search` does."""
+    """Search INDEX, what `build` wrote, for QUERIES and write HITS, all as `fasthash search` does.
+
+    Vectors, factors and offsets are in the order of the codes' ids.
+    """
     from fasthash.cluster import ShardedIndex
     from fasthash.ops.hamming import Hits, RadiusHits
 
-    if k is not None and radius is not None:
-        raise click.UsageError("expected -k or --radius, got both")
+    check_search_options(k, radius, options)
     with ShardedIndex.open(index, engine=engine, threads=threads) as opened:
         q, _ = read_codes(queries, None, opened.n_bits)
         if radius is None:
-            found: Any = opened.search(q, k or _K, partial=partial)
+            found: Any = opened.search(q, k or _K, partial=partial, **read_search_options(q, options))
         else:
             found = opened.radius_search(q, radius, partial=partial)
         if partial:

@@ -16,7 +16,6 @@ import click
 from fasthash.cli.arguments import ArrayFile, example, given, given_array, makeable, writable, written
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import (
-    ArrayOrAsymmetric,
     ArrayOrFaiss,
     floats,
     is_faiss,
@@ -25,6 +24,7 @@ from fasthash.cli.inputs import (
     read_model,
     read_rotation,
 )
+from fasthash.cli.searching import MOST, check_search_options, read_search_options, search_options
 from fasthash.errors import MAX_BITS
 from fasthash.evaluate.names import TIES, UNANSWERED
 from fasthash.files import replacing
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 INDEXES = {"flat": "FlatIndex", "multi": "MultiIndex"}
 ROWS_ENCODED_AT_ONCE, IMAGES_ENCODED_AT_ONCE, QUERIES_AT_ONCE = 1 << 16, 1 << 10, 1 << 12
-_K, _MOST = 10, 2**31 - 1
+_K = 10
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -155,25 +155,10 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     callback=writable(*WRITERS, piped=True),
 )
-@click.option("-k", type=click.IntRange(1, _MOST), help=f"How many of the nearest codes.  [default: {_K}]")
+@click.option("-k", type=click.IntRange(1, MOST), help=f"How many of the nearest codes.  [default: {_K}]")
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), help="Instead, all codes within this distance.")
 @click.option("--threads", type=int, help="[default: FASTHASH_THREADS, else the processors]")
-@click.option(
-    "--rerank",
-    type=ArrayOrAsymmetric(),
-    metavar="FILE|asymmetric",
-    help="What the nearest codes are put in order by: their vectors [n, d], or the codes themselves.",
-)
-@click.option(
-    "--rerank-queries",
-    type=ArrayFile(),
-    help="The queries' vectors [q, d], or for asymmetric their projections [q, b].",
-)
-@click.option("--metric", type=click.Choice(("inner_product", "l2")), help="Of reranking.  [default: inner_product]")
-@click.option("--factor", type=click.IntRange(1, _MOST), help="Times k are reranked.  [default: 10]")
-@click.option("--query-bits", type=click.IntRange(1, 8), help="Of a number of projections.  [default: 4]")
-@click.option("--factors", type=ArrayFile(), help="Of the codes' scores for projections, [n]: norms, say.")
-@click.option("--offsets", type=ArrayFile(), help="What is added to these scores, [n].")
+@search_options
 @bit_order("QUERIES, as it was of the index's codes")
 def search(
     index: Path,
@@ -182,14 +167,8 @@ def search(
     k: int | None,
     radius: int | None,
     threads: int | None,
-    rerank: str | None,
-    rerank_queries: str | None,
-    metric: str | None,
-    factor: int | None,
-    query_bits: int | None,
-    factors: str | None,
-    offsets: str | None,
     bitorder: str | None,
+    **options: Any,
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 
@@ -199,34 +178,12 @@ def search(
     `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
     {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
     """
-    from fasthash.data import read_array
     from fasthash.index import load_index
 
-    if (rerank is None) != (rerank_queries is None):
-        raise click.UsageError("expected --rerank and --rerank-queries, both or neither, got one of them")
-    of_projections = {"--query-bits": query_bits, "--factors": factors, "--offsets": offsets}
-    for name, value in {"--rerank": rerank, "-k": k, **of_projections}.items():
-        if value is not None and radius is not None:
-            raise click.UsageError(f"expected {name} or --radius, got both")
-    settings: dict[str, Any] = {
-        name: value for name, value in (("metric", metric), ("factor", factor)) if value is not None
-    }
-    if settings and rerank is None:
-        raise click.UsageError(f"expected --{next(iter(settings))} only with --rerank, got it alone")
-    if rerank is not None and rerank_queries is not None:
-        by = rerank if rerank == "asymmetric" else floats(read_array(rerank))
-        by_queries = floats(read_array(rerank_queries))
-        settings |= {"rerank": by, "rerank_queries": by_queries}
+    check_search_options(k, radius, options)
     loaded = read_faiss(index) if is_faiss(index) else load_index(index)
     q, _ = read_codes(queries, bitorder, loaded.n_bits)
-    for name, value in of_projections.items():
-        if value is not None and q.dtype.kind != "f":
-            raise click.UsageError(f"expected {name} only with QUERIES that are projections, got {q.dtype} codes")
-    if query_bits is not None:
-        settings["bits"] = query_bits
-    for name, place in (("factors", factors), ("offsets", offsets)):
-        if place is not None:
-            settings[name] = read_array(place).astype("float32")
+    settings = read_search_options(q, options)
     write_hits(hits, _found(loaded, q, k or _K, radius, threads, settings))
     if str(hits) != "-":
         click.echo(f"written: {hits}, {len(q)} queries among {len(loaded)} codes")
@@ -281,7 +238,7 @@ def curves_file(_context: click.Context, _parameter: click.Parameter, path: Path
 @given_array("labels")
 @click.option(
     "--at",
-    type=click.IntRange(-1, _MOST),
+    type=click.IntRange(-1, MOST),
     help="Of the mean average precision: how many of the nearest items count, all by -1.  [default: -1]",
 )
 @click.option(

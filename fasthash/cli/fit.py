@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import documented_parameters, example, given_array, options_of_parameters, written
+from fasthash.cli.arguments import Commands, documented_parameters, example, given_array, options_of_parameters, written
 from fasthash.cli.inputs import floats
 from fasthash.hashers.names import HASHERS
 
 _FITTED = "EMBEDDINGS are an array [n, d]; HASHER is a .safetensors file."
 
 
-class Methods(click.Group):
+class Methods(Commands):
     """A command for each hasher, with an option for each of its parameters."""
 
     def list_commands(self, context: click.Context) -> list[str]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import example, makeable, options_of
+from fasthash.cli.arguments import Commands, example, makeable, options_of
 from fasthash.recipes.settings import RECIPES, RecipeSettings
 
 
-class Recipes(click.Group):
+class Recipes(Commands):
     """A command for each recipe, with an option for each of its settings."""
 
     def list_commands(self, context: click.Context) -> list[str]:

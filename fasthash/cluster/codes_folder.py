@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from fasthash.cluster.folders import MANIFEST, EncodedFolder, digest_of
 from fasthash.cluster.shards import Codes, Ids, Run
-from fasthash.cluster.storage import Place, list_files
+from fasthash.cluster.storage import Place, check_arrow, list_files
 from fasthash.columns import arrow_array
 
 ID, CODE = "id", "code"
@@ -77,8 +78,9 @@ def open_codes(where: str, place: Place, n_bits: int | None) -> CodesFolder:
     """
     try:
         content = place.under(MANIFEST).read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return _open_npy(where, place, n_bits)
+    check_arrow(f"{where} of Parquet files")
     encoded = EncodedFolder.of_json(f"{where}: expected codes at {place.path}, got", content)
     if n_bits not in (None, encoded.n_bits):
         raise ValueError(
@@ -120,11 +122,12 @@ def _open_npy(where: str, place: Place, n_bits: int | None) -> CodesFolder:
 def npy_header(where: str, place: Place) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Return the shape and dtype of an .npy file, and where its numbers begin."""
     try:
-        with place.filesystem.open_input_file(place.path) as file:
+        with place.open() as file:
             major = np.lib.format.read_magic(file)[0]
             read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(file)
-            start, size = file.tell(), file.size()
+            start = file.tell()
+            size = file.seek(0, os.SEEK_END)
         if fortran or dtype.hasobject:
             raise ValueError("one whose rows do not follow each other")
         if size != start + dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
@@ -138,7 +141,7 @@ def npy_header(where: str, place: Place) -> tuple[tuple[int, ...], np.dtype[Any]
 
 def read_npy(place: Place) -> NDArray[Any]:
     """Return the array of an .npy file, mapped where it is on this machine."""
-    if type(place.filesystem).__name__ == "LocalFileSystem":
+    if place.filesystem is None:
         array: NDArray[Any] = np.load(place.path, mmap_mode="r", allow_pickle=False)
         return array
     shape, dtype, start = npy_header("read_npy", place)
@@ -151,7 +154,8 @@ def _read_part(place: Place) -> tuple[Codes, Ids]:
 
     expected = f"expected a whole Parquet file of codes at {place.path}"
     try:
-        table = parquet.read_table(place.path, columns=[ID, CODE], filesystem=place.filesystem)
+        with place.open_by_arrow() as stream:
+            table = parquet.read_table(stream, columns=[ID, CODE])
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -22,7 +22,7 @@ from fasthash.cluster.engine import ENGINES
 from fasthash.cluster.folders import MANIFEST, CodePart, EncodedFolder, digest_of
 from fasthash.cluster.shards import Codes
 from fasthash.cluster.sources import FOOTERS_AT_ONCE, Unit, batches_of, footer_of, units_of
-from fasthash.cluster.storage import Place, list_files, make_folder, place_of
+from fasthash.cluster.storage import Place, check_arrow, list_files, make_folder, place_of
 from fasthash.errors import check_choice, check_flag, check_integer
 from fasthash.hashers import AffineHasher, Hasher
 from fasthash.recipes import encode as network_codes
@@ -113,6 +113,7 @@ def encode_files(
     check_flag(_WHERE, "progress", progress)
     if workers is not None:
         check_integer(_WHERE, "workers", workers, 1)
+    check_arrow(_WHERE)
     out = place_of(_WHERE, "folder", folder, filesystem)
     files = list_files(_WHERE, place_of(_WHERE, "source", source, filesystem), *_ENDINGS)
     units = list(units_of(_WHERE, files, column, id_column, part_rows))

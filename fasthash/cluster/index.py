@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial as partial_of
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,28 +19,35 @@ from fasthash.cluster.engine import Engine, engine_of
 from fasthash.cluster.folders import Manifest, Shard, changing, sweep
 from fasthash.cluster.pairs import PairFiles, write_pairs
 from fasthash.cluster.questions import (
+    Below,
     Codings,
     Contains,
     Nearest,
+    NearestByNumbers,
     PartialHits,
     PartialRadiusHits,
     Question,
     Within,
 )
+from fasthash.cluster.reranking import FoundCodes
 from fasthash.cluster.shards import (
     KINDS,
     LAYOUTS,
+    Codes,
     Ids,
     OpenShard,
     Run,
+    n_below,
     new_index,
     read_removed,
+    rows_of,
     write_removed,
     write_shard,
 )
 from fasthash.cluster.storage import local_path, place_of
 from fasthash.errors import check_choice, check_flag, check_integer
-from fasthash.index.base import listed
+from fasthash.index.base import listed, numbers_of
+from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.ops.arrays import Array, all_as_given, as_given
 from fasthash.ops.asymmetric.op import MAX_QUERY_BITS
 from fasthash.ops.hamming import Hits, RadiusHits
@@ -55,10 +64,10 @@ class ShardedIndex:
     Answers are those of a `FlatIndex` to which all codes were added in the order of their ids: equal distances are
     ordered by id, whatever the number of shards. `build` makes one, `open` opens one that is there.
 
-    A change (`add`, `remove`, `rebalance`) writes new files, then replaces the manifest: a process killed at any
-    instant leaves the index as it was or as it was to be, and files that the next change deletes. Changes of several
-    processes wait for each other. Another object that has the folder open goes on with the index of the moment when it
-    was opened or last refreshed, whose files are there until the change after the next.
+    A change (`add`, `upsert`, `remove`, `rebalance`) writes new files, then replaces the manifest: a process killed at
+    any instant leaves the index as it was or as it was to be, and files that the next change deletes. Changes of
+    several processes wait for each other. Another object that has the folder open goes on with the index of the moment
+    when it was opened or last refreshed, whose files are there until the change after the next.
 
     Every method may be called from any thread.
     """
@@ -104,7 +113,7 @@ class ShardedIndex:
 
         Raises:
             FileNotFoundError: if there are no codes, or the encoding has not ended.
-            ImportError: if a package is missing.
+            ImportError: if Ray is asked for and missing, or pyarrow, for Parquet files and other machines' storage.
             TypeError: if an argument is of another type.
             ValueError: if an argument does not fit, codes are damaged, an id is there twice, or another index is in
                 `folder`. What is in `folder` stays.
@@ -208,10 +217,20 @@ class ShardedIndex:
         *,
         among: Array | None = None,
         threads: int | None = None,
+        rerank: Array | str | Callable[[Array], Array] | None = None,
+        rerank_queries: Array | None = None,
+        metric: str = "inner_product",
+        factor: int = 10,
         bits: int = 4,
+        factors: Array | None = None,
+        offsets: Array | None = None,
         partial: bool = False,
     ) -> Hits | PartialHits:
-        """Find the k nearest codes of every query.
+        """Find the k nearest codes of every query, or of its nearest codes the k that a second distance finds nearest.
+
+        Reranking happens in this process, once for the nearest of all shards: vectors are read and functions called
+        here. It asks the shards a second time, for the candidates' codes, or for their places among all ids where these
+        were given or removed.
 
         Args:
             queries: codes, uint8 [q, ceil(n_bits / 8)]; or projections, floating-point [q, n_bits], as in
@@ -220,26 +239,55 @@ class ShardedIndex:
             among: the ids of the eligible codes, integers [m] or a set; those that are not in the index are passed
                 over.
             threads: in each process that searches; by default what `open` said.
+            rerank: as in `FlatIndex.search`: vectors [len(index), d] in the order of the codes' ids, "asymmetric", or a
+                function.
+            rerank_queries: as in `FlatIndex.search`.
+            metric: "inner_product" or "l2", as in `FlatIndex.search`.
+            factor: how many times k candidates are taken, at least 1.
             bits: of a number of projections, 1 to 8, as in `fasthash.asymmetric_topk`.
-            partial: whether to return what there is where shards give no answer, and which these are.
+            factors: of the codes' scores for projections, float32 [len(index)] in the order of their ids, as in
+                `fasthash.asymmetric_topk`. Each search sends them to wherever the shards are, 4 bytes a code; where the
+                shards' ranges of ids overlap it also reads and sorts all ids of these, until `rebalance`.
+            offsets: likewise, what is added to them.
+            partial: whether to return what there is where shards give no answer, and which these are. Vectors, factors
+                and offsets are still those of all codes.
 
         Returns:
             `Hits(distances, ids)`, or with `partial` `PartialHits(distances, ids, missing)`, of shape [q, k], tensors
-            if `queries` is one, else NumPy arrays.
+            if `queries` is one, else NumPy arrays; reranked or not as in `FlatIndex.search`.
 
         Raises:
-            OSError: if a shard gives no answer, unless `partial`.
+            OSError: if a shard gives no answer, unless `partial`; even so if only it tells what belongs to a code.
             TypeError: if an argument has the wrong dtype.
-            ValueError: if shapes, widths, k or bits do not fit, or a projection is not finite.
+            ValueError: if shapes, widths, k or bits do not fit, or a projection, factor or offset is not finite.
         """
         where = "ShardedIndex.search"
         k = check_integer(where, "k", k, 1)
+        factor = check_reranking(where, rerank, rerank_queries, metric, factor)
         bits = check_integer(where, "bits", bits, 1, MAX_QUERY_BITS)
         q = self._template._check_queries(where, queries)
         check_hits(where, k, q)
-        question = Nearest(_numpy(q), k, self._among(where, among), self._threads(where, threads), bits)
-        found, missing = self._ask(where, question, partial)
-        distances, ids = all_as_given(tuple(map(torch.from_numpy, found)), queries)
+        manifest, n_wanted, second_distance = self.manifest, k, None
+        weighted = factors is not None or offsets is not None
+        numbers = numbers_of(where, q, factors, offsets, len(manifest), torch.device("cpu")) if weighted else ()
+        if rerank is not None:
+            candidates = FoundCodes(
+                len(manifest), partial_of(self._codes, where, manifest), partial_of(self._ranks, where, manifest)
+            )
+            second_distance = second_distance_of(
+                where, rerank, rerank_queries, metric, candidates, self.n_bits, queries, len(q)
+            )
+            n_wanted = max(k, min(k * factor, len(manifest)))
+        asked = _numpy(q), n_wanted, self._among(where, among), self._threads(where, threads), bits
+        question = Nearest(*asked)
+        if weighted:
+            question = NearestByNumbers(*asked, numbers=self._by_shard(where, manifest, numbers))
+        found, missing = self._ask(where, question, partial, manifest)
+        distances, ids = map(torch.from_numpy, found)
+        if second_distance is not None:
+            distances, positions = nearest_candidates(second_distance, candidates.hold(ids), k)
+            ids = candidates.ids_at(positions)
+        distances, ids = all_as_given((distances, ids), queries)
         return PartialHits(distances, ids, missing) if partial else Hits(distances, ids)
 
     def radius_search(
@@ -369,10 +417,7 @@ class ShardedIndex:
         c, given = self._template._check_added(where, codes, ids)
         i = None if given is None else given.numpy()
         if i is not None:
-            ordered = np.sort(i)
-            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-            if len(repeated):
-                raise ValueError(f"{where}: expected ids none twice, got {repeated[0]} again")
+            _check_once(where, i)
         with changing(self.folder):
             manifest = self._newest(where)
             if (i is None) != (manifest.next_id is not None):
@@ -387,12 +432,44 @@ class ShardedIndex:
                 known, _ = self._ask(where, Contains(i))
                 if known.any():
                     raise ValueError(f"{where}: expected ids that are not in the index, got {i[known][0]}, which is")
-            path = self.folder / f"shard-{secrets.token_hex(8)}.index"
             own = Run(manifest.next_id, len(c)) if manifest.next_id is not None else i
             assert own is not None
-            shard = write_shard(path, manifest.kind, dict(manifest.settings), _numpy(c), own)
+            shard = self._new_shard(_numpy(c), own)
             next_id = None if manifest.next_id is None else manifest.next_id + len(c)
             self._commit(replace(manifest, shards=(*manifest.shards, shard), next_id=next_id))
+
+    def upsert(self, codes: Array, ids: Array) -> int:
+        """Add codes, as a new shard, in the place of those that have their ids, if any, in one change.
+
+        Args:
+            codes: uint8 [n, ceil(n_bits / 8)]; bits beyond `n_bits` are 0.
+            ids: integers [n] that fit int64, none twice, none -1; in an index whose codes are numbered, of codes in it.
+
+        Returns:
+            How many codes were replaced.
+
+        Raises:
+            OSError: if a shard gives no answer.
+            TypeError: if `codes` is not uint8, or `ids` not integers.
+            ValueError: if shapes do not fit or an id may not be used. The index is unchanged.
+        """
+        where = "ShardedIndex.upsert"
+        if ids is None:
+            raise TypeError(f"{where}: expected ids, got None")
+        c, given = self._template._check_added(where, codes, ids)
+        assert given is not None
+        i = given.numpy()
+        _check_once(where, i)
+        with changing(self.folder):
+            manifest = self._newest(where)
+            if len(c) == 0:
+                return 0
+            if manifest.next_id is not None:
+                found, _ = self._ask(where, Contains(i))
+                _check_found(where, i, found)
+            kept, n_replaced = self._without(manifest, np.sort(i))
+            self._commit(replace(manifest, shards=(*kept, self._new_shard(_numpy(c), i))))
+        return n_replaced
 
     def remove(self, ids: Array, *, ignore_missing: bool = False) -> int:
         """Remove codes; the others keep their ids.
@@ -419,10 +496,9 @@ class ShardedIndex:
             if not ignore_missing:
                 found, _ = self._ask(where, Contains(i))
                 _check_found(where, i, found)
-            changed = [(shard, *self._without(where, shard, i)) for shard in manifest.shards]
-            n_removed = sum(n for _, _, n in changed)
+            kept, n_removed = self._without(manifest, i)
             if n_removed:
-                self._commit(replace(manifest, shards=tuple(new for _, new, _ in changed if new is not None)))
+                self._commit(replace(manifest, shards=kept))
         return n_removed
 
     def rebalance(self, n_shards: int, *, progress: bool = False) -> None:
@@ -457,7 +533,17 @@ class ShardedIndex:
         manifest.write(self.folder)
         self.manifest = manifest
 
-    def _without(self, where: str, shard: Shard, ids: Ids) -> tuple[Shard | None, int]:
+    def _new_shard(self, codes: Codes, ids: Ids | Run) -> Shard:
+        """Write a shard under a new name."""
+        path = self.folder / f"shard-{secrets.token_hex(8)}.index"
+        return write_shard(path, self.manifest.kind, dict(self.manifest.settings), codes, ids)
+
+    def _without(self, manifest: Manifest, ids: Ids) -> tuple[tuple[Shard, ...], int]:
+        """Return the shards without ids, which ascend, and how many these were, with all files written."""
+        changed = [self._shard_without(shard, ids) for shard in manifest.shards]
+        return tuple(shard for shard, _ in changed if shard is not None), sum(n for _, n in changed)
+
+    def _shard_without(self, shard: Shard, ids: Ids) -> tuple[Shard | None, int]:
         """Return a shard without ids, None if nothing is left, and how many these were, with all files written."""
         low, high = shard.ids
         here = ids[(low <= ids) & (ids <= high)]
@@ -468,14 +554,10 @@ class ShardedIndex:
         if len(here) in (0, shard.n_live):
             return (shard, 0) if len(here) == 0 else (None, len(here))
         removed = np.sort(np.concatenate([read_removed(self.folder, shard), here]))
-        token = secrets.token_hex(8)
         if len(removed) > _MOST_REMOVED * shard.n:
             kept = ~np.isin(opened.ids, here, assume_unique=True)
-            codes, left = opened.codes.numpy()[kept], opened.ids[kept]
-            path = self.folder / f"shard-{token}.index"
-            settings = dict(self.manifest.settings)
-            return write_shard(path, self.manifest.kind, settings, codes, left), len(here)
-        name = f"removed-{token}.npy"
+            return self._new_shard(opened.codes.numpy()[kept], opened.ids[kept]), len(here)
+        name = f"removed-{secrets.token_hex(8)}.npy"
         digest = write_removed(self.folder / name, removed)
         return shard._replace(removed=name, n_removed=len(removed), removed_blake2b=digest), len(here)
 
@@ -487,23 +569,71 @@ class ShardedIndex:
     def _threads(self, where: str, threads: int | None) -> int | None:
         return self._engine.threads if threads is None else thread_count(where, threads)
 
-    def _ask(self, where: str, question: Question[_A], partial: bool = False) -> tuple[_A, dict[str, str]]:
-        """Return the answer of all shards, and with `partial` which gave none."""
+    def _by_shard(
+        self, where: str, manifest: Manifest, numbers: Sequence[torch.Tensor | None]
+    ) -> dict[str, tuple[Any, ...]]:
+        """Return, by the file of each shard, what its codes have of arrays in the order of ids."""
+
+        def ids_of(shard: Shard) -> Ids:
+            try:
+                return OpenShard(self.folder, shard).ids
+            except (OSError, ValueError) as error:
+                raise _unanswered(where, manifest, {shard.file: str(error)}) from error
+
+        arrays = [None if x is None else x.numpy() for x in numbers]
+        return {
+            shard.file: tuple(None if x is None else x[rows] for x in arrays)
+            for shard, rows in rows_of(manifest.shards, ids_of)
+        }
+
+    def _codes(self, where: str, manifest: Manifest, ids: Ids) -> Codes:
+        """Return the codes of ids that a search found."""
+        (found, codes), missing = self._ask(where, Codings(ids, self._template._width), True, manifest)
+        if not found.all():
+            raise _unanswered(where, manifest, missing)
+        return codes
+
+    def _ranks(self, where: str, manifest: Manifest, ids: Ids) -> Ids:
+        """Return how many codes have lower ids than each; shards are asked where the manifest does not tell."""
+        told = {shard.file: n for shard in manifest.shards if (n := n_below(shard, ids)) is not None}
+        if len(told) < len(manifest.shards):
+            more, missing = self._ask(where, Below(ids), True, manifest)
+            told |= more
+            if missing := {file: reason for file, reason in missing.items() if file not in told}:
+                raise _unanswered(where, manifest, missing)
+        return sum(told.values(), np.zeros(len(ids), np.int64))
+
+    def _ask(
+        self, where: str, question: Question[_A], partial: bool = False, manifest: Manifest | None = None
+    ) -> tuple[_A, dict[str, str]]:
+        """Return the answer of all shards, of a manifest if one is given, and with `partial` which gave none."""
         check_flag(where, "partial", partial)
-        answered = self._engine.ask(self.manifest.shards, question)
+        manifest = self.manifest if manifest is None else manifest
+        answered = self._engine.ask(manifest.shards, question)
         answer, missing = answered
         if missing and not partial:
-            file, reason = next(iter(missing.items()))
-            raise OSError(
-                f"{where}: expected an answer of all {len(self.manifest.shards)} shards, got none of {len(missing)}, "
-                f"{file} for one: {reason}"
-            )
+            raise _unanswered(where, manifest, missing)
         return question.padded(answer), missing
+
+
+def _unanswered(where: str, manifest: Manifest, missing: Mapping[str, str]) -> OSError:
+    file, reason = next(iter(missing.items()))
+    return OSError(
+        f"{where}: expected an answer of all {len(manifest.shards)} shards, got none of {len(missing)}, {file} for "
+        f"one: {reason}"
+    )
 
 
 def _numpy(x: torch.Tensor) -> Any:
     """Return a tensor as NumPy has it."""
     return np.ascontiguousarray((x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy())
+
+
+def _check_once(where: str, ids: Ids) -> None:
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        raise ValueError(f"{where}: expected ids none twice, got {repeated[0]} again")
 
 
 def _check_found(where: str, ids: Ids, found: Any) -> None:

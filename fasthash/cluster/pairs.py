@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fasthash.cluster.building import Map
 from fasthash.cluster.folders import Manifest, Shard, digest_of, new_folder
 from fasthash.cluster.shards import Ids, OpenShard
-from fasthash.errors import MissingDependencyError
+from fasthash.cluster.storage import check_arrow
 from fasthash.files import replacing
 from fasthash.ops.pairs import hamming_pairs, iter_hamming_pairs
 
@@ -47,10 +47,7 @@ def write_pairs(
     progress: bool,
 ) -> PairFiles:
     """Write all pairs, as `ShardedIndex.pairs` does."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise MissingDependencyError(where, "pyarrow", "ray") from None
+    check_arrow(where)
     searched = {"index": digest_of(manifest.to_json()), "radius": radius}
     new_folder(out)
     if not (out / _SEARCHED).exists():

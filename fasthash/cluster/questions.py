@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthash.cluster.merging import TopHits, nearest_of
-from fasthash.cluster.shards import Codes, Ids, OpenShard
+from fasthash.cluster.shards import Codes, Ids, Numbers, OpenShard
 from fasthash.errors import MAX_BITS
 from fasthash.ops.arrays import Array
 
@@ -104,6 +104,22 @@ class Nearest(Question[TopHits]):
         return np.pad(distances, missing, constant_values=none), np.pad(ids, missing, constant_values=-1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NearestByNumbers(Nearest):
+    """The same with factors and offsets of the codes' scores: by the file of each shard those of its codes, or None."""
+
+    numbers: Mapping[str, tuple[Numbers | None, Numbers | None]]
+
+    def of(self, shard: OpenShard) -> TopHits:
+        """Search."""
+        numbers = self.numbers[shard.shard.file]
+        return shard.search(self.queries, self.k, MAX_BITS, self.among, self.threads, self.bits, *numbers)
+
+    def of_all(self, shards: Iterable[OpenShard]) -> TopHits | None:
+        """Search one after the other: scores bound no search."""
+        return Question.of_all(self, shards)
+
+
 @dataclass(frozen=True)
 class Within(Question[NearHits]):
     """The codes within a radius: offsets, distances and ids."""
@@ -183,3 +199,22 @@ class Codings(Question[tuple[NDArray[np.bool_], Codes]]):
     def padded(self, answer: tuple[NDArray[np.bool_], Codes] | None) -> tuple[NDArray[np.bool_], Codes]:
         """Return none where there are no shards."""
         return answer or (np.zeros(len(self.ids), np.bool_), np.zeros((len(self.ids), self.width), np.uint8))
+
+
+@dataclass(frozen=True)
+class Below(Question[dict[str, Ids]]):
+    """How many codes of each shard, by its file, have lower ids than each."""
+
+    ids: Ids
+
+    def of(self, shard: OpenShard) -> dict[str, Ids]:
+        """Count."""
+        return {shard.shard.file: np.searchsorted(shard.ids, self.ids)}
+
+    def merged(self, answers: Sequence[dict[str, Ids]]) -> dict[str, Ids]:
+        """Return those of all."""
+        return {file: counts for answer in answers for file, counts in answer.items()}
+
+    def padded(self, answer: dict[str, Ids] | None) -> dict[str, Ids]:
+        """Return what there is."""
+        return answer or {}

@@ -28,11 +28,12 @@ def encoded_by_ray_data(
     most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     rows = [{"part": i} for i in todo]
     work = ray.put((job, units))  # held to the end: an actor that is replaced begins with it
+    encoder: Any = PartEncoder  # Ray's types have no class whose constructor takes arguments
     context = data.DataContext.get_current()
     bars, context.enable_progress_bars = context.enable_progress_bars, False
     try:
         dataset = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map(
-            PartEncoder,
+            encoder,
             fn_constructor_args=(work,),
             compute=data.ActorPoolStrategy(min_size=1, max_size=min(most, len(rows))),
             num_cpus=1,

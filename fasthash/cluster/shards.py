@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ from fasthash.cluster.folders import Shard
 from fasthash.errors import MAX_BITS
 from fasthash.files import replacing
 from fasthash.index import FlatIndex, MultiIndex, load_index
-from fasthash.index.base import Index
+from fasthash.index.base import Index, with_numbers
 
 Ids = NDArray[np.int64]
 Codes = NDArray[np.uint8]
+Numbers = NDArray[np.float32]
 
 KINDS: dict[str, type[Index]] = {"flat": FlatIndex, "multi": MultiIndex}
 LAYOUTS = {"flat": ("rows", "planes"), "multi": ("fast", "compact")}
@@ -75,14 +77,25 @@ class OpenShard:
         return codes
 
     def search(
-        self, queries: Any, k: int, bound: int, among: Ids | None, threads: int | None, bits: int
+        self,
+        queries: Any,
+        k: int,
+        bound: int,
+        among: Ids | None,
+        threads: int | None,
+        bits: int,
+        factors: Numbers | None = None,
+        offsets: Numbers | None = None,
     ) -> tuple[NDArray[Any], Ids]:
         """Return distances and ids [q, k], as `FlatIndex.search` has them; of a shard of fewer codes fewer columns.
 
-        Codes farther than `bound` need not be found; of projections there is none.
+        Codes farther than `bound` need not be found; of projections there is none. Factors and offsets are those of the
+        codes here, in the order of ids.
         """
         where = "ShardedIndex.search"
         search = self.index._checked(where, torch.from_numpy(queries), None, self._among(among), threads, bits)
+        if factors is not None or offsets is not None:
+            search = with_numbers(search, factors, offsets)
         distances, positions = self.index._nearest(search, min(k, self.shard.n_live), bound)
         return distances.numpy(), self._outer(search.contents.ids_at(positions).numpy())
 
@@ -125,6 +138,36 @@ class OpenShard:
     def _outer(self, ids: Ids) -> Ids:
         """Return ids of the index as those of the shard; -1 stays."""
         return ids if not self.shard.first_id else np.where(ids < 0, ids, ids + self.shard.first_id)
+
+
+def n_below(shard: Shard, ids: Ids) -> Ids | None:
+    """Return how many codes of a shard have lower ids than each, or None if only its files tell."""
+    low, high = shard.ids
+    if shard.first_id is not None and shard.removed is None:
+        return np.where(ids > high, shard.n, np.clip(ids, low, high) - low)
+    if ((low < ids) & (ids <= high)).any():
+        return None
+    return np.where(ids > high, shard.n_live, 0)
+
+
+def rows_of(shards: Sequence[Shard], ids_of: Callable[[Shard], Ids]) -> Iterator[tuple[Shard, slice | Ids]]:
+    """Yield each shard and where its codes are in the order of all ids; those of overlapping ranges are sorted."""
+    ordered = sorted(shards, key=lambda shard: shard.ids)
+    first, start = 0, 0
+    for end in range(1, len(ordered) + 1):
+        if end < len(ordered) and ordered[end].ids[0] <= max(shard.ids[1] for shard in ordered[start:end]):
+            continue
+        together = ordered[start:end]
+        n = sum(shard.n_live for shard in together)
+        if len(together) == 1:
+            yield together[0], slice(first, first + n)
+        else:
+            ids = np.concatenate([ids_of(shard) for shard in together])
+            rows = np.empty(n, np.int64)
+            rows[np.argsort(ids)] = np.arange(first, first + n)
+            bounds = np.cumsum([shard.n_live for shard in together])[:-1]
+            yield from zip(together, np.split(rows, bounds), strict=True)
+        first, start = first + n, end
 
 
 def new_index(kind: str, settings: dict[str, Any]) -> Index:

@@ -85,7 +85,7 @@ def footer_of(where: str, place: Place) -> tuple[Any, Any]:
     from pyarrow import parquet
 
     try:
-        with place.filesystem.open_input_file(place.path) as stream:
+        with place.open_by_arrow() as stream:
             file = parquet.ParquetFile(stream)
             return file.metadata, file.schema_arrow
     except (pyarrow.ArrowException, OSError) as error:
@@ -109,7 +109,7 @@ def batches_of(
         return
     expected = f"{where}: expected a whole Parquet file at {place.path}"
     try:
-        with place.filesystem.open_input_file(place.path) as stream:
+        with place.open_by_arrow() as stream:
             file = parquet.ParquetFile(stream, pre_buffer=True)
             names = [name for name in file.schema_arrow.names if name in (column, id_column)]
             names = names if column is not None else file.schema_arrow.names

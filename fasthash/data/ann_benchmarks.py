@@ -147,7 +147,8 @@ def write_ann_benchmark(path: str | os.PathLike[str], benchmark: AnnBenchmark) -
         bounds = f"from 0 to {len(train) - 1}, got {ids.min()} to {ids.max()}"
         raise ValueError(f"{where}: expected benchmark.neighbors with ids {bounds}")
     h5py = hdf5("writing HDF5 files")
-    with replacing(path) as unfinished, h5py.File(unfinished, "w") as file:
+    # HDF5 would lock the file, which `replacing` has locked.
+    with replacing(path) as unfinished, h5py.File(unfinished, "w", locking=False) as file:
         kind = "bit" if distance == "hamming" else "float"
         file.attrs.update({"type": "dense", "distance": distance, "dimension": dimension, "point_type": kind})
         for name, rows in zip(_ROWS, (train, test), strict=True):

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from fasthash.errors import (
     MAX_BITS,
-    check_choice,
     check_codes,
     check_device_name,
     check_flag,
@@ -32,7 +31,7 @@ from fasthash.errors import (
 from fasthash.index import storage
 from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
-from fasthash.index.rerank import METRICS, by_function, by_vectors, nearest_candidates
+from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.index.rows import Rows, values_at
 from fasthash.index.search import Search
 from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
@@ -354,24 +353,19 @@ class Index(ABC):
         """
         where = f"{type(self).__name__}.search"
         k = check_integer(where, "k", k, 1)
-        check_choice(where, "metric", metric, METRICS)
-        factor = check_integer(where, "factor", factor, 1)
-        if (rerank is None or callable(rerank)) and rerank_queries is not None:
-            raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
+        factor = check_reranking(where, rerank, rerank_queries, metric, factor)
         bits = check_integer(where, "bits", bits, 1, MAX_QUERY_BITS)
         search = self._checked(where, self._check_queries(where, queries), mask, among, threads, bits)
         contents = search.contents
         check_hits(where, k, search.queries)
         if factors is not None or offsets is not None:
-            search = _with_numbers(search, factors, offsets)
+            search = with_numbers(search, factors, offsets)
         if rerank is None:
             distances, positions = self._nearest(search, k)
             return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
-        if callable(rerank):
-            second_distance = by_function(where, rerank, lambda at: as_given(contents.ids_at(at), queries))
-        else:
-            n_queries = len(search.queries)
-            second_distance = by_vectors(where, rerank, rerank_queries, metric, contents, self.n_bits, n_queries)
+        second_distance = second_distance_of(
+            where, rerank, rerank_queries, metric, contents, self.n_bits, queries, len(search.queries)
+        )
         _, positions = self._nearest(search, max(k, min(k * factor, len(contents))))
         distances, positions = nearest_candidates(second_distance, positions, k)
         return Hits(*all_as_given((distances, contents.ids_at(positions)), queries))
@@ -836,24 +830,31 @@ def _check_found(where: str, ids: torch.Tensor, positions: torch.Tensor) -> None
         raise ValueError(f"{where}: expected ids in the index, got {missing[0]}, which is not")
 
 
-def _with_numbers(search: Search, factors: Array | None, offsets: Array | None) -> Search:
-    """Return a search for projections with the codes' factors and offsets."""
-    if not search.is_asymmetric:
+def numbers_of(
+    where: str, queries: torch.Tensor, factors: Array | None, offsets: Array | None, n: int, device: torch.device
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the factors and offsets of n codes on a device, checked, for queries that are projections."""
+    if not queries.is_floating_point():
         raise ValueError(
-            f"{search.where}: expected factors and offsets only with floating-point queries, got "
-            f"{dtype_name(search.queries)} queries"
+            f"{where}: expected factors and offsets only with floating-point queries, got {dtype_name(queries)} queries"
         )
-    contents = search.contents
     f, o = (
-        None if y is None else to_tensor(search.where, name, y).to(contents.device)
+        None if y is None else to_tensor(where, name, y).to(device)
         for name, y in (("factors", factors), ("offsets", offsets))
     )
-    f, o = numbers_of_codes(search.where, f, o, len(contents), contents.device)
+    f, o = numbers_of_codes(where, f, o, n, device)
     try:
         check_factors(f, o)
     except RefusedError as refused:
-        raise ValueError(f"{search.where}: {refused}") from None
-    f, o = (None if y is None else contents.by_position(y) for y in (f, o))
+        raise ValueError(f"{where}: {refused}") from None
+    return f, o
+
+
+def with_numbers(search: Search, factors: Array | None, offsets: Array | None) -> Search:
+    """Return a search for projections with the codes' factors and offsets."""
+    contents = search.contents
+    numbers = numbers_of(search.where, search.queries, factors, offsets, len(contents), contents.device)
+    f, o = (None if y is None else contents.by_position(y) for y in numbers)
     return replace(search, factors=f, offsets=o)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable
 from itertools import product
+from typing import Protocol
 
 import torch
 
-from fasthash.errors import check_floating, check_matrix, check_values
-from fasthash.index.contents import Contents
-from fasthash.ops.arrays import Array, to_tensor
+from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_values
+from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing.op import unpacked
 
 METRICS = ("inner_product", "l2")
@@ -18,6 +18,59 @@ _BLOCK = 2**20  # how many numbers of candidates are gathered at a time
 
 # From the positions of candidates, int64 [q, c] with -1 where there is none, to their floating-point distances [q, c].
 SecondDistance = Callable[[torch.Tensor], torch.Tensor]
+Rerank = Array | str | Callable[[Array], Array]
+
+
+class CodesAt(Protocol):
+    """Packed codes by position."""
+
+    def at(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return a copy of those at positions, int64 [m]: uint8 [m, w]."""
+
+
+class Candidates(Protocol):
+    """Codes that candidates are positions of, and their ids; the contents of an index, say."""
+
+    @property
+    def codes(self) -> CodesAt:
+        """The codes by position."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where positions are."""
+
+    def __len__(self) -> int:
+        """Return how many codes have vectors."""
+
+    def ids_at(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the ids at positions, -1 for -1."""
+
+    def ranks(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the rows of vectors that belong to positions."""
+
+
+def check_reranking(where: str, rerank: Rerank | None, queries: Array | None, metric: str, factor: int) -> int:
+    """Return the factor, or raise a TypeError or ValueError if these do not fit each other."""
+    check_choice(where, "metric", metric, METRICS)
+    if (rerank is None or callable(rerank)) and queries is not None:
+        raise ValueError(f"{where}: expected rerank_queries only with vectors or codes to rerank by, got some")
+    return check_integer(where, "factor", factor, 1)
+
+
+def second_distance_of(
+    where: str,
+    rerank: Rerank,
+    rerank_queries: Array | None,
+    metric: str,
+    candidates: Candidates,
+    n_bits: int,
+    queries: Array,
+    n_queries: int,
+) -> SecondDistance:
+    """Return what `Index.search` reranks by, checked; a function gets ids as tensors if `queries` is one."""
+    if callable(rerank):
+        return by_function(where, rerank, lambda at: as_given(candidates.ids_at(at), queries))
+    return by_vectors(where, rerank, rerank_queries, metric, candidates, n_bits, n_queries)
 
 
 def by_function(
@@ -43,7 +96,7 @@ def by_vectors(
     vectors: Array | str,
     queries: Array | None,
     metric: str,
-    contents: Contents,
+    candidates: Candidates,
     n_bits: int,
     n_queries: int,
 ) -> SecondDistance:
@@ -66,21 +119,21 @@ def by_vectors(
             check_floating(where, "rerank", v)
         check_values(where, "rerank", v)
         check_matrix(where, "rerank", v, "d")
-        if len(v) != len(contents):
-            raise ValueError(f"{where}: expected rerank with {len(contents)} rows, one a code, got {len(v)}")
+        if len(v) != len(candidates):
+            raise ValueError(f"{where}: expected rerank with {len(candidates)} rows, one a code, got {len(v)}")
         d, dtype = v.shape[1], torch.promote_types(q.dtype, v.dtype)
     if list(q.shape) != [n_queries, d]:
         raise ValueError(f"{where}: expected rerank_queries of shape {[n_queries, d]}, got {list(q.shape)}")
-    q = q.to(contents.device, torch.promote_types(dtype, torch.float32))
+    q = q.to(candidates.device, torch.promote_types(dtype, torch.float32))
 
     def vectors_at(positions: torch.Tensor) -> torch.Tensor:
         if isinstance(vectors, str):
-            return unpacked(contents.codes.at(positions), n_bits)
-        return v.index_select(0, contents.ranks(positions).to(v.device))  # a fifth of the time that v[...] takes
+            return unpacked(candidates.codes.at(positions), n_bits)
+        return v.index_select(0, candidates.ranks(positions).to(v.device))  # a fifth of the time that v[...] takes
 
     def distances_of(positions: torch.Tensor) -> torch.Tensor:
         distances = torch.full(positions.shape, torch.inf, dtype=q.dtype, device=q.device)
-        if len(contents) == 0:
+        if len(candidates) == 0:
             return distances
         width = min(max(1, positions.shape[1]), max(1, _BLOCK // max(1, d)))
         step = max(1, _BLOCK // max(1, width * d))

@@ -144,11 +144,11 @@ def test_an_evaluation_that_fails_makes_no_folder(folder):
         ("search codes.index codes.npy hits.npz -k 1000000000000", "is not in the range"),
         ("search codes.index codes.npy hits.npz -k 2000000000000000000000000000000", "is not in the range"),
         ("search codes.index codes.npy hits.npz --radius 99999999999999999999", "is not in the range"),
-        ("search codes.index codes.npy hits.npz --threads 99999999999999999999", "expected threads from 1 to"),
+        ("search codes.index codes.npy hits.npz --threads 99999999999999999999", "expected --threads from 1 to"),
         ("evaluate codes.npy codes.npy codes.npy codes.npy --at 99999999999999999999", "is not in the range"),
-        ("index codes.npy new.index --bits 99999999999999999999", "expected n_bits from 1 to"),
-        ("fit lsh x.npy new.safetensors --bits 99999999999999999999", "expected n_bits from 1 to"),
-        ("fit lsh x.npy new.safetensors --random-state 99999999999999999999", "expected random_state from 0 to"),
+        ("index codes.npy new.index --bits 99999999999999999999", "expected --bits from 1 to"),
+        ("fit lsh x.npy new.safetensors --bits 99999999999999999999", "expected --bits from 1 to"),
+        ("fit lsh x.npy new.safetensors --random-state 99999999999999999999", "expected --random-state from 0 to"),
     ],
 )
 def test_a_number_that_is_too_large_is_told_of(folder, command, message):
@@ -185,6 +185,30 @@ def test_errors_of_reading_arguments_and_of_commands_are_told(error, message):
         result = CliRunner().invoke(group, [name])
         assert result.exit_code == 1
         assert result.output.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("FlatIndex.search: expected queries of 4 bytes", "expected QUERIES of 4 bytes"),
+        ("f: expected n_bits from 1 to 64, got 0", "expected --bits from 1 to 64, got 0"),
+        ("a.b.C: expected no_copy to be True", "expected --no-copy to be True"),
+        ("f: expected at least 3 items, got 1", "f: expected at least 3 items, got 1"),
+        ("f: expected at to be an integer", "expected --at to be an integer"),
+        ("f: expected queries and no_copy, got", "expected QUERIES and --no-copy, got"),
+        ("f: expected queries and others, got", "expected QUERIES and others, got"),
+        ("f: expected other arguments", "f: expected other arguments"),
+        ("a.npy: f: expected queries of 4 bytes", "a.npy: f: expected queries of 4 bytes"),
+    ],
+)
+def test_an_argument_of_a_function_is_told_of_as_that_of_the_command(error, message):
+    def fail(**_):
+        raise ValueError(error)
+
+    options = [click.Option([name]) for name in ("--bits", "--no-copy", "--at")]
+    command = click.Command("run", params=[click.Argument(["queries"]), *options], callback=fail)
+    group = Commands("all", commands=[Commands("in", commands=[command])])
+    assert CliRunner().invoke(group, ["in", "run", "x"]).output == f"Error: {message}\n"
 
 
 def test_an_error_that_is_ours_to_mend_keeps_its_traceback():

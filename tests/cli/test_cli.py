@@ -249,7 +249,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         expected = fh.pack_bits(network.eval()(torch.from_numpy(images[:1000])))
     assert np.array_equal(np.load(arrays("codes.npy"))[:1000], expected.numpy())
     result = run("encode", arrays("network.safetensors"), arrays("items.npy"), arrays("new.npy"))
-    assert "expected items of shape [n, 8, 8], got [n, 64]" in result.output
+    assert "expected ITEMS of shape [n, 8, 8], got [n, 64]" in result.output
 
 
 @pytest.mark.parametrize(
@@ -262,15 +262,15 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         (("fit", "itq", "text.md", "new.safetensors"), "expected a file in .npy, .npz, .parquet, .arrow, "),
         (("fit", "itq", "items.npy", "absent/new.safetensors"), "expected a file in a folder that exists"),
         (("fit", "itq", "items.npy", "new.npy"), "expected a file in .safetensors, got"),
-        (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected n_bits"),
+        (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected --bits for X of 64"),
         (("fit", "itq", "items.npy", "new.safetensors", "--epochs", "3"), "No such option"),
         (("fit", "h2q", "items.npy", "new.safetensors", "--epochs", "many"), "'many' is not a valid integer"),
-        (("fit", "h2q", "items.npy", "new.safetensors", "--loss", "l3"), "H2Q.fit: expected loss to be one of 'l2'"),
+        (("fit", "h2q", "items.npy", "new.safetensors", "--loss", "l3"), "Error: expected --loss to be one of 'l2'"),
         (("fit", "best", "items.npy", "new.safetensors"), "No such command 'best'"),
         (("fit", "itq", "labels.npy", "new.safetensors"), "expected X of shape [n, d], got [1697]"),
         (("encode", "items.npy", "items.npy", "new.npy"), "expected a hasher's or a network's safetensors file"),
         (("encode", "items.npy", "items.npy", "new.csv"), "expected a file in .npy, got"),
-        (("index", "items.npy", "new"), "expected codes of dtype uint8"),
+        (("index", "items.npy", "new"), "expected CODES of dtype uint8"),
         (("index", "items.npy", "new.npy"), "expected another extension for an index"),
         (("index", "labels.npy", "new"), "expected codes of shape [n, n_bits / 8]"),
         (("search", "items.npy", "items.npy", "new.npz"), "expected an index file"),
@@ -285,7 +285,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
             ("search", "items.npy", "items.npy", "new.npz", "--rerank", "symmetric", "--rerank-queries", "items.npy"),
             "Invalid value for '--rerank': File 'symmetric' does not exist",
         ),
-        (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected query_codes of dtype uint8"),
+        (("evaluate", "items.npy", "labels.npy", "items.npy", "labels.npy"), "expected QUERY_CODES of dtype uint8"),
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_written(arrays, tmp_path, arguments, message):
@@ -790,7 +790,7 @@ def test_embeddings_are_asked_for(arrays, digits):
     np.save(arrays("all.npy"), digits[1])
     result = run("evaluate", *[arrays("codes.npy"), arrays("all.npy")] * 2, "--ties", "cosine")
     assert result.exit_code == 1
-    assert "expected query_embeddings and embeddings with ties 'cosine' or 'inner_product'" in result.output
+    assert "expected --query-embeddings and --embeddings with ties 'cosine' or 'inner_product'" in result.output
 
 
 def test_pictures_without_matplotlib_are_told_of_before_any_work(arrays, monkeypatch):

@@ -36,6 +36,18 @@ def test_embeddings_become_codes_an_index_hits_and_pairs(tmp_path):
     assert output == f"written: {tmp_path / 'hits.npz'}, 7 queries among 2000 codes\n"
     for name, expected in one.search(queries, 5)._asdict().items():
         assert (np.load(tmp_path / "hits.npz")[name] == expected).all()
+    vectors, projections = np.random.default_rng(0).normal(size=(2, 2000, BITS)).astype(np.float32)
+    for name, array in {"vectors": vectors, "wanted": vectors[:7], "projections": projections[:7]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    rerank = ("--rerank", tmp_path / "vectors.npy", "--rerank-queries", tmp_path / "wanted.npy", "--metric", "l2")
+    run("search", index, tmp_path / "queries.npy", tmp_path / "hits.npz", *rerank, "--factor", 20)
+    expected = one.search(queries, 10, rerank=vectors, rerank_queries=vectors[:7], metric="l2", factor=20)
+    assert (np.load(tmp_path / "hits.npz")["ids"] == expected.ids).all()
+    np.save(tmp_path / "norms.npy", np.arange(2000.0))
+    scores = ("--query-bits", 6, "--factors", tmp_path / "norms.npy")
+    run("search", index, tmp_path / "projections.npy", tmp_path / "hits.npz", *scores)
+    expected = one.search(projections[:7], 10, bits=6, factors=np.arange(2000, dtype=np.float32))
+    assert (np.load(tmp_path / "hits.npz")["distances"] == expected.distances).all()
     lines = run("search", index, tmp_path / "queries.npy", "-", "--radius", 3, "--partial").splitlines()
     near = one.radius_search(queries, 3)
     assert json.loads(lines[1])["ids"] == near.ids[near.offsets[1] : near.offsets[2]].tolist()
@@ -59,7 +71,7 @@ def test_what_is_missing_is_said(tmp_path):
 
 def test_wrong_arguments_are_refused(tmp_path):
     codes = save_codes(tmp_path / "codes", near_codes(90))
-    assert "expected layout to be one of" in run(
+    assert "Error: expected --layout to be one of" in run(
         "build", codes, tmp_path / "x", "--shards", 1, "--layout", "q", exit_code=1
     )
     assert "expected a folder with manifest.json" in run("build", tmp_path, tmp_path / "x", "--shards", 1, exit_code=1)

@@ -95,7 +95,7 @@ def test_a_run_in_parts_that_was_ended_goes_on(tmp_path, codes, monkeypatch):
     assert ran(*arguments).output == ""  # nothing is left to do
     result = run(tmp_path / "hashes.npy", "--radius", 9, "--parts", tmp_path / "parts")
     assert result.exit_code == 1
-    assert "expected parts of the same search in" in result.output
+    assert "expected --parts of the same search in" in result.output
 
 
 SMALL_PARTS = """

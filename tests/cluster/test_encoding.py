@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -123,6 +125,36 @@ def test_a_run_that_was_ended_goes_on(tmp_path, source, codes, monkeypatch):
     n_before = n
     assert encode(source, out) == encoded
     assert n == n_before
+
+
+KILLED = """
+import os, signal, sys
+from pyarrow import parquet
+from fasthash.cluster import encode_files
+from tests.cluster.conftest import sign_hasher
+
+write, n = parquet.ParquetWriter.write_table, 0
+
+def killed(*arguments, **settings):
+    global n
+    n += 1
+    if n == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(*arguments, **settings)
+
+parquet.ParquetWriter.write_table = killed
+encode_files(sign_hasher(), *sys.argv[1:], column="x", id_column="key", part_rows=500, batch_rows=128, workers=1)
+"""
+
+
+def test_what_a_killed_run_left_is_deleted_by_the_next(tmp_path, source, codes):
+    out = tmp_path / "out"
+    assert subprocess.run([sys.executable, "-c", KILLED, source, out]).returncode < 0
+    left = {path.name for path in out.iterdir()}
+    assert {"part-00000.parquet", "part-00001.parquet"} < left
+    assert [name.rpartition(".")[0] for name in left if name.startswith(".")] == [".part-00002.parquet"]
+    assert (read(out, encode(source, out))[1] == codes).all()
+    assert {path.name for path in out.iterdir()} == {MANIFEST, *(f"part-0000{i}.parquet" for i in range(6))}
 
 
 def test_parts_of_a_file_that_was_changed_are_made_again(tmp_path, source, codes):

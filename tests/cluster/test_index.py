@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from fasthash.cluster import PartialHits, PartialRadiusHits, ShardedIndex
+from fasthash.cluster import PartialHits, PartialRadiusHits, ShardedIndex, encode_files
 from fasthash.cluster.folders import MANIFEST
-from tests.cluster.conftest import BITS, KINDS, assert_same, encoded_folder, flat_of, near_codes, save_codes
+from tests.cluster.conftest import (
+    BITS,
+    KINDS,
+    assert_same,
+    encoded_folder,
+    flat_of,
+    near_codes,
+    save_codes,
+    sign_hasher,
+)
 
 IDS = np.random.default_rng(2).permutation(10**6)[:3000] - 1000  # some are negative, none is -1
 IDS[IDS == -1] = 10**6 + 1
@@ -50,6 +59,202 @@ def test_ties_are_in_the_order_of_given_ids(build, codes, queries, kind, layout,
     assert_same(index.search(queries, 20, among=among), one.search(queries, 20, among=among))
     assert index.contains([IDS[5], 10**7, -1]).tolist() == [True, False, False]
     assert (index.get(IDS[40:90]) == codes[40:90]).all()
+
+
+def rerankings(n, queries, rng, tmp_path):
+    """Arguments of a search that reranks n codes, by what lies in the order of ids; many second distances are equal."""
+    vectors, wanted = rng.integers(-2, 3, (n, 6)), rng.integers(-2, 3, (len(queries), 6)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors.astype(np.float32))
+    odd = np.where(rng.random((n, 6)) < 0.1, np.nan, vectors)
+    mapped = {"rerank": np.load(tmp_path / "vectors.npy", mmap_mode="r"), "rerank_queries": wanted}
+    return [
+        mapped,
+        {**mapped, "factor": 1},
+        {**mapped, "factor": n, "metric": "l2"},
+        {**mapped, "among": np.arange(-500, 10**6, 3)},
+        {**mapped, "among": []},
+        {"rerank": vectors.astype(np.int8), "rerank_queries": wanted, "metric": "l2", "factor": 3},
+        {"rerank": odd, "rerank_queries": torch.from_numpy(wanted), "factor": 3},
+        {"rerank": "asymmetric", "rerank_queries": rng.normal(size=(len(queries), BITS)).astype(np.float32)},
+        {"rerank": lambda ids: np.where(ids == -1, 0, ids % 7).astype(np.float64), "factor": 4},
+    ]
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("kind", "layout"), KINDS)
+@pytest.mark.parametrize("n_shards", [1, 3, 8])
+def test_reranked_hits_are_those_of_one_index(build, codes, queries, rng, given, kind, layout, n_shards, tmp_path):
+    ids = IDS if given else np.arange(3000)
+    index, one = build(n_shards, IDS if given else None, kind, layout), flat_of(codes, ids)
+    projections = rng.normal(size=(len(queries), BITS)).astype(np.float32)
+    for more in rerankings(3000, queries, rng, tmp_path):
+        assert_same(index.search(queries, 30, **more), one.search(queries, 30, **more))
+        assert_same(index.search(projections, 30, **more), one.search(projections, 30, **more))
+    gone = ids[rng.permutation(3000)[:700]]
+    index.remove(gone)
+    one.remove(gone)
+    for more in rerankings(2300, queries, rng, tmp_path):
+        assert_same(
+            index.search(torch.from_numpy(queries), 8, **more), one.search(torch.from_numpy(queries), 8, **more)
+        )
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("kind", "layout"), KINDS)
+@pytest.mark.parametrize("n_shards", [1, 3, 8])
+def test_scores_with_factors_and_offsets_are_those_of_one_index(build, codes, rng, given, kind, layout, n_shards):
+    ids = IDS if given else np.arange(3000)
+    index, one = build(n_shards, IDS if given else None, kind, layout), flat_of(codes, ids)
+    projections = rng.normal(size=(5, BITS)).astype(np.float32)
+
+    def compare():
+        factors = np.float32([0.5, 1, 3])[rng.integers(0, 3, len(one))]  # of which many scores are equal
+        offsets = rng.normal(size=len(one)).astype(np.float32)
+        vectors = {"rerank": rng.normal(size=(len(one), 3)), "rerank_queries": rng.normal(size=(5, 3))}
+        for more in ({"factors": factors}, {"offsets": torch.from_numpy(offsets)}):
+            assert_same(index.search(projections, 40, **more), one.search(projections, 40, **more))
+        both = {"factors": factors, "offsets": offsets, "bits": 6}
+        for more in ({}, {"among": ids[::2]}, {"among": ids[:9]}, vectors):
+            assert_same(index.search(projections, 40, **both, **more), one.search(projections, 40, **both, **more))
+
+    compare()
+    gone = ids[rng.permutation(3000)[:700]]
+    index.remove(gone)
+    one.remove(gone)
+    compare()
+    if not given:
+        index.add(codes[:5])
+        one.add(codes[:5], np.arange(3000, 3005))
+        compare()
+
+
+def test_factors_of_shards_that_are_missing_are_passed_over(build, codes, rng):
+    index = build(3)
+    missing = index.manifest.shards[0]
+    (index.folder / missing.file).unlink()
+    projections, factors = rng.normal(size=(5, BITS)), rng.random(3000).astype(np.float32)
+    found = index.search(projections, 7, factors=factors, partial=True)
+    one = flat_of(codes[1000:], np.arange(1000, 3000))
+    assert_same(found, one.search(projections, 7, factors=factors[1000:]))
+    assert list(found.missing) == [missing.file]
+
+
+def test_factors_that_belong_to_shards_which_only_a_missing_one_tells_are_refused(build, rng):
+    index = build(2, IDS)  # both shards have ids of the whole range
+    missing = index.manifest.shards[1]
+    (index.folder / missing.file).unlink()
+    message = f"ShardedIndex.search: expected an answer of all 2 shards, got none of 1, {missing.file} for one: "
+    with pytest.raises(OSError, match=message):
+        index.search(rng.normal(size=(1, BITS)), 5, offsets=np.zeros(3000, np.float32), partial=True)
+
+
+def test_an_empty_index_is_reranked(build, codes, queries, rng, tmp_path):
+    index, one = build(2), flat_of(codes)
+    index.remove(np.arange(3000))
+    one.remove(np.arange(3000))
+    for more in rerankings(0, queries, rng, tmp_path):
+        assert_same(index.search(queries, 3, **{**more, "factor": 2}), one.search(queries, 3, **{**more, "factor": 2}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rerank": np.zeros((2999, 4)), "rerank_queries": np.zeros((20, 4))},
+        {"rerank": np.zeros((3000, 4)), "rerank_queries": np.zeros((20, 3))},
+        {"rerank": np.zeros((3000, 4), np.int32), "rerank_queries": np.zeros((20, 4))},
+        {"rerank": np.zeros((3000, 4))},
+        {"rerank": "vectors", "rerank_queries": np.zeros((20, 4))},
+        {"rerank": "asymmetric", "rerank_queries": np.zeros((20, 4))},
+        {"rerank": lambda ids: ids, "rerank_queries": np.zeros((20, 4))},
+        {"rerank": lambda ids: ids},
+        {"rerank": lambda ids: np.zeros(3)},
+        {"rerank_queries": np.zeros((20, 4))},
+        {"metric": "cosine"},
+        {"factor": 0},
+    ],
+)
+def test_wrong_rerankings_are_refused_as_by_one_index(build, codes, queries, wrong):
+    assert_refused_alike(build(2), flat_of(codes), queries, wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"factors": np.ones(2999, np.float32)},
+        {"offsets": np.ones(3000)},
+        {"factors": np.ones((3000, 1), np.float32)},
+        {"factors": np.float32([1, np.inf, 2] * 1000), "offsets": np.ones(3000, np.float32)},
+        {"offsets": np.full(3000, np.nan, np.float32)},
+    ],
+)
+def test_wrong_factors_are_refused_as_by_one_index(build, codes, wrong):
+    index, one = build(2), flat_of(codes)
+    assert_refused_alike(index, one, np.ones((2, BITS)), wrong)
+    assert_refused_alike(index, one, codes[:2], {"factors": np.ones(3000, np.float32)})
+
+
+def assert_refused_alike(index, one, queries, wrong):
+    with pytest.raises((TypeError, ValueError)) as ours:
+        index.search(queries, 3, **wrong)
+    with pytest.raises((TypeError, ValueError)) as theirs:
+        one.search(queries, 3, **wrong)
+    assert type(ours.value) is type(theirs.value)
+    assert str(ours.value) == str(theirs.value).replace("FlatIndex", "ShardedIndex")
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_what_shards_are_left_find_is_reranked(build, codes, queries, rng, given):
+    ids = np.sort(IDS) if given else np.arange(3000)
+    index = build(3, ids if given else None)
+    missing = index.manifest.shards[1]
+    (index.folder / missing.file).unlink()
+    left = np.setdiff1d(np.arange(3000), np.arange(1000, 2000))
+    one = flat_of(codes[left], ids[left])
+    vectors, wanted = rng.normal(size=(3000, 4)), rng.normal(size=(20, 4))
+    found = index.search(queries, 5, rerank=vectors, rerank_queries=wanted, partial=True)
+    assert list(found.missing) == [missing.file]
+    assert_same(found, one.search(queries, 5, rerank=vectors[left], rerank_queries=wanted))
+    z = rng.normal(size=(20, BITS))
+    found = index.search(queries, 5, rerank="asymmetric", rerank_queries=z, partial=True)
+    assert_same(found, one.search(queries, 5, rerank="asymmetric", rerank_queries=z))
+
+
+def test_vectors_whose_rows_only_a_missing_shard_tells_are_not_read(build, queries):
+    index = build(2, IDS)  # both shards have ids of the whole range
+    missing = index.manifest.shards[0]
+    (index.folder / missing.file).unlink()
+    vectors = {"rerank": np.zeros((3000, 2)), "rerank_queries": np.zeros((20, 2))}
+    message = f"ShardedIndex.search: expected an answer of all 2 shards, got none of 1, {missing.file} for one: "
+    with pytest.raises(OSError, match=message):
+        index.search(queries, 5, **vectors, partial=True)
+
+
+def test_npy_files_need_no_pyarrow(build, codes, queries, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    index, one = build(3), flat_of(codes)
+    opened = ShardedIndex.open(index.folder, verify=True)
+    assert_same(opened.search(queries, 9), one.search(queries, 9))
+    assert_same(opened.radius_search(queries, 3), one.radius_search(queries, 3))
+    assert (opened.get([5, 2000]) == codes[[5, 2000]]).all()
+    opened.add(codes[:2])
+    opened.remove([3000, 3001])
+    opened.rebalance(2)
+    assert_same(opened.search(queries, 9), one.search(queries, 9))
+    for files, n in ((f"{tmp_path}/codes/[01].npy", 2000), (f"file://{tmp_path}/codes/2.npy", 1000)):
+        assert len(ShardedIndex.build(files, tmp_path / str(n), n_shards=1)) == n
+    with pytest.raises(ImportError, match=r"ShardedIndex.pairs needs pyarrow, .* pip install 'torch-fasthash\[parquet"):
+        opened.pairs(1, tmp_path / "pairs")
+    with pytest.raises(ImportError, match="ShardedIndex.build needs pyarrow, but pyarrow is not installed"):
+        ShardedIndex.build("s3://bucket/codes", tmp_path / "index", n_shards=1)
+
+
+def test_what_encode_files_wrote_needs_pyarrow(tmp_path, codes, monkeypatch):
+    source = encoded_folder(tmp_path / "codes", codes, IDS)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match="ShardedIndex.build of Parquet files needs pyarrow"):
+        ShardedIndex.build(source, tmp_path / "index", n_shards=1)
+    with pytest.raises(ImportError, match="encode_files needs pyarrow, but pyarrow is not installed"):
+        encode_files(sign_hasher(), source, tmp_path / "out")
 
 
 def test_tensors_give_tensors(build, codes, queries):
@@ -93,6 +298,34 @@ def test_changes_are_those_of_one_index(build, codes, queries, given, kind, layo
         assert index.manifest.version == i + 1
     assert [shard.ids[0] for shard in index.manifest.shards] == sorted(shard.ids[0] for shard in index.manifest.shards)
     assert max(shard.n for shard in index.manifest.shards) - min(shard.n for shard in index.manifest.shards) <= 1
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(("kind", "layout"), KINDS)
+@pytest.mark.parametrize("n_shards", [1, 4])
+def test_upserts_are_those_of_one_index(build, codes, queries, rng, given, kind, layout, n_shards):
+    ids = IDS if given else np.arange(3000)
+    index = build(n_shards, IDS if given else None, kind, layout)
+    there = dict(zip(ids.tolist(), codes, strict=True))
+    order = rng.permutation(3000)
+    new_ids = 2 * 10**6 - np.arange(30) if given else []
+    for i, replaced in enumerate((order[:5], order[3:90], order[:1500], [], range(3000))):
+        at = np.r_[ids[list(replaced)], new_ids].astype(np.int64)
+        new = near_codes(len(at), seed=i + 10)
+        n_known = sum(id in there for id in at.tolist())
+        assert index.upsert(new, at) == n_known
+        there |= dict(zip(at.tolist(), new, strict=True))
+        one = flat_of(np.stack(list(there.values())), np.array(list(there)))
+        assert len(index) == len(one)
+        for opened in (index, ShardedIndex.open(index.folder, verify=True)):
+            assert_same(opened.search(queries, 60), one.search(queries, 60))
+        assert (index.get(at) == new).all()
+    assert index.manifest.version == 4 + given  # one change each, none for nothing
+    index.rebalance(3)
+    assert_same(index.search(queries, 60), one.search(queries, 60))
+    if not given:
+        index.add(codes[:1])
+        assert index.contains([3000]).all()
 
 
 def test_what_is_removed_may_be_added_again(build, codes, queries):
@@ -269,6 +502,11 @@ WRONG = [
     (lambda x: x.add(near_codes(1)[:, :1]), ValueError, "add: expected codes of 4 bytes a row"),
     (lambda x: x.remove([5, 4000]), ValueError, "remove: expected ids in the index, got 4000, which is not"),
     (lambda x: x.get([4000]), ValueError, "get: expected ids in the index, got 4000, which is not"),
+    (lambda x: x.upsert(near_codes(2), [5, 5]), ValueError, "upsert: expected ids none twice, got 5 again"),
+    (lambda x: x.upsert(near_codes(2), [5, 4000]), ValueError, "upsert: expected ids in the index, got 4000, which is"),
+    (lambda x: x.upsert(near_codes(2), [5]), ValueError, r"upsert: expected ids of shape \[2\] for 2 codes"),
+    (lambda x: x.upsert(near_codes(1), None), TypeError, "upsert: expected ids, got None"),
+    (lambda x: x.upsert(near_codes(1), [-1]), ValueError, "upsert: expected ids other than -1"),
     (lambda x: x.rebalance(0), ValueError, "rebalance: expected n_shards at least 1, got 0"),
     (lambda x: x.rebalance(3001), ValueError, "rebalance: expected n_shards for 3000 codes from 1 to 3000"),
 ]
@@ -371,6 +609,8 @@ def ended_at(last):
             index.add(near_codes(1))
         elif change == "remove":
             index.remove([0])
+        elif change == "upsert":
+            index.upsert(near_codes(1), [0])
         else:
             index.rebalance(3)
         os._exit(0)
@@ -386,7 +626,9 @@ for last in range(5, 1000, 15):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("change", "n_after"), [("add", 3001), ("remove", 2999), ("rebalance", 3000)])
+@pytest.mark.parametrize(
+    ("change", "n_after"), [("add", 3001), ("remove", 2999), ("upsert", 3000), ("rebalance", 3000)]
+)
 def test_a_killed_change_leaves_the_old_index_or_the_new_one(build, codes, change, n_after):
     """Killed at lines of what writes files and the manifest, until one leaves the new index."""
     command = [sys.executable, "-c", KILLED, build(2).folder, change]

@@ -90,11 +90,23 @@ def test_searches_are_those_of_one_index(opened, codes, queries, kind, layout):
     assert_same(index.search(queries, 600, among=among), one.search(queries, 600, among=among))
     z = np.random.default_rng(3).normal(size=(5, 32)).astype(np.float32)
     assert_same(index.search(z, 40), one.search(z, 40))
+    factors = np.arange(3000, dtype=np.float32) % 11
+    assert_same(index.search(z, 40, factors=factors), one.search(z, 40, factors=factors))
+    vectors = {"rerank": np.arange(6000.0).reshape(3000, 2) % 7, "rerank_queries": np.ones((20, 2))}
+    by_codes = {"rerank": "asymmetric", "rerank_queries": np.tile(z, (4, 1))}
+    for more in (vectors, by_codes, {"rerank": lambda ids: ids % 7.0}):
+        assert_same(index.search(queries, 5, **more), one.search(queries, 5, **more))
     assert_same(index.radius_search(queries, 4, max_hits=9), one.radius_search(queries, 4, max_hits=9))
     assert (index.get([7, 2900]) == codes[[7, 2900]]).all()
     index.remove([5, 6])
     index.add(near_codes(1))
     assert index.contains([5, 7, 3000]).tolist() == [False, True, True]
+    left = np.r_[0:5, 7:3001]
+    one = flat_of(np.concatenate([codes, near_codes(1)])[left], left)
+    vectors["rerank"] = np.arange(5998.0).reshape(2999, 2) % 7
+    assert_same(index.search(queries, 5, **vectors), one.search(queries, 5, **vectors))
+    assert index.upsert(codes[:2], [7, 8]) == 2
+    assert (index.get([7, 8]) == codes[:2]).all()
     assert len(index._engine._actors) == 2
 
 
@@ -216,7 +228,7 @@ ShardedIndex.build(f"{folder}/codes", f"{folder}/index", n_shards=4, engine="ray
 def test_a_driver_that_is_killed_leaves_nothing_half(nodes, tmp_path, codes, queries):
     source = write_embeddings(tmp_path / "source", codes, np.arange(3000) * 2, rows_of_group=100)
     command = [sys.executable, "-c", DRIVER, nodes.address, source, tmp_path]
-    for seconds in (1.0, 4.0, 7.0):
+    for seconds in (2.0, 6.0):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as driver:
             assert driver.stdout.readline() == b"begins\n"
             time.sleep(seconds)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from fasthash.cluster.storage import list_files, local_path, make_folder, place_of
-
-pytest.importorskip("pyarrow")
 
 
 def names(place, *endings):
@@ -22,7 +22,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_folders_patterns_and_files_are_listed_by_path(folder):
+@pytest.mark.parametrize("has_pyarrow", [True, False])
+def test_folders_patterns_and_files_are_listed_by_path(folder, has_pyarrow, monkeypatch):
+    if not has_pyarrow:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert names(place_of("test", "source", folder)) == ["c.x"]
     assert names(place_of("test", "source", folder), ".x", ".y") == ["c.x", "d.y"]
     assert names(place_of("test", "source", folder / "d.y"), ".y") == ["d.y"]
@@ -36,10 +39,32 @@ def test_folders_patterns_and_files_are_listed_by_path(folder):
             names(place_of("test", "source", folder / missing))
 
 
+def test_this_machine_s_files_are_the_same_by_path_uri_and_filesystem(folder):
+    fs = pytest.importorskip("pyarrow.fs")
+    every = [place_of("test", "source", name) for name in (folder, f"{folder}/", f"file://{folder}")]
+    every.append(place_of("test", "source", folder, fs.LocalFileSystem()))
+    assert every == [(None, str(folder))] * 4
+
+
+def test_places_of_other_machines_are_listed_alike(folder):
+    pytest.importorskip("pyarrow")
+    filesystem = pytest.importorskip("fsspec").filesystem("memory")
+    for path in folder.rglob("*.x"):
+        filesystem.pipe(str(path), path.read_bytes())
+    for pattern in ("", "c.x", "*/1.x", "?/[12].x", "*.x", "b/[3].x"):
+        here, there = (list_files("test", place_of("test", "source", f"{scheme}://{folder}/{pattern}"), ".x")
+                       for scheme in ("file", "memory"))  # fmt: skip
+        assert [(file.place.path, file.size) for file in here] == [(file.place.path, file.size) for file in there]
+        assert here[0].place.read() == there[0].place.read()
+        assert here[0].modified == (folder / here[0].place.path).stat().st_mtime_ns
+    filesystem.rm(str(folder), recursive=True)
+
+
 @pytest.mark.parametrize("scheme", ["file", "memory"])
 def test_a_file_is_replaced_when_it_is_whole(tmp_path, scheme):
     if scheme == "memory":
         pytest.importorskip("fsspec")
+        pytest.importorskip("pyarrow")
     place = place_of("test", "folder", f"{scheme}://{tmp_path}/out")
     make_folder(place)
     file = place.under("a")
@@ -62,6 +87,7 @@ def test_a_file_is_replaced_when_it_is_whole(tmp_path, scheme):
 
 
 def test_wrong_places_are_refused(tmp_path):
+    pytest.importorskip("pyarrow")
     with pytest.raises(TypeError, match="test: expected folder to be a path or a URI, got int"):
         place_of("test", "folder", 3)
     with pytest.raises(TypeError, match="test: expected filesystem to be one of pyarrow or fsspec, got str"):

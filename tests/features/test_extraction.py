@@ -212,7 +212,7 @@ def test_the_command(gray, tmp_path, monkeypatch):
     assert f"written: {out}, 10 items of 5 features" in result.output
     again = CliRunner().invoke(main, command)
     assert again.exit_code == 1
-    assert "expected out to be a new file" in again.output
+    assert "expected OUT to be a new file" in again.output
 
 
 @pytest.mark.slow

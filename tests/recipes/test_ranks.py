@@ -161,7 +161,7 @@ def test_ray_train_s_workers_are_ranks(tmp_path, monkeypatch):
         train(settings, device="cpu", out=out)
         assert torch.distributed.get_world_size() == 2
 
-    ray.init(num_cpus=2, object_store_memory=80 * 2**20, log_to_driver=False)
+    ray.init("local", num_cpus=2, object_store_memory=80 * 2**20, log_to_driver=False)
     try:
         scaling, storage = ScalingConfig(num_workers=2), RunConfig(storage_path=str(tmp_path / "ray"))
         TorchTrainer(train_on_worker, scaling_config=scaling, run_config=storage).fit()
