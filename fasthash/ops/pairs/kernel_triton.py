@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from fasthash.ops.declaration import RefusedError
-from fasthash.ops.hamming.kernel_triton_count import _popcount, _unsigned, signed_words
+from fasthash.ops.hamming.kernel_triton_count import _popcount, signed_words
 from fasthash.ops.hamming.op import mask_flags
 from fasthash.ops.pairs.found import Pairs
 from fasthash.ops.pairs.plan import Scheme, Words, Work, choose_scheme
@@ -61,7 +61,7 @@ def pair_keys_kernel(words_ptr, bits_ptr, keys_ptr, n, n_words, ROWS: tl.constex
     hashed = tl.zeros([ROWS], dtype=tl.uint64)
     for w in range(n_words):
         word = tl.load(words_ptr + w, mask=inside, other=0) & tl.load(bits_ptr + w)
-        hashed = (hashed ^ (hashed >> 32) ^ _unsigned(word)) * FACTOR
+        hashed = (hashed ^ (hashed >> 32) ^ word.to(tl.uint64, bitcast=True)) * FACTOR
     hashed = (hashed ^ (hashed >> 32)) * FACTOR
     tl.store(keys_ptr + rows, (hashed >> 32).to(tl.uint32).to(tl.int32, bitcast=True), mask=inside)
 
@@ -87,10 +87,11 @@ def pair_originals_kernel(keys_ptr, words_ptr, ids_ptr, originals_ptr, n, n_word
 @triton.jit
 def _distance(first, of_rows, of_others, taken, n_words):
     """How many bits rows differ in from others; `first` is the rows' first word, the others are pointers to words."""
-    distance = _popcount(_unsigned(first ^ tl.load(of_others, mask=taken, other=0)))
+    differing = first ^ tl.load(of_others, mask=taken, other=0)
+    distance = _popcount(differing.to(tl.uint64, bitcast=True))
     for w in range(1, n_words):
         differing = tl.load(of_rows + w, mask=taken, other=0) ^ tl.load(of_others + w, mask=taken, other=0)
-        distance += _popcount(_unsigned(differing))
+        distance += _popcount(differing.to(tl.uint64, bitcast=True))
     return distance
 
 

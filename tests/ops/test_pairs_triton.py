@@ -1,0 +1,310 @@
+"""The GPU's search for pairs: every way to search, keys that are equal by chance, lists and passes that are full."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+import fasthash as fh
+from fasthash.ops.pairs import op, plan, reference
+from fasthash.ops.registry import Kernel
+from tests.conftest import DEVICE
+from tests.ops.test_pairs import SETS, brute_force, clustered, members_of, uniform
+
+pytest.importorskip("triton")
+import triton.language as tl
+
+from fasthash.ops.pairs import kernel_triton
+
+pytestmark = pytest.mark.slow
+interpreted = pytest.mark.skipif(not os.environ.get("TRITON_INTERPRET"), reason="changes a compiled kernel's constant")
+find = op.KERNELS["triton"].function("pair_search")
+MANY = 10**9
+
+
+@pytest.fixture(autouse=True)
+def few_programs(monkeypatch):
+    """Which the interpreter takes one after the other; where the borders between them matter, a test says so."""
+    if os.environ.get("TRITON_INTERPRET"):
+        monkeypatch.setattr(kernel_triton, "ROWS", 256)
+
+
+def arguments(codes, others=None, mask=None):
+    bits = None if mask is None else np.packbits(mask, bitorder="little")
+    return [None if x is None else torch.from_numpy(x) for x in (codes, others, bits)]
+
+
+def passes(search, n_codes):
+    """All pairs of a search, and where its passes end."""
+    parts, ends = [], []
+    while search.first < n_codes:
+        done = 0
+        while not search.step():
+            assert done <= search.share_done <= 1
+            done = 0 if search.end < n_codes else search.share_done
+        ends.append(search.end)
+        parts.append(search.take())
+    return [torch.cat(columns).cpu() for columns in zip(*parts, strict=True)], ends
+
+
+def assert_as_reference(
+    codes, radius, others=None, mask=None, since=0, first=0, capacity=MANY, n_parts=0, search_by=find
+):
+    given = arguments(codes, others, mask)
+    expected = reference.pair_search(*given, radius, since, first, MANY, 0).take()
+    on_device = [None if x is None else x.to(DEVICE) for x in given]
+    search = search_by(*on_device, radius, since, first, capacity, 0, n_parts=n_parts)
+    assert n_parts in (0, search.n_parts)
+    found, ends = passes(search, len(codes))
+    for ours, right in zip(found, expected, strict=True):
+        assert ours.dtype == right.dtype
+        assert torch.equal(ours, right)
+    for begin, end in itertools.pairwise([first, *ends]):
+        assert ((found[0] >= begin) & (found[0] < end)).sum() <= capacity or end == begin + 1
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "radius", "n_parts"),
+    [
+        (1, 0, 1),
+        (1, 2, 3),
+        (3, 1, 3),
+        (8, 3, 4),
+        (8, 3, 5),
+        (9, 5, 6),
+        (16, 6, 8),
+        (32, 9, 10),
+        (8, 20, -1),
+        (9, 90, -1),
+    ],
+)
+def test_every_way_agrees_with_the_reference(n_bytes, radius, n_parts):
+    assert_as_reference(clustered(70, n_bytes), radius, n_parts=n_parts)
+
+
+@pytest.mark.parametrize("made", [name for name in SETS if name != "clustered"])
+@pytest.mark.parametrize(("n_bytes", "radius", "n_parts"), [(8, 3, 5), (17, 2, 3)])
+def test_bits_may_be_uneven(made, n_bytes, radius, n_parts):
+    codes = SETS[made](50, n_bytes)
+    for others in (None, SETS[made](30, n_bytes)[::-1].copy()):
+        assert_as_reference(codes, radius, others, n_parts=n_parts)
+
+
+@pytest.mark.parametrize("n_parts", [-1, 1, 3, 4])
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_codes(n, n_parts):
+    radius = {-1: 64, 1: 0, 3: 2, 4: 2}[n_parts]
+    for codes in (uniform(n, 8), np.zeros((n, 8), np.uint8)):
+        for others in (None, codes[:0], np.zeros((2, 8), np.uint8)):
+            assert_as_reference(codes, radius, others, n_parts=n_parts)
+            assert_as_reference(codes, radius, others, first=n)
+
+
+def test_codes_of_all_words_differ_in_the_last_bits():
+    """Of 9 bytes the last word has 56 bits of padding."""
+    codes = np.zeros((9, 9), np.uint8)
+    codes[1:, 8] = 1 << np.arange(8)
+    for n_parts in (3, 4, -1):
+        assert_as_reference(codes, 2, n_parts=n_parts)
+
+
+@pytest.mark.parametrize("n_parts", [0, -1, 6, 7])
+def test_pairs_between_two_sets_with_a_mask(n_parts):
+    codes, others = clustered(60, 9), clustered(40, 9)[::-1].copy()
+    chosen = np.random.default_rng(0).random(60) < 0.6
+    for mask in (None, chosen, np.zeros(60, bool)):
+        for against in (others, None):
+            assert_as_reference(codes, 5, against, mask, n_parts=n_parts)
+    assert_as_reference(codes, 5, others, chosen, first=20, capacity=7, n_parts=n_parts)
+
+
+@pytest.mark.parametrize("n_parts", [-1, 4, 5])
+def test_codes_that_come_later(n_parts):
+    codes = clustered(70, 8)
+    codes[40:50] = codes[:10]
+    chosen = np.random.default_rng(0).random(70) < 0.7
+    for since, mask in ((30, None), (30, chosen), (70, None), (69, None)):
+        assert_as_reference(codes, 3, mask=mask, since=since, n_parts=n_parts)
+    assert_as_reference(codes, 3, since=30, capacity=5, n_parts=n_parts)
+    assert_as_reference(codes, 3, since=20, first=25, n_parts=n_parts)
+
+
+@pytest.mark.parametrize("n_parts", [-1, 4, 5])
+@pytest.mark.parametrize("places", [1, 30, 2**20])
+def test_lists_and_passes_that_are_full(monkeypatch, places, n_parts):
+    monkeypatch.setattr(kernel_triton, "PLACES", places)
+    codes = clustered(60, 8)
+    codes[45:] = codes[:15]
+    for capacity in (MANY, 20, 0):
+        ends = assert_as_reference(codes, 3, capacity=capacity, n_parts=n_parts)
+        assert (len(ends) > 1) == (capacity < MANY)
+    assert_as_reference(codes, 3, first=17, n_parts=n_parts)
+    assert_as_reference(np.zeros((40, 8), np.uint8), 3, capacity=9, n_parts=n_parts)  # more of one code than fit
+
+
+@interpreted
+@pytest.mark.parametrize("factor", [0, 1, 2**32])
+def test_keys_that_are_equal_by_chance_cost_only_work(monkeypatch, factor):
+    """A hash of 0 for all codes, or of a few of their bits: codes of one hash are neither copies nor near for it."""
+    monkeypatch.setattr(kernel_triton, "FACTOR", tl.constexpr(factor))
+    codes = clustered(50, 8)
+    codes[30:40] = codes[:10]
+    for others in (None, clustered(20, 8)):
+        for n_parts in (4, 5):
+            assert_as_reference(codes, 3, others, n_parts=n_parts)
+    originals = kernel_triton.first_of_equals(kernel_triton.whole_words(torch.from_numpy(codes)))
+    equal = (codes[:, None] == codes).all(2)
+    assert originals.tolist() == equal.argmax(1).tolist()
+
+
+@interpreted
+@pytest.mark.parametrize("shape", [(16, 1), (16, 2), (32, 4)])
+def test_borders_between_programs(monkeypatch, shape):
+    """Runs of one key that begin in one program and end in another, and last codes of a program's own."""
+    monkeypatch.setattr(kernel_triton, "ROWS", shape[0])
+    monkeypatch.setattr(kernel_triton, "SHIFTS", shape[1])
+    monkeypatch.setattr(kernel_triton, "LISTED", 16)
+    codes = np.pad(clustered(49, 1), ((0, 0), (7, 0)))  # of 64 bits the last 8 alone tell
+    for n in (49, 48, 17):
+        for others in (None, codes[5:38].copy()):
+            assert_as_reference(codes[:n], 1, others, n_parts=2)
+
+
+def test_a_scan_takes_steps(monkeypatch):
+    monkeypatch.setattr(kernel_triton, "COMPARISONS", 600)
+    codes = clustered(60, 8)
+    search = find(*arguments(codes), 20, 0, 0, MANY, 0, n_parts=-1)
+    shares = []
+    while not search.step():
+        shares.append(search.share_done)
+    assert len(shares) == 5
+    assert shares == sorted(set(shares))
+    for others, capacity in itertools.product((None, clustered(30, 8)), (MANY, 11)):
+        assert_as_reference(codes, 20, others, capacity=capacity, n_parts=-1)
+
+
+@pytest.fixture
+def anywhere(monkeypatch):
+    """Let the functions take tensors on a CPU, which the interpreter runs, for this kernel."""
+    monkeypatch.setitem(op.KERNELS, "triton", Kernel(kernel_triton.__name__, ("cpu", "cuda"), package="triton"))
+
+
+def test_the_functions_take_it(anywhere):
+    codes = clustered(60, 8)
+    codes[50:] = codes[:10]
+    given = torch.from_numpy(codes).to(DEVICE)
+    for copies in ("first", "all"):
+        found = fh.hamming_pairs(given, 9, copies=copies, kernel="triton")
+        assert all(x.device == given.device for x in found)
+        for ours, right in zip(found, brute_force(codes, 9, copies=copies), strict=True):
+            assert ours.tolist() == right.tolist()
+    n = len(fh.hamming_pairs(codes, 9).i)
+    assert len(fh.hamming_pairs(given, 9, max_pairs=n, kernel="triton").i) == n
+    with pytest.raises(ValueError, match=f"hamming_pairs: expected at most {n - 1} pairs, as max_pairs says, found"):
+        fh.hamming_pairs(given, 9, max_pairs=n - 1, kernel="triton")
+    parts = list(fh.iter_hamming_pairs(given, 9, part_pairs=15, kernel="triton"))
+    assert len(parts) > 1
+    assert torch.cat([part.j for part in parts]).tolist() == fh.hamming_pairs(codes, 9).j.tolist()
+    for options in ({}, {"linkage": "complete", "representative": "central"}):
+        groups = fh.duplicate_groups(given, 9, kernel="triton", **options)
+        assert groups.members.device == given.device
+        right = fh.duplicate_groups(codes, 9, **options)
+        assert members_of(type(groups)(*(x.cpu().numpy() for x in groups))) == members_of(right)
+        assert groups.representatives.tolist() == right.representatives.tolist()
+    neighbors = fh.hamming_pairs(given, 9, kernel="triton").neighbors(60)
+    assert neighbors.ids.tolist() == fh.hamming_pairs(codes, 9).neighbors(60).ids.tolist()
+
+
+def test_what_torch_cannot_sort_is_refused(anywhere, monkeypatch):
+    codes = torch.from_numpy(clustered(30, 8)).to(DEVICE)
+    n = len(fh.hamming_pairs(codes, 9).i)
+    monkeypatch.setattr(kernel_triton, "PLACES", 4)
+    monkeypatch.setattr(kernel_triton, "MAX_PAIRS", n - 1)
+    with pytest.raises(
+        ValueError, match=f"^hamming_pairs: expected at most {n - 1} pairs at a time on a GPU, found {n}"
+    ):
+        fh.hamming_pairs(codes, 9, kernel="triton")
+    monkeypatch.setattr(kernel_triton, "MAX_ROWS", 39)
+    with pytest.raises(ValueError, match="^iter_hamming_pairs: expected at most 39 codes on a GPU, got 40"):
+        fh.iter_hamming_pairs(codes, 9, others=codes[:10], kernel="triton")
+
+
+def test_a_step_is_launched_on_the_gpu_of_its_tensors(monkeypatch):
+    search = find(*(None if x is None else x.to(DEVICE) for x in arguments(clustered(20, 8))), 3, 0, 0, MANY, 0)
+    entered = []
+
+    @contextmanager
+    def device_of(tensor):
+        entered.append(tensor.device)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    search.step()
+    assert entered == [search.take()[0].device]
+
+
+@pytest.mark.parametrize(
+    ("n_bits", "n_parts", "agreeing"), [(8, 3, 1), (64, 5, 2), (72, 7, 3), (200, 9, 2), (256, 12, 1)]
+)
+def test_a_pair_is_first_met_in_one_table(n_bits, n_parts, agreeing):
+    scheme = plan.Scheme(n_bits, n_parts, agreeing)
+    n_words = -(-n_bits // 64)
+    bits = np.random.default_rng(0).random((300, 64 * n_words)) < np.linspace(0, 0.05, 300)[:, None]
+    bits[:, n_bits:] = False
+    differing = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
+    parts = [bits[:, slice(*scheme.part(p))].any(1) for p in range(n_parts)]
+    assert [scheme.part(p) for p in (0, n_parts - 1)] == [
+        (0, n_bits // n_parts),
+        ((n_parts - 1) * n_bits // n_parts, n_bits),
+    ]
+    n_first = np.zeros(300, int)
+    for chosen in scheme.tables():
+        agree = ~np.any([parts[p] for p in chosen], axis=0)
+        np.testing.assert_array_equal((differing & scheme.key_bits(chosen) == 0).all(1), agree)
+        first = agree & np.all([parts[p] for p in range(chosen[-1]) if p not in chosen] or [agree], axis=0)
+        taken, differs = np.ones(300, bool), np.zeros(300, bool)
+        for word, mask, is_chosen, is_last in scheme.pieces(chosen):
+            differs |= differing[:, int(word)] & mask != 0
+            if is_last:
+                taken &= differs != bool(is_chosen)
+                differs[:] = False
+        np.testing.assert_array_equal(taken, first)
+        n_first += first
+    agreeing_parts = n_parts - np.sum(parts, axis=0)
+    np.testing.assert_array_equal(n_first, agreeing_parts >= agreeing)
+    assert plan.meetings(scheme, differing) >= np.mean([plan.math.comb(n, agreeing) for n in agreeing_parts])
+
+
+def test_the_plan():
+    """Tables for many codes and few bits, more parts of which agree the more codes there are; else the scan."""
+
+    def planned(n, n_bits, radius, differing=None):
+        drawn = np.random.default_rng(0).integers(0, 2**63, (4096, n_bits // 64), dtype=np.uint64) << np.uint64(1)
+        work = plan.Work(n, n * (n - 1) / 2, n_bits, radius)
+        return plan.choose_scheme(work, lambda: drawn if differing is None else differing)
+
+    assert planned(1000, 64, 3) == plan.Scheme(64)
+    assert planned(10**6, 64, 64) == plan.Scheme(64)
+    assert planned(10**6, 64, 30) == plan.Scheme(64)
+    assert planned(10**6, 64, 3) == plan.Scheme(64, 4, 1)
+    assert planned(10**6, 64, 8).n_agreeing == 2
+    assert planned(10**9, 64, 3).n_agreeing > planned(10**6, 64, 3).n_agreeing
+    half = np.random.default_rng(0).integers(0, 2**32, (4096, 1), dtype=np.uint64)
+    assert planned(10**7, 64, 3, half).n_agreeing > planned(10**7, 64, 3).n_agreeing
+
+
+def test_planned_searches_sample_codes(monkeypatch):
+    """Where a table is expected to cost nothing codes are looked at, however few there are."""
+    monkeypatch.setattr(plan, "TABLE_COST", 0)
+    monkeypatch.setattr(plan, "BYTE_COST", 0)
+    codes = clustered(60, 8)
+    for others, since in ((None, 0), (None, 20), (clustered(30, 8), 0)):
+        search = find(*(None if x is None else x.to(DEVICE) for x in arguments(codes, others)), 3, since, 0, MANY, 0)
+        assert search.n_parts > 3
+        assert_as_reference(codes, 3, others, since=since, n_parts=search.n_parts)
