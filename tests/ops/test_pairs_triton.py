@@ -41,7 +41,10 @@ def arguments(codes, others=None, mask=None):
 
 def passes(search, n_codes):
     """All pairs of a search, and where its passes end."""
-    parts, ends = [], []
+    parts, ends = (
+        [[torch.empty(0, dtype=dtype, device=DEVICE) for dtype in (torch.int64, torch.int64, torch.int32)]],
+        [],
+    )
     while search.first < n_codes:
         done = 0
         while not search.step():
@@ -78,22 +81,22 @@ def assert_as_reference(
         (8, 3, 4),
         (8, 3, 5),
         (9, 5, 6),
-        (16, 6, 8),
+        (16, 3, 6),
         (32, 9, 10),
         (8, 20, -1),
         (9, 90, -1),
     ],
 )
 def test_every_way_agrees_with_the_reference(n_bytes, radius, n_parts):
-    assert_as_reference(clustered(70, n_bytes), radius, n_parts=n_parts)
+    assert_as_reference(clustered(60, n_bytes), radius, n_parts=n_parts)
 
 
 @pytest.mark.parametrize("made", [name for name in SETS if name != "clustered"])
-@pytest.mark.parametrize(("n_bytes", "radius", "n_parts"), [(8, 3, 5), (17, 2, 3)])
-def test_bits_may_be_uneven(made, n_bytes, radius, n_parts):
-    codes = SETS[made](50, n_bytes)
-    for others in (None, SETS[made](30, n_bytes)[::-1].copy()):
-        assert_as_reference(codes, radius, others, n_parts=n_parts)
+@pytest.mark.parametrize(("n_bytes", "n_parts"), [(8, 4), (17, 3)])
+def test_bits_may_be_uneven(made, n_bytes, n_parts):
+    codes = SETS[made](40, n_bytes)
+    assert_as_reference(codes, 2, n_parts=n_parts)
+    assert_as_reference(codes[:20], 2, codes[15:].copy(), n_parts=n_parts)
 
 
 @pytest.mark.parametrize("n_parts", [-1, 1, 3, 4])
@@ -114,79 +117,78 @@ def test_codes_of_all_words_differ_in_the_last_bits():
         assert_as_reference(codes, 2, n_parts=n_parts)
 
 
-@pytest.mark.parametrize("n_parts", [0, -1, 6, 7])
+@pytest.mark.parametrize("n_parts", [-1, 3, 4])
 def test_pairs_between_two_sets_with_a_mask(n_parts):
-    codes, others = clustered(60, 9), clustered(40, 9)[::-1].copy()
-    chosen = np.random.default_rng(0).random(60) < 0.6
-    for mask in (None, chosen, np.zeros(60, bool)):
-        for against in (others, None):
-            assert_as_reference(codes, 5, against, mask, n_parts=n_parts)
-    assert_as_reference(codes, 5, others, chosen, first=20, capacity=7, n_parts=n_parts)
+    codes, others = clustered(40, 9), clustered(30, 9)[::-1].copy()
+    chosen = np.random.default_rng(0).random(40) < 0.6
+    for against in (others, None):
+        assert_as_reference(codes, 2, against, chosen, n_parts=n_parts)
+    assert_as_reference(codes, 2, others, np.zeros(40, bool), n_parts=n_parts)
+    assert_as_reference(codes, 2, others, chosen, first=15, capacity=12, n_parts=n_parts)
 
 
-@pytest.mark.parametrize("n_parts", [-1, 4, 5])
+@pytest.mark.parametrize("n_parts", [-1, 3, 4])
 def test_codes_that_come_later(n_parts):
-    codes = clustered(70, 8)
-    codes[40:50] = codes[:10]
-    chosen = np.random.default_rng(0).random(70) < 0.7
-    for since, mask in ((30, None), (30, chosen), (70, None), (69, None)):
-        assert_as_reference(codes, 3, mask=mask, since=since, n_parts=n_parts)
-    assert_as_reference(codes, 3, since=30, capacity=5, n_parts=n_parts)
-    assert_as_reference(codes, 3, since=20, first=25, n_parts=n_parts)
+    codes = clustered(45, 8)
+    codes[30:35] = codes[:5]
+    chosen = np.random.default_rng(0).random(45) < 0.7
+    for since, mask in ((20, None), (20, chosen), (45, None)):
+        assert_as_reference(codes, 2, mask=mask, since=since, n_parts=n_parts)
+    assert_as_reference(codes, 2, since=20, capacity=12, n_parts=n_parts)
+    assert_as_reference(codes, 2, since=20, first=10, n_parts=n_parts)
+    assert_as_reference(codes, 2, since=20, first=25, n_parts=n_parts)
 
 
-@pytest.mark.parametrize("n_parts", [-1, 4, 5])
-@pytest.mark.parametrize("places", [1, 30, 2**20])
+@pytest.mark.parametrize("n_parts", [-1, 3, 4])
+@pytest.mark.parametrize("places", [1, 20])
 def test_lists_and_passes_that_are_full(monkeypatch, places, n_parts):
     monkeypatch.setattr(kernel_triton, "PLACES", places)
-    codes = clustered(60, 8)
-    codes[45:] = codes[:15]
-    for capacity in (MANY, 20, 0):
-        ends = assert_as_reference(codes, 3, capacity=capacity, n_parts=n_parts)
-        assert (len(ends) > 1) == (capacity < MANY)
-    assert_as_reference(codes, 3, first=17, n_parts=n_parts)
-    assert_as_reference(np.zeros((40, 8), np.uint8), 3, capacity=9, n_parts=n_parts)  # more of one code than fit
+    codes = clustered(45, 8)
+    codes[35:] = codes[:10]
+    assert assert_as_reference(codes, 2, n_parts=n_parts) == [45]
+    assert len(assert_as_reference(codes, 2, capacity=25, n_parts=n_parts)) > 1
+    assert len(assert_as_reference(codes[:8], 2, capacity=0, n_parts=n_parts)) == 8
+    assert len(assert_as_reference(np.zeros((20, 8), np.uint8), 2, capacity=5, n_parts=n_parts)) == 2
 
 
 @interpreted
-@pytest.mark.parametrize("factor", [0, 1, 2**32])
+@pytest.mark.parametrize("factor", [0, 2**32])
 def test_keys_that_are_equal_by_chance_cost_only_work(monkeypatch, factor):
-    """A hash of 0 for all codes, or of a few of their bits: codes of one hash are neither copies nor near for it."""
+    """A hash of 0 for all codes, or of their low bits: codes of one hash are neither copies nor near for it."""
     monkeypatch.setattr(kernel_triton, "FACTOR", tl.constexpr(factor))
-    codes = clustered(50, 8)
-    codes[30:40] = codes[:10]
-    for others in (None, clustered(20, 8)):
-        for n_parts in (4, 5):
-            assert_as_reference(codes, 3, others, n_parts=n_parts)
+    codes = clustered(24, 8)
+    codes[15:20] = codes[:5]
+    for others in (None, clustered(12, 8)):
+        assert_as_reference(codes, 2, others, n_parts=4)
     originals = kernel_triton.first_of_equals(kernel_triton.whole_words(torch.from_numpy(codes)))
     equal = (codes[:, None] == codes).all(2)
     assert originals.tolist() == equal.argmax(1).tolist()
 
 
 @interpreted
-@pytest.mark.parametrize("shape", [(16, 1), (16, 2), (32, 4)])
-def test_borders_between_programs(monkeypatch, shape):
+@pytest.mark.parametrize("shifts", [1, 4])
+def test_borders_between_programs(monkeypatch, shifts):
     """Runs of one key that begin in one program and end in another, and last codes of a program's own."""
-    monkeypatch.setattr(kernel_triton, "ROWS", shape[0])
-    monkeypatch.setattr(kernel_triton, "SHIFTS", shape[1])
+    monkeypatch.setattr(kernel_triton, "ROWS", 16)
+    monkeypatch.setattr(kernel_triton, "SHIFTS", shifts)
     monkeypatch.setattr(kernel_triton, "LISTED", 16)
-    codes = np.pad(clustered(49, 1), ((0, 0), (7, 0)))  # of 64 bits the last 8 alone tell
-    for n in (49, 48, 17):
-        for others in (None, codes[5:38].copy()):
+    codes = np.pad(clustered(33, 1), ((0, 0), (7, 0)))  # of 64 bits the last 8 alone tell
+    for n in (33, 32):
+        for others in (None, codes[5:25].copy()):
             assert_as_reference(codes[:n], 1, others, n_parts=2)
 
 
 def test_a_scan_takes_steps(monkeypatch):
-    monkeypatch.setattr(kernel_triton, "COMPARISONS", 600)
-    codes = clustered(60, 8)
+    monkeypatch.setattr(kernel_triton, "COMPARISONS", 320)
+    codes = clustered(40, 8)
     search = find(*arguments(codes), 20, 0, 0, MANY, 0, n_parts=-1)
     shares = []
     while not search.step():
         shares.append(search.share_done)
-    assert len(shares) == 5
+    assert len(shares) >= 3
     assert shares == sorted(set(shares))
-    for others, capacity in itertools.product((None, clustered(30, 8)), (MANY, 11)):
-        assert_as_reference(codes, 20, others, capacity=capacity, n_parts=-1)
+    assert_as_reference(codes, 20, clustered(30, 8), n_parts=-1)
+    assert len(assert_as_reference(codes, 20, capacity=11, n_parts=-1)) > 1
 
 
 @pytest.fixture
@@ -196,8 +198,8 @@ def anywhere(monkeypatch):
 
 
 def test_the_functions_take_it(anywhere):
-    codes = clustered(60, 8)
-    codes[50:] = codes[:10]
+    codes = clustered(40, 8)
+    codes[30:] = codes[:10]
     given = torch.from_numpy(codes).to(DEVICE)
     for copies in ("first", "all"):
         found = fh.hamming_pairs(given, 9, copies=copies, kernel="triton")
@@ -217,8 +219,8 @@ def test_the_functions_take_it(anywhere):
         right = fh.duplicate_groups(codes, 9, **options)
         assert members_of(type(groups)(*(x.cpu().numpy() for x in groups))) == members_of(right)
         assert groups.representatives.tolist() == right.representatives.tolist()
-    neighbors = fh.hamming_pairs(given, 9, kernel="triton").neighbors(60)
-    assert neighbors.ids.tolist() == fh.hamming_pairs(codes, 9).neighbors(60).ids.tolist()
+    neighbors = fh.hamming_pairs(given, 9, kernel="triton").neighbors(40)
+    assert neighbors.ids.tolist() == fh.hamming_pairs(codes, 9).neighbors(40).ids.tolist()
 
 
 def test_what_torch_cannot_sort_is_refused(anywhere, monkeypatch):
@@ -303,7 +305,7 @@ def test_planned_searches_sample_codes(monkeypatch):
     """Where a table is expected to cost nothing codes are looked at, however few there are."""
     monkeypatch.setattr(plan, "TABLE_COST", 0)
     monkeypatch.setattr(plan, "BYTE_COST", 0)
-    codes = clustered(60, 8)
+    codes = clustered(40, 8)
     for others, since in ((None, 0), (None, 20), (clustered(30, 8), 0)):
         search = find(*(None if x is None else x.to(DEVICE) for x in arguments(codes, others)), 3, since, 0, MANY, 0)
         assert search.n_parts > 3
