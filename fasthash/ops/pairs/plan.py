@@ -69,6 +69,11 @@ class Scheme:
         return np.array(rows, np.uint64).reshape(-1, 4)
 
 
+def listed_bytes(n_words: int) -> int:
+    """Return how many bytes are read and written for a row of a table, as the room's README counts them."""
+    return 132 + 24 * n_words + max(32, 8 * n_words)
+
+
 @dataclass(frozen=True)
 class Work:
     """What is to be searched: rows that a table lists, and pairs of codes, some of which are near."""
@@ -84,9 +89,8 @@ class Work:
 
     def cost(self, scheme: Scheme, meetings: float) -> float:
         """Return what the tables cost if two codes share so many keys on average."""
-        n_words = (self.n_bits + 63) // 64
-        listed = self.n_rows * scheme.n_tables * (132 + 24 * n_words + max(32, 8 * n_words))
-        return scheme.n_tables * TABLE_COST + listed * BYTE_COST + meetings * self.scan_cost()
+        of_table = TABLE_COST + self.n_rows * listed_bytes((self.n_bits + 63) // 64) * BYTE_COST
+        return scheme.n_tables * of_table + meetings * self.scan_cost()
 
 
 def choose_scheme(work: Work, differing: Callable[[], Words]) -> Scheme:
