@@ -172,10 +172,12 @@ def test_borders_between_programs(monkeypatch, shifts):
     monkeypatch.setattr(kernel_triton, "ROWS", 16)
     monkeypatch.setattr(kernel_triton, "SHIFTS", shifts)
     monkeypatch.setattr(kernel_triton, "LISTED", 16)
-    codes = np.pad(clustered(33, 1), ((0, 0), (7, 0)))  # of 64 bits the last 8 alone tell
+    codes = uniform(33, 2) & np.uint8([3, 15])
     for n in (33, 32):
         for others in (None, codes[5:25].copy()):
             assert_as_reference(codes[:n], 1, others, n_parts=2)
+    for n in (1, 6, 16, 33):
+        assert_as_reference(codes, 0, codes[:n].copy(), n_parts=1)  # every key is to be found
 
 
 def test_a_scan_takes_steps(monkeypatch):
