@@ -176,8 +176,17 @@ def test_borders_between_programs(monkeypatch, shifts):
     for n in (33, 32):
         for others in (None, codes[5:25].copy()):
             assert_as_reference(codes[:n], 1, others, n_parts=2)
-    for n in (1, 6, 16, 33):
-        assert_as_reference(codes, 0, codes[:n].copy(), n_parts=1)  # every key is to be found
+
+
+@interpreted
+@pytest.mark.parametrize("n", [1, 6, 13])
+def test_every_row_finds_its_key(monkeypatch, n):
+    """By itself: in a program of several rows one that goes on takes the others along."""
+    monkeypatch.setattr(kernel_triton, "ROWS", 1)
+    monkeypatch.setattr(kernel_triton, "SHIFTS", 1)
+    codes = uniform(14, 8)
+    assert_as_reference(codes, 0, codes[:n].copy(), n_parts=1)
+    assert_as_reference(codes, 0, codes[:n].repeat(2, axis=0), n_parts=1)
 
 
 def test_a_scan_takes_steps(monkeypatch):
