@@ -17,13 +17,13 @@ from fasthash.ops.pairs.plan import Scheme, Words, Work, choose_scheme
 
 __all__ = ["pair_search"]
 
-ROWS = 64  # of a program that compares: as many warps of one fit on a multiprocessor as it takes
+ROWS = 64  # of a program of one warp, two a thread: its registers let a multiprocessor have 28 to 32 of them
 SHIFTS = 4  # places behind a row that are compared at once
 LISTED = 1024  # rows of a program that makes keys
 PLACES = 2**20  # of found pairs, at first
 COMPARISONS = 2**36  # of the scan in a step
-SAMPLE = 2**14  # pairs at most that the plan looks at
-SAMPLE_BITS = 2**22  # and bits of them
+SAMPLE = 2**14  # pairs that the plan looks at
+SAMPLE_BITS = 2**22  # of them, at most
 MAX_ROWS = 2**31 - 2**16  # torch.sort takes 2^31 - 1, and places behind a row are to be numbers of 32 bits
 MAX_PAIRS = 2**31 - 1  # that torch.sort takes
 FACTOR = tl.constexpr(0x9E3779B97F4A7C15)
