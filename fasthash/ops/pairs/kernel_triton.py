@@ -330,7 +330,7 @@ class TableSearch:
         self._pairs[: self._found] = copies
         self._distances[: self._found] = 0
         if self._found > self._capacity:
-            self._cut(self._found, self._found)
+            self._cut(self._found, self._found, self._found)
 
     def _next_lists(self) -> tuple[Listing, Listing]:
         """Return the next table's rows, and those that they are compared with."""
@@ -366,10 +366,10 @@ class TableSearch:
             if found <= room:
                 self._found = found
                 if found > self._capacity:
-                    self._cut(found, found)
+                    self._cut(found, found, found)
                 return
             if found > self._capacity and self.end > self.first + 1:
-                self._cut(room, self._found)
+                self._cut(found, room, self._found)
             else:
                 self._make_room(found)
 
@@ -384,16 +384,16 @@ class TableSearch:
         self._pairs, self._distances = pairs.new_empty(n), distances.new_empty(n)
         self._pairs[: self._found], self._distances[: self._found] = pairs, distances
 
-    def _cut(self, there: int, kept: int) -> None:
-        """Leave rows to the next pass, such that of the pairs that are there about half as many stay as fit."""
+    def _cut(self, found: int, there: int, kept: int) -> None:
+        """Leave rows to the next pass, such that about half as many pairs stay as fit, judged by those there."""
         if self.end == self.first + 1:
             return
-        middle = self._pairs[:there].sort().values[min(self._capacity, there) // 2]
+        middle = self._pairs[:there].sort().values[there * self._capacity // (2 * found)]
         self.end = max(int(middle >> 32), self.first + 1)
         stay = self._pairs[:kept] < self.end << 32
         self._found = int(stay.sum())
-        for found in (self._pairs, self._distances):
-            found[: self._found] = found[:kept][stay]
+        for column in (self._pairs, self._distances):
+            column[: self._found] = column[:kept][stay]
         if self._scheme.n_agreeing == 0:
             self._scan_rows = max(1, self._rows.before(self.end) - self._rows.before(self.first))
 
