@@ -152,6 +152,25 @@ def test_lists_and_passes_that_are_full(monkeypatch, places, n_parts):
 
 
 @interpreted
+def test_a_pass_is_shortened_at_once(monkeypatch):
+    """By how many pairs there are, 384 in the first table, of which the list holds 16: not by halves."""
+    monkeypatch.setattr(kernel_triton, "PLACES", 16)
+    monkeypatch.setattr(kernel_triton, "ROWS", 8)
+    launches, kernel = [], kernel_triton.pair_compare_kernel
+
+    class Spy:
+        def __getitem__(self, grid):
+            launches.append(grid)
+            return kernel[grid]
+
+    monkeypatch.setattr(kernel_triton, "pair_compare_kernel", Spy())
+    codes = np.zeros((256, 8), np.uint8)
+    codes[:, 0], codes[:, 7] = np.arange(256) % 64, np.arange(256) // 64
+    find(*arguments(codes), 8, 0, 0, 16, 0, n_parts=9).step()
+    assert len(launches) <= 3
+
+
+@interpreted
 @pytest.mark.parametrize("factor", [0, 2**32])
 def test_keys_that_are_equal_by_chance_cost_only_work(monkeypatch, factor):
     """A hash of 0 for all codes, or of their low bits: codes of one hash are neither copies nor near for it."""
