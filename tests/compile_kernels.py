@@ -29,6 +29,7 @@ from fasthash.ops.hamming import kernel_triton as hamming
 from fasthash.ops.hamming import kernel_triton_count as counting
 from fasthash.ops.householder import kernel_triton as householder
 from fasthash.ops.packing import kernel_triton as packing
+from fasthash.ops.pairs import kernel_triton as pairs
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 from fasthash.ops.wasserstein import kernel_triton_long as long_columns
 
@@ -39,6 +40,7 @@ READ = (
     hamming.hamming_scan_kernel,
     hamming.hamming_scan_one_kernel,
     hamming.hamming_product_kernel,
+    pairs.pair_compare_kernel,
 )  # whose instructions are counted
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
@@ -115,6 +117,19 @@ def asymmetric_cases():
         for queries, codes, block in ((1, 256, hamming.MANY), (2, 1, hamming.FEW)):
             constants = {"HAS_MASK": True, "QUERIES": queries, "CODES": codes, "PLANES": planes}
             yield hamming.hamming_select_kernel, words, constants | {"BLOCK": block["BLOCK"]}, block["num_warps"]
+
+
+def pairs_cases():
+    """Codes of one word, and of more."""
+    types = dict.fromkeys(("row_keys_ptr", "keys_ptr", "distances_ptr"), "*i32")
+    for kernel in (pairs.pair_keys_kernel, pairs.pair_originals_kernel, pairs.pair_compare_kernel):
+        types |= {name: "*i64" if name.endswith("_ptr") else "i32" for name in kernel.arg_names if name not in types}
+    for one in ({"n_words": 1}, {}):
+        yield pairs.pair_keys_kernel, types, {"ROWS": pairs.LISTED} | one, 4
+        yield pairs.pair_originals_kernel, types, {"ROWS": pairs.ROWS} | one, 1
+        for behind in (True, False):
+            constants = {"BEHIND": behind, "ROWS": pairs.ROWS, "SHIFTS": pairs.SHIFTS}
+            yield pairs.pair_compare_kernel, types, constants | one, 1
 
 
 def packing_cases():

@@ -393,6 +393,9 @@ REGISTERS = {
     "hamming_scan_one_kernel": 96,
     "hamming_product_kernel": 241,
     "hamming_select_kernel": 128,
+    "pair_keys_kernel": 48,
+    "pair_originals_kernel": 64,
+    "pair_compare_kernel": 72,
     "householder_factors_kernel": 150,
     "householder_apply_kernel": 210,
     "householder_backward_kernel": 255,
@@ -411,6 +414,7 @@ SMALL_PRODUCTS = {
     "hamming_scan_kernel": {"low", "ones"},  # queries, of which there are no 2^31; up to eight more
     "hamming_product_kernel": {"low"},
     "hamming_select_kernel": {"shift", "queries_ptr", "magnitudes"},  # at most 64; words of a query
+    "pair_compare_kernel": {"near"},  # a bit for each of SHIFTS places
     "householder_factors_kernel": {"first", "8", "13"},  # of at most 128 reflections' factors
     "householder_apply_kernel": {"t"},
     "householder_backward_kernel": {"3", "dv", "step", "t"},  # and rows of MAX_PROGRAMS programs
@@ -465,6 +469,12 @@ def check_instructions(kernel):
     elif kernel["kernel"] == "hamming_product_kernel":
         assert "IGMMA" in instructions if kernel["arch"] == 90 else "IMMA" in instructions
         assert "POPC" not in instructions
+    elif kernel["kernel"] == "pair_compare_kernel":
+        assert "popc.b64" in kernel["ptx"]
+        assert instructions["BAR"] <= 2  # where a place in the list is told to all threads
+        if constants.get("n_words") == 1:
+            compared = constants["ROWS"] * (constants["SHIFTS"] + 1) // 32  # and once more where a pair is near
+            assert 2 * compared <= instructions["POPC"] <= 2 * compared + 2
 
 
 def test_poisoned_memory_warns_of_nothing():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.gpu import asymmetric, h2q, hamming, packing, ranks, training, use
+from benchmarks.gpu import asymmetric, h2q, hamming, packing, pairs, ranks, training, use
 from benchmarks.gpu.bench import Bench
 
 
@@ -58,6 +58,7 @@ STEPS = {
     "training": Step(training.time_training, 240),
     "hamming": Step(hamming.time_hamming, 180),
     "asymmetric": Step(asymmetric.time_asymmetric, 180),
+    "pairs": Step(pairs.check_and_time_pairs, 180),
     "h2q": Step(h2q.time_h2q, 120),
     "sizes": Step(hamming.check_hamming, 120),
     "gradients": Step(training.check_gradients, 180),

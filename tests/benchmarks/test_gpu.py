@@ -50,6 +50,7 @@ def test_checks_and_times_everything_and_writes_a_table(records):
         "hamming_topk",
         "asymmetric_topk",
         "hamming_radius",
+        "hamming_pairs",
         "pack_bits",
         "hswd",
         "wasserstein_1d",

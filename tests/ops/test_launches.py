@@ -24,6 +24,8 @@ from fasthash.ops.hamming import kernel_triton as hamming
 from fasthash.ops.hamming import kernel_triton_count as counting
 from fasthash.ops.householder import kernel_triton as householder
 from fasthash.ops.packing import kernel_triton as packing
+from fasthash.ops.pairs import kernel_triton as pairs
+from fasthash.ops.pairs.plan import Scheme
 from fasthash.ops.wasserstein import kernel_triton as wasserstein
 
 MOST = (2**31 - 1, 2**16 - 1, 2**16 - 1)  # programs in each dimension of a grid
@@ -130,6 +132,27 @@ def test_hamming_counting(launched, n_queries, n, n_bits):
     counting.hamming_distance(queries, database)
     counting.nearest_by_counting(counting.signed_words(queries[:3]), counting.signed_words(database), None, 100)
     assert set(launched) == {"hamming_distance_kernel", "hamming_count_kernel", "hamming_chunk_count_kernel"}
+
+
+@pytest.mark.parametrize(("n", "n_bits"), [(1, 64), (pairs.MAX_ROWS, 64), (10**9, 40), (10**8, 4096)])
+def test_pairs(launched, n, n_bits):
+    words = pairs.whole_words(codes(n, n_bits))
+    pairs.first_of_equals(words)
+    n_others = min(n, pairs.MAX_ROWS - n) or 1
+    for others in (None, pairs.Rows(words[:n_others], offset=n)):
+        for scheme in (Scheme(n_bits), Scheme(n_bits, 5, 2)):
+            search = pairs.TableSearch(
+                pairs.Rows(words), others, empty(0, dtype=torch.int64), scheme, 3, 0, n, first=0, capacity=9
+            )
+            search.step()
+        assert launched["pair_compare_kernel"][0] * pairs.ROWS >= n  # of a table; a step of the scan has some rows
+    assert set(launched) == {"pair_keys_kernel", "pair_originals_kernel", "pair_compare_kernel"}
+
+
+def test_more_codes_than_a_gpu_sorts_are_refused(launched):
+    with pytest.raises(RefusedError, match="expected at most 2,147,418,112 codes on a GPU, got 2,147,418,113"):
+        pairs.pair_search(codes(pairs.MAX_ROWS), codes(1), None, 3, 0, 0, 9, 0)
+    assert not launched
 
 
 @pytest.mark.parametrize(

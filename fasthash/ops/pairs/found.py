@@ -58,7 +58,7 @@ def sorted_by(*keys: torch.Tensor) -> torch.Tensor:
 def first_equals(n_codes: int, pairs: Pairs) -> torch.Tensor:
     """Return int64 [n], the first code that equals each, from pairs in which copies are paired with it alone."""
     i, j, distances = pairs
-    originals = torch.arange(n_codes)
+    originals = torch.arange(n_codes, device=i.device)
     originals[j[distances == 0]] = i[distances == 0]
     return originals
 
@@ -88,7 +88,7 @@ def with_copies(n_codes: int, pairs: Pairs) -> Pairs:
 
     # Equal codes: each with those of its equals that come behind it.
     place = torch.empty_like(members)
-    place[members] = torch.arange(n_codes)
+    place[members] = torch.arange(n_codes, device=i.device)
     copied, within = _counted(firsts[originals] + equals[originals] - 1 - place)
     behind = members[place[copied] + 1 + within]
 
@@ -100,5 +100,5 @@ def with_copies(n_codes: int, pairs: Pairs) -> Pairs:
 
 def _counted(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each position as often as its count says, and how many of it came before."""
-    positions = torch.arange(len(counts)).repeat_interleave(counts)
-    return positions, torch.arange(len(positions)) - (counts.cumsum(0) - counts)[positions]
+    positions = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    return positions, torch.arange(len(positions), device=counts.device) - (counts.cumsum(0) - counts)[positions]

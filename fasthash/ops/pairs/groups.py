@@ -54,7 +54,8 @@ def duplicate_groups(
     some microseconds a pair.
 
     Args:
-        codes: packed codes, uint8 [n, n_bits / 8], on a CPU.
+        codes: packed codes, uint8 [n, n_bits / 8]. Of those on a GPU the pairs are found there, and the groups made of
+            them on the host.
         radius: the largest distance at which two codes count as the same, at least 0.
         mask: which of `codes` take part, see `hamming_pairs`.
         linkage: "single", the connected components: codes that are linked by others, each at most `radius` from the
@@ -66,7 +67,7 @@ def duplicate_groups(
         max_pairs: see `hamming_pairs`.
         progress: whether to show a progress bar.
         threads: see `hamming_pairs`.
-        kernel: a name from `fasthash.ops.pairs.KERNELS`; by default the best one.
+        kernel: see `hamming_pairs`.
 
     Returns:
         `DuplicateGroups(offsets, members, representatives)`, tensors if `codes` is one, else NumPy arrays.
@@ -79,9 +80,9 @@ def duplicate_groups(
     check_choice(where, "linkage", linkage, LINKAGES)
     check_choice(where, "representative", representative, REPRESENTATIVES)
     c, pairs = searched(where, codes, radius, None, mask, 0, max_pairs, progress, threads, kernel)
-    i, j, distances = (x.numpy() for x in pairs)
+    i, j, distances = (x.cpu().numpy() for x in pairs)
     groups = grouped(len(c), i, j, distances, linkage, representative)
-    return DuplicateGroups(*all_as_given(map(torch.from_numpy, groups), codes))
+    return DuplicateGroups(*all_as_given((torch.from_numpy(x).to(c.device) for x in groups), codes))
 
 
 def grouped(

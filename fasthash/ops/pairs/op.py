@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -21,13 +22,15 @@ from fasthash.errors import (
     naming_memory,
 )
 from fasthash.ops.arrays import Array, all_as_given, to_tensor
+from fasthash.ops.declaration import RefusedError
 from fasthash.ops.hamming.op import mask_bits, thread_count
 from fasthash.ops.pairs.found import HammingPairs, Pairs, n_pairs_of_copies, with_copies
 from fasthash.ops.registry import Kernel, choose, cpu_kernels
 
 KERNELS = {
-    "reference": Kernel("fasthash.ops.pairs.reference", ("cpu",)),
+    "reference": Kernel("fasthash.ops.pairs.reference", ("cpu", "cuda")),
     **cpu_kernels("fasthash.ops.pairs.kernel_cpu"),
+    "triton": Kernel("fasthash.ops.pairs.kernel_triton", ("cuda",), package="triton"),
 }
 
 MAX_CODES = _core.PairSearch.max_codes
@@ -80,21 +83,24 @@ def hamming_pairs(
     before.
 
     Memory beside the codes is 8 ceil(n_bits / 64) + 8 bytes a code, 4 more where some are equal or left out, at most 36
-    bytes a pair, and some MiB a thread. A search releases the GIL and stops at Ctrl-C.
+    bytes a pair, and some MiB a thread; on a GPU see the room's README. A search on a CPU releases the GIL and stops at
+    Ctrl-C, on a GPU after a table.
 
     Args:
-        codes: packed codes, uint8 [n, n_bits / 8], on a CPU.
+        codes: packed codes, uint8 [n, n_bits / 8].
         radius: the largest distance of a pair, at least 0.
-        others: packed codes as wide, uint8 [m, n_bits / 8]: pairs are then of a code and one of these, all of them.
-        mask: which of `codes` take part: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order.
+        others: packed codes as wide, uint8 [m, n_bits / 8], on the same device: pairs are then of a code and one of
+            these, all of them.
+        mask: which of `codes` take part: bool [n], or the same as bits, uint8 [ceil(n / 8)] in `pack_bits` order, on
+            the same device.
         since: of each pair j is at least this, 0 to n: what the codes from there on add. Not with `others`, nor with
             all copies.
         copies: "first", as above; "all" pairs copies as any code.
         max_pairs: how many pairs there may be; more are an error, which comes before they take memory.
         progress: whether to show a progress bar.
-        threads: by default FASTHASH_THREADS, else the processors this process may use, by its affinity and its
-            container's quota.
-        kernel: a name from `fasthash.ops.pairs.KERNELS`; by default the best one.
+        threads: CPU threads; by default FASTHASH_THREADS, else the processors this process may use, by its affinity and
+            its container's quota.
+        kernel: a name from `fasthash.ops.pairs.KERNELS`; by default the best one for the device.
 
     Returns:
         `HammingPairs(i, j, distances)`, tensors if `codes` is one, else NumPy arrays.
@@ -126,7 +132,7 @@ def pairs_of(
         raise ValueError(f"{where}: expected since only with copies 'first', got {since} and 'all'")
     c, found = searched(where, codes, radius, others, mask, since, max_pairs, progress, threads, kernel)
     if copies == "all" and others is None:
-        with naming_memory(where):
+        with _naming(where):
             _check_number(where, max_pairs, max_pairs is None or n_pairs_of_copies(len(c), found) <= max_pairs)
             found = with_copies(len(c), found)
     return found
@@ -151,7 +157,7 @@ def iter_hamming_pairs(
     `i` that was kept. Each part is a pass over the codes that are left.
 
     Args:
-        codes: packed codes, uint8 [n, n_bits / 8], on a CPU; not to be changed meanwhile.
+        codes: packed codes, uint8 [n, n_bits / 8]; not to be changed meanwhile.
         radius: the largest distance of a pair, at least 0.
         others: see `hamming_pairs`.
         mask: see `hamming_pairs`.
@@ -159,7 +165,7 @@ def iter_hamming_pairs(
         part_pairs: how many pairs a part has at most, at least 1; more only if they are all of one code.
         progress: whether to show a progress bar.
         threads: see `hamming_pairs`.
-        kernel: a name from `fasthash.ops.pairs.KERNELS`; by default the best one.
+        kernel: see `hamming_pairs`.
 
     Returns:
         An iterator of `HammingPairs`, none of which is empty.
@@ -170,11 +176,11 @@ def iter_hamming_pairs(
     """
     where = "iter_hamming_pairs"
     part_pairs = check_integer(where, "part_pairs", part_pairs, 1)
-    with naming_memory(where):
+    with _naming(where):
         c, search = _begun(where, codes, radius, others, mask, 0, first, part_pairs, progress, threads, kernel)
 
     def parts() -> Iterator[HammingPairs]:
-        with naming_memory(where):
+        with _naming(where):
             for complete in _steps(search, len(c), progress):
                 if complete and len((found := search.take())[0]) > 0:
                     yield HammingPairs(*all_as_given(found, codes))
@@ -196,7 +202,7 @@ def searched(
 ) -> tuple[torch.Tensor, Pairs]:
     """Return the codes and all pairs, in which copies are paired with the first of their equals alone."""
     most = MAX_INTEGER if max_pairs is None else check_integer(where, "max_pairs", max_pairs, 0)
-    with naming_memory(where):
+    with _naming(where):
         c, search = _begun(where, codes, radius, others, mask, since, 0, most, progress, threads, kernel)
         for complete in _steps(search, len(c), progress):
             _check_number(where, max_pairs, search.end == len(c))
@@ -247,6 +253,16 @@ def _steps(search: PairSearch, n_codes: int, progress: bool) -> Iterator[bool]:
             done = search.first + int(search.share_done * (search.end - search.first))
             bar.update(max(0, done - bar.n))
             yield complete
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Put the user's function before what a kernel refuses, and before what says that there is no memory."""
+    try:
+        with naming_memory(where):
+            yield
+    except RefusedError as refused:
+        raise ValueError(f"{where}: {refused}") from None
 
 
 def _check_number(where: str, max_pairs: int | None, fits: bool) -> None:

@@ -47,7 +47,7 @@ def pair_search(
 ) -> ExhaustivePairs:
     """Return what all comparisons have found."""
     distances = hamming_distance(codes, codes if others is None else others)
-    eligible = torch.ones(len(codes), dtype=torch.bool) if mask is None else mask_flags(mask, len(codes))
+    eligible = codes.new_ones(len(codes), dtype=torch.bool) if mask is None else mask_flags(mask, len(codes))
     within = (distances <= radius) & eligible[:, None]
     if others is None:
         within &= eligible
