@@ -492,7 +492,7 @@ class Index(ABC):
     ) -> HammingPairs:
         """Find every pair of codes at most `radius` bits apart, exactly and once, as `fasthash.hamming_pairs` does.
 
-        On the CPU; codes that lie otherwise, as bit planes or on a GPU, are copied for it.
+        Where the index is; codes that lie as bit planes are copied for it.
 
         Args:
             radius: the largest distance of a pair, at least 0.
@@ -780,8 +780,10 @@ def _pairs(
     threads: int | None,
 ) -> Pairs:
     """Return pairs of ids whose later code is at the position `since` or behind it."""
-    bits, codes = None if eligible is None else eligible.cpu(), contents.codes.rows.cpu()
-    i, j, distances = pairs_of(where, codes, radius, None, bits, since, copies, max_pairs, progress, threads)
+    codes = contents.codes.rows
+    bits = None if eligible is None else eligible.to(codes.device)
+    found = pairs_of(where, codes, radius, None, bits, since, copies, max_pairs, progress, threads)
+    i, j, distances = (x.cpu() for x in found)
     if contents.ids is not None:
         i, j = values_at(contents.ids.rows, i), values_at(contents.ids.rows, j)
     return i, j, distances
