@@ -32,7 +32,7 @@ def retrieval_and_training(rows, methods, title):
     times = [values("timing", method, bits[0], "seconds")[0] for method in methods]
     seconds.bar(list(methods), times, color="#1f6fb4")
     seconds.set(ylabel="seconds an epoch", title=f"Training, {bits[0]} bits")
-    for method in ("IDR-AE", "WGAN-AE"):
+    for method in (of for of in ("IDR-AE", "WGAN-AE") if of in methods):
         distances = np.abs(values("epoch", method, bits[0], "distance"))
         losses.plot(np.arange(1, len(distances) + 1), distances / distances.max(), label=method)
     losses.set(xlabel="epoch", ylabel="|distance|, share of its largest", title=f"Distances, {bits[0]} bits")

@@ -41,6 +41,7 @@ HASHERS = {
 DISTANCES = {"AE": "none", "AE-JS": "js", "WGAN-AE": "wgan", "OT-AE": "ot", "SWD-AE": "swd", "IDR-AE": "idr"}
 WEIGHTED = [method for method, distance in DISTANCES.items() if distance != "none"]
 METHODS = (*HASHERS, "SGH", "SSDH", *DISTANCES)
+COMPARED = ("AE", "IDR-AE")  # in every table
 HELD_OUT, SEARCHED, NEIGHBOURS = 1000, 10_000, 100  # of the choice of weights: items, among which, their neighbours
 SHARED = ("protocol", "features", "epochs", "batch_size", "learning_rate", "split", "method", "bits")  # by all rows
 METRICS = {"P@1000": "precision_at_1000", "mAP": "mAP"}
@@ -70,15 +71,15 @@ def settings_of(method, encoder, **common):
     return AutoencoderSettings(**common, **encoder, distance=DISTANCES[method])
 
 
-def cells_of(dataset, protocol, features, bits, splits, weights, encoder):
+def cells_of(dataset, protocol, features, bits, splits, weights, methods, encoder):
     """Every method, weight, length and split; and trainings only to time an epoch, as others run beside other work."""
     given = {"dataset": dataset, "protocol": protocol, "features": features, "held_out": HELD_OUT, **encoder}
     runs = [
         ("result", number, method, n_bits, weight)
-        for number, method, n_bits in itertools.product(range(splits), METHODS, bits)
+        for number, method, n_bits in itertools.product(range(splits), methods, bits)
         for weight in (weights if method in WEIGHTED else (None,))
     ]
-    runs += [("timing", 0, method, min(bits), None) for method in DISTANCES]
+    runs += [("timing", 0, method, min(bits), None) for method in DISTANCES if method in methods]
     for row, number, method, n_bits, weight in runs:
         learning = encoder if row == "result" else {**encoder, "epochs": 3}
         common = {"dataset": dataset, "protocol": protocol, "bits": n_bits, "seed": number, "split_seed": number}
@@ -186,9 +187,10 @@ def orderings(rows, metric):
     """Which of the paper's orderings by this metric hold: of IDR-AE over each method, and of all pairs of methods."""
     mean = {method: value for (method,), value in means(rows, METRICS[metric], "method").items()}
     paper = {method: row[3] if metric == "mAP" else np.mean(row[:3]) for method, row in PAPER.items()}
-    pairs = [(a, b) for a, b in itertools.permutations(PAPER, 2) if paper[a] > paper[b]]
+    both = [method for method in PAPER if method in mean]
+    pairs = [(a, b) for a, b in itertools.permutations(both, 2) if paper[a] > paper[b]]
     kept = [(a, b) for a, b in pairs if mean[a] > mean[b]]
-    others = [method for method in METHODS if method != "IDR-AE"]
+    others = [method for method in mean if method != "IDR-AE"]
     above = ", ".join(method for method in others if mean["IDR-AE"] > mean[method]) or "none"
     not_above = ", ".join(method for method in others if mean["IDR-AE"] <= mean[method]) or "none"
     return (
@@ -224,6 +226,10 @@ def report(rows, name, facts):
     first, splits = rows[0], len({row["split"] for row in rows})
     tried = sorted({row["weight"] for row in rows if "weight" in row})
     options = " ".join(f"--{option.replace('_', '-')} {first[option]}" for option in SHARED[:5])
+    options += "".join(f" --bits {n_bits}" for n_bits in sorted({row["bits"] for row in rows}))
+    methods = {row["method"] for row in rows}
+    if len(methods) < len(METHODS):
+        options += "".join(f" --method {of}" for of in METHODS if of in methods and of not in COMPARED)
     rows = chosen(rows)
     lines = [
         f"# Unsupervised hashing: {name}",
@@ -254,7 +260,7 @@ def over_datasets(tables):
     """How IDR-AE and each other method do on average over data sets and lengths."""
     rows = [{"data": name, **row} for name, table_rows in tables.items() for row in results_of(chosen(table_rows))]
     overall = {title: means(rows, metric, "method") for title, metric in METRICS.items()}
-    averages = [{"method": of, **{title: overall[title][of,] for title in METRICS}} for of in METHODS]
+    averages = [{"method": of, **{title: overall[title][of,] for title in METRICS}} for (of,) in overall["mAP"]]
     gain = overall["mAP"]["IDR-AE",] - overall["mAP"]["AE",]
     verdict = "IDR-AE is above the plain AE" if gain > 0 else "IDR-AE is not above the plain AE"
     each = means(rows, "mAP", "data", "split", "bits", "method")
@@ -280,19 +286,27 @@ def over_datasets(tables):
 @click.option(
     "--weights", type=float, multiple=True, default=(0.01, 0.03, 0.1, 0.3), show_default=True, help="Of a distance."
 )
-def main(datasets, protocol, features, bits, seeds, epochs, batch_size, learning_rate, weights, options):
+@click.option(
+    "--method",
+    "others",
+    type=click.Choice([method for method in METHODS if method not in COMPARED]),
+    multiple=True,
+    help=f"Of the table, beside {' and '.join(COMPARED)}; repeatable.  [default: all]",
+)
+def main(datasets, protocol, features, bits, seeds, epochs, batch_size, learning_rate, weights, others, options):
     """Fill and print the tables of DATASETS; draw the pictures. A seed is a split's and its trainings'."""
     encoder = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    methods = [method for method in METHODS if not others or method in (*others, *COMPARED)]
     tables = {}
     for dataset in datasets:
         name = name_of(dataset)
-        cells = list(cells_of(dataset, protocol, features, bits, seeds, weights, encoder))
+        cells = list(cells_of(dataset, protocol, features, bits, seeds, weights, methods, encoder))
         grid = Grid(f"unsupervised-{name}", cells, options)
         rows = worked_out(grid, dataset, protocol, features)
         if rows is not None:
             tables[name] = rows
             write_markdown(options.out / f"{grid.name}.md", report(rows, name, grid.facts()))
-            picture = retrieval_and_training(chosen(rows), DISTANCES, name)
+            picture = retrieval_and_training(chosen(rows), [of for of in DISTANCES if of in methods], name)
             picture.savefig(options.out / f"{grid.name}.png", dpi=80)
     if len(tables) == len(datasets):
         write_markdown(options.out / "unsupervised.md", over_datasets(tables))

@@ -423,6 +423,13 @@ def test_the_tables_of_hashing_without_labels(tmp_path):
     assert again == [(row["method"], row["mAP"]) for row in rows]
     assert "epochs: 5 there, 3 now" in run(*command, 3, exit_code=1)
 
+    run(*command, 5, "--method", "ITQ")  # from what is there
+    assert {row["method"] for row in read(path) if row["row"] == "result"} == {"ITQ", "AE", "IDR-AE"}
+    report = (tmp_path / "unsupervised-digits.md").read_text()
+    assert "--bits 16 --method ITQ`" in report
+    assert "IDR-AE is above " in report
+    assert "WGAN" not in report
+
 
 def test_neighbours_kept_are_counted_by_hand(rng):
     module = importlib.import_module("benchmarks.papers.unsupervised")
