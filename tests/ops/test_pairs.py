@@ -247,6 +247,10 @@ def test_more_pairs_than_wanted_are_refused(kernel):
     for most in (n - 1, 0):
         with pytest.raises(ValueError, match=f"hamming_pairs: expected at most {most} pairs, as max_pairs says, found"):
             fh.hamming_pairs(codes, 9, max_pairs=most, kernel=kernel)
+    for most in (199, 0):
+        with pytest.raises(ValueError, match=f"hamming_pairs: expected at most {most} pairs, as max_pairs says, found"):
+            fh.hamming_pairs(codes[:1], 64, others=codes, max_pairs=most, kernel=kernel)
+    assert len(fh.hamming_pairs(codes[:1], 64, others=codes, max_pairs=200, kernel=kernel).i) == 200
 
 
 @pytest.mark.parametrize("kernel", ALL)

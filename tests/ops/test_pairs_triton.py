@@ -208,6 +208,19 @@ def test_every_row_finds_its_key(monkeypatch, n):
     assert_as_reference(codes, 0, codes[:n].repeat(2, axis=0), n_parts=1)
 
 
+@interpreted
+def test_a_row_looks_no_farther_than_its_key(monkeypatch):
+    """While another of its program goes on: its place may then be no number of 32 bits."""
+    monkeypatch.setattr(kernel_triton, "ROWS", 16)
+    search = find(*arguments(np.zeros((0, 8), np.uint8)), 0, 0, 0, MANY, 0)
+    search.end = 12
+    keys = torch.tensor([5, *[7] * 10, 5], dtype=torch.int32)  # no list is like this: the last is out of reach
+    search._pieces = torch.empty((0, 4), dtype=torch.int64)
+    rows = kernel_triton.Listing(keys, torch.arange(12)[:, None] % 11, torch.arange(12))
+    search._compare(rows, rows, 0, 12)
+    assert search._found == 0
+
+
 def test_a_scan_takes_steps(monkeypatch):
     monkeypatch.setattr(kernel_triton, "COMPARISONS", 320)
     codes = clustered(40, 8)

@@ -139,7 +139,8 @@ def pair_compare_kernel(
             shared = shared & (tl.load(keys_ptr + at, mask=shared, other=0) == key)
             distance = _distance(first, of_rows, words_ptr + at.to(tl.int64) * n_words, shared, n_words)
             near |= (shared & (distance <= radius)).to(tl.int32) << shift
-        going = tl.max(shared.to(tl.int32), axis=0)  # who does not share its key with a row shares none with the next
+        inside = shared  # who does not share its key with a row shares none with the next; its place may pass 2^31
+        going = tl.max(inside.to(tl.int32), axis=0)
         if tl.max(near, axis=0) > 0:
             for bit in range(SHIFTS):
                 taken = ((near >> bit) & 1) != 0

@@ -208,7 +208,9 @@ def searched(
             _check_number(where, max_pairs, search.end == len(c))
             if complete:
                 break
-        return c, search.take()
+        found = search.take()
+        _check_number(where, max_pairs, len(found[0]) <= most)  # all those of one code are in one pass
+        return c, found
 
 
 def _begun(
