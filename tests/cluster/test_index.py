@@ -369,14 +369,16 @@ def test_what_a_change_replaced_is_swept_by_the_next(build):
     leftover = index.folder / "shard-0123456789abcdef-00000.index"
     leftover.write_bytes(b"half")
     (index.folder / ".shard-x.index.0123456789abcdef").touch()
-    (index.folder / "notes.txt").touch()
+    users = [index.folder / name for name in ("notes", "shard-0.npy", "shard-0.index", "removed-1.npy", ".shard-x")]
+    for path in users:
+        path.touch()
     index.rebalance(2)
     assert not leftover.exists()
-    assert not list(index.folder.glob(".shard*"))
+    assert not list(index.folder.glob(".shard-x.*"))
     assert files <= {path.name for path in index.folder.glob("shard-*")}
     index.remove([5])
     assert not files & {path.name for path in index.folder.glob("shard-*")}
-    assert (index.folder / "notes.txt").exists()
+    assert all(path.exists() for path in users)
 
 
 def test_a_build_goes_on_where_it_was(build, tmp_path, codes, queries, monkeypatch):
