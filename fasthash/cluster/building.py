@@ -15,7 +15,7 @@ from fasthash.cluster.codes_folder import CodesFolder, open_codes
 from fasthash.cluster.folders import MANIFEST, Manifest, Shard, changing, digest_of, new_folder, sweep
 from fasthash.cluster.shards import KINDS, Ids, OpenShard, Run, shard_of_file, write_shard
 from fasthash.cluster.storage import Place
-from fasthash.errors import check_integer
+from fasthash.errors import MAX_BITS, check_integer
 
 _T = TypeVar("_T")
 Map = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]
@@ -35,7 +35,9 @@ def build_manifest(
 ) -> Manifest:
     """Write an index's shards and then its manifest, as `ShardedIndex.build` does."""
     if n_bits is not None:
-        KINDS[kind](n_bits)  # which refuses what is no length of codes
+        check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+    if place.is_folder(Place(None, os.fspath(folder))):
+        raise ValueError(f"{where}: expected folder to be another than codes_folder, got {folder} for both")
     source = open_codes(where, place, n_bits)
     n = sum(source.counts)
     check_integer(where, f"n_shards for {n} codes", n_shards, 1, max(n, 1))

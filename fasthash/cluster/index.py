@@ -101,7 +101,8 @@ class ShardedIndex:
         Args:
             codes_folder: what `encode_files` wrote; or .npy files of packed codes, uint8 [n, ceil(n_bits / 8)], that
                 are numbered in the order of their names. A path or a URI.
-            folder: of the index, made if it is not there; where all machines find it by the same path.
+            folder: of the index, not `codes_folder`; made if it is not there; where all machines find it by the same
+                path.
             n_shards: how many files, at least 1; no more than there are codes.
             kind: "flat" compares with every code, as `FlatIndex`; "multi" looks codes up, as `MultiIndex`.
             layout: of the codes, "rows" or "planes", as in `FlatIndex`; or of the tables, "fast" or "compact", as in

@@ -554,6 +554,16 @@ def test_wrong_builds_are_refused(tmp_path, codes):
             shifted = save_codes(tmp_path / "wide", codes | 128)
         with pytest.raises(error, match=f"^ShardedIndex.build: {message}"):
             ShardedIndex.build(shifted, out, **arguments)
+    for n_bits in (0, 4097):
+        with pytest.raises(ValueError, match=f"^ShardedIndex.build: expected n_bits from 1 to 4096, got {n_bits}"):
+            ShardedIndex.build(source, out, n_shards=1, n_bits=n_bits)
+    for width in (0, 513):
+        none = save_codes(tmp_path / f"width-{width}", np.zeros((3, width), np.uint8))
+        with pytest.raises(ValueError, match=rf"build: expected codes uint8 \[n, 1 to 512\] at .*, {width}\]"):
+            ShardedIndex.build(none, out, n_shards=1)
+    with pytest.raises(ValueError, match="^ShardedIndex.build: expected folder to be another than codes_folder, got"):
+        ShardedIndex.build(source, f"{source}/", n_shards=1)
+    assert len(list(source.iterdir())) == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="expected a folder with manifest.json, which encode_files writes last"):
         ShardedIndex.build(tmp_path / "empty", out, n_shards=1)
