@@ -449,6 +449,45 @@ def test_a_damaged_shard_is_named(build, queries):
         opened.contains([1])
 
 
+@pytest.mark.parametrize("lost", ["shard", "removed"])
+def test_what_needs_a_missing_file_names_its_function(build, lost, tmp_path):
+    index = build(3, IDS)
+    first = np.sort(IDS)[:3]
+    index.remove(first[:1])
+    shard = next(shard for shard in index.manifest.shards if shard.removed)
+    (index.folder / (shard.file if lost == "shard" else shard.removed)).unlink()
+    before = (index.folder / MANIFEST).read_bytes()
+    for name, call, error in (
+        ("open", lambda x: ShardedIndex.open(x.folder, verify=True), FileNotFoundError),
+        ("upsert", lambda x: x.upsert(near_codes(1), first[1:2]), OSError),
+        ("remove", lambda x: x.remove(first[1:2], ignore_missing=True), OSError),
+        ("rebalance", lambda x: x.rebalance(2), FileNotFoundError),
+        ("pairs", lambda x: x.pairs(1, tmp_path / "pairs"), FileNotFoundError),
+    ):
+        with pytest.raises(error, match=f"^ShardedIndex.{name}: expected "):
+            call(ShardedIndex.open(index.folder))
+    assert (index.folder / MANIFEST).read_bytes() == before
+
+
+def test_damaged_codes_are_not_written_anew(build):
+    """A new file's checksum would be that of the damage."""
+    index = build(3)
+    shard = index.manifest.shards[1]
+    path = index.folder / shard.file
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    before = (index.folder / MANIFEST).read_bytes()
+    many = np.arange(1000, 1500)
+    with pytest.raises(ValueError, match=f"^ShardedIndex.rebalance: .*{shard.file}, got .* do not match"):
+        index.rebalance(2)
+    with pytest.raises(OSError, match=f"^ShardedIndex.remove: .*{shard.file}, got .* do not match"):
+        index.remove(many)
+    with pytest.raises(OSError, match=f"^ShardedIndex.upsert: .*{shard.file}, got .* do not match"):
+        index.upsert(near_codes(500), many)
+    assert (index.folder / MANIFEST).read_bytes() == before
+
+
 def test_another_file_in_the_place_of_a_shard_is_refused(build, queries):
     index = build(3)
     first, second = (index.folder / shard.file for shard in index.manifest.shards[:2])
