@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from fasthash.cluster.codes_folder import CodesFolder, open_codes
 from fasthash.cluster.folders import MANIFEST, Manifest, Shard, changing, digest_of, new_folder, sweep
-from fasthash.cluster.shards import KINDS, Ids, OpenShard, Run, shard_of_file, write_shard
+from fasthash.cluster.shards import KINDS, Ids, Run, opened_shard, shard_of_file, write_shard
 from fasthash.cluster.storage import Place
-from fasthash.errors import check_integer
+from fasthash.errors import MAX_BITS, check_integer
 
 _T = TypeVar("_T")
 Map = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], Iterator[Any]]
@@ -35,7 +35,9 @@ def build_manifest(
 ) -> Manifest:
     """Write an index's shards and then its manifest, as `ShardedIndex.build` does."""
     if n_bits is not None:
-        KINDS[kind](n_bits)  # which refuses what is no length of codes
+        check_integer(where, "n_bits", n_bits, 1, MAX_BITS)
+    if place.is_folder(Place(None, os.fspath(folder))):
+        raise ValueError(f"{where}: expected folder to be another than codes_folder, got {folder} for both")
     source = open_codes(where, place, n_bits)
     n = sum(source.counts)
     check_integer(where, f"n_shards for {n} codes", n_shards, 1, max(n, 1))
@@ -72,7 +74,9 @@ def rebalanced(where: str, folder: Path, manifest: Manifest, n_shards: int, map_
     sweep(folder, manifest, keep=f"shard-{job}-")
     if n == 0:
         return manifest
-    bounds = _bounds([OpenShard(folder, shard).ids for shard in manifest.shards], n_shards)
+    for _ in map_(_check_shard, [(where, os.fspath(folder), shard) for shard in manifest.shards]):
+        pass
+    bounds = _bounds([opened_shard(where, folder, shard).ids for shard in manifest.shards], n_shards)
     work = [
         (where, os.fspath(folder), manifest, low, high, f"shard-{job}-{i:05d}.index")
         for i, (low, high) in enumerate(bounds)
@@ -95,12 +99,17 @@ def _build_shard(
         raise ValueError(f"{where}: {str(error).removeprefix(f'{KINDS[kind].__name__}.add: ')}") from error
 
 
+def _check_shard(where: str, folder: str, shard: Shard) -> None:
+    """Raise if a shard is damaged: what is moved gets new checksums."""
+    opened_shard(where, Path(folder), shard, verify=True)
+
+
 def _move_shard(where: str, folder: str, manifest: Manifest, low: int, high: int, file: str) -> Shard:
     """Write the shard of the ids from one to another, both included, unless it is there."""
     codes, ids = [], []
     for shard in manifest.shards:
         if shard.ids[0] <= high and low <= shard.ids[1]:
-            opened = OpenShard(Path(folder), shard)
+            opened = opened_shard(where, Path(folder), shard)
             theirs = opened.ids
             within = slice(np.searchsorted(theirs, low, "left"), np.searchsorted(theirs, high, "right"))
             if len(theirs[within]):
@@ -137,7 +146,7 @@ def _bounds(ids: Sequence[Ids], n_ranges: int) -> list[tuple[int, int]]:
 
 def _check_unique(where: str, folder: Path, shards: Sequence[Shard]) -> None:
     """Raise a ValueError if an id is in two shards."""
-    ids = [OpenShard(folder, shard).ids for shard in shards]
+    ids = [opened_shard(where, folder, shard).ids for shard in shards]
     n_ranges = max(1, -(-sum(map(len, ids)) // _COMPARED))
     for low, high in _bounds(ids, n_ranges) if ids else ():
         within = np.sort(

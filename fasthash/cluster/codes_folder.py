@@ -14,6 +14,7 @@ from fasthash.cluster.folders import MANIFEST, EncodedFolder, digest_of
 from fasthash.cluster.shards import Codes, Ids, Run
 from fasthash.cluster.storage import Place, check_arrow, list_files
 from fasthash.columns import arrow_array
+from fasthash.errors import MAX_BITS
 
 ID, CODE = "id", "code"
 
@@ -107,12 +108,14 @@ def _open_npy(where: str, place: Place, n_bits: int | None) -> CodesFolder:
     counts, width = [], None
     for file in files:
         shape, dtype = npy_header(where, file.place)[:2]
-        if dtype != np.uint8 or len(shape) != 2 or (width is not None and shape[1] != width):
-            wanted = f"uint8 [n, {'n_bits / 8' if width is None else width}]"
+        fits = dtype == np.uint8 and len(shape) == 2 and 0 < shape[1] <= MAX_BITS // 8
+        if not fits or (width is not None and shape[1] != width):
+            wanted = f"uint8 [n, {f'1 to {MAX_BITS // 8}' if width is None else width}]"
             raise ValueError(f"{where}: expected codes {wanted} at {file.place.path}, got {dtype} {list(shape)}")
         width = shape[1]
         counts.append(shape[0])
-    bits = 8 * (width or 1) if n_bits is None else n_bits
+    assert width is not None
+    bits = 8 * width if n_bits is None else n_bits
     if (bits + 7) // 8 != width:
         raise ValueError(f"{where}: expected n_bits of {width} bytes, as the codes at {place.path} have, got {n_bits}")
     digest = digest_of([[file.place.path, file.size, file.modified] for file in files], bits)
@@ -128,7 +131,9 @@ def npy_header(where: str, place: Place) -> tuple[tuple[int, ...], np.dtype[Any]
             shape, fortran, dtype = read(file)
             start = file.tell()
             size = file.seek(0, os.SEEK_END)
-        if fortran or dtype.hasobject:
+        if dtype.hasobject:
+            raise ValueError("one of objects")
+        if fortran:
             raise ValueError("one whose rows do not follow each other")
         if size != start + dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
             raise ValueError(f"{size} bytes, where its header describes others")

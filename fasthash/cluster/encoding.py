@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from tqdm import tqdm
 
@@ -80,7 +81,7 @@ def encode_files(
     Args:
         model: a fitted hasher; or a network whose outputs' signs are codes, with an attribute `n_bits`.
         source: files in .parquet or .npy, [n, d]: a folder, one file, or a pattern with * and ?. A path or a URI.
-        folder: for the codes, made if it is not there. A path or a URI.
+        folder: for the codes, made if it is not there; not `source`. A path or a URI.
         column: of Parquet files the column of embeddings, lists of one length; by default the only one beside the ids.
         id_column: the column of ids, integers; by default rows are numbered, in the order of the files' paths.
         rotation: of a network's outputs before the signs.
@@ -98,12 +99,16 @@ def encode_files(
         FileNotFoundError: if there are no files to encode.
         ImportError: if pyarrow or Ray is missing.
         TypeError: if an argument is of another type.
+        sklearn.exceptions.NotFittedError: if the hasher is not fitted.
         ValueError: if a file is damaged, has not the columns, or has others than the first one; if ids or embeddings do
             not fit; or if `folder` has codes of another job. What a footer tells comes before any work; of what is
             found later all other parts are finished first, and stay.
     """
     if not isinstance(model, (Hasher, nn.Module)):
         raise TypeError(f"{_WHERE}: expected model to be a hasher or an nn.Module, got {type(model).__name__}")
+    for each in (model, rotation):
+        if isinstance(each, Hasher):
+            check_is_fitted(each)
     n_bits = check_integer(_WHERE, "model.n_bits", getattr(model, "n_bits", None), 1)  # type: ignore[arg-type]
     if rotation is not None and not isinstance(rotation, AffineHasher):
         raise TypeError(f"{_WHERE}: expected rotation to be an AffineHasher, got {type(rotation).__name__}")
@@ -115,7 +120,10 @@ def encode_files(
         check_integer(_WHERE, "workers", workers, 1)
     check_arrow(_WHERE)
     out = place_of(_WHERE, "folder", folder, filesystem)
-    files = list_files(_WHERE, place_of(_WHERE, "source", source, filesystem), *_ENDINGS)
+    place = place_of(_WHERE, "source", source, filesystem)
+    if out.is_folder(place):
+        raise ValueError(f"{_WHERE}: expected folder to be another than source, got {out.path} for both")
+    files = list_files(_WHERE, place, *_ENDINGS)
     units = list(units_of(_WHERE, files, column, id_column, part_rows))
     job = Job(model, rotation, n_bits, digest_of_model(model, rotation), column, id_column, out, batch_rows)
     digest = digest_of([job.digest(unit) for unit in units])

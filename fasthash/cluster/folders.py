@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +19,8 @@ MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _SHARDS_FORMAT = "fasthash shards 1"
 _CODES_FORMAT = "fasthash codes 1"
+_OURS = re.compile(r"shard-[0-9a-f]{16}(-\d{5,})?\.index|removed-[0-9a-f]{16}\.npy")  # as changes name their files
+_UNFINISHED = re.compile(rf"\.(shard-.*\.index|removed-.*\.npy|{re.escape(MANIFEST)})\.[0-9a-f]{{16}}")
 _T = TypeVar("_T", bound=tuple[Any, ...])
 
 
@@ -176,10 +179,8 @@ def sweep(folder: Path, manifest: Manifest | None, keep: str | None = None) -> N
     """
     named = {name for shard in manifest.shards for name in shard.files} if manifest else set()
     for path in folder.iterdir():
-        ours = path.suffix in (".index", ".npy") and path.name.startswith(("shard-", "removed-"))
-        unfinished = path.name.startswith((".shard-", ".removed-", f".{MANIFEST}."))
         kept = path.name in named or (keep is not None and path.name.startswith(keep))
-        if unfinished or (ours and not kept):
+        if _UNFINISHED.fullmatch(path.name) or (_OURS.fullmatch(path.name) and not kept):
             path.unlink(missing_ok=True)
 
 

@@ -39,6 +39,7 @@ from fasthash.cluster.shards import (
     Run,
     n_below,
     new_index,
+    opened_shard,
     read_removed,
     rows_of,
     write_removed,
@@ -101,7 +102,8 @@ class ShardedIndex:
         Args:
             codes_folder: what `encode_files` wrote; or .npy files of packed codes, uint8 [n, ceil(n_bits / 8)], that
                 are numbered in the order of their names. A path or a URI.
-            folder: of the index, made if it is not there; where all machines find it by the same path.
+            folder: of the index, not `codes_folder`; made if it is not there; where all machines find it by the same
+                path.
             n_shards: how many files, at least 1; no more than there are codes.
             kind: "flat" compares with every code, as `FlatIndex`; "multi" looks codes up, as `MultiIndex`.
             layout: of the codes, "rows" or "planes", as in `FlatIndex`; or of the tables, "fast" or "compact", as in
@@ -157,7 +159,7 @@ class ShardedIndex:
             verify: whether to read all files now, in this process, and compare their checksums.
 
         Raises:
-            FileNotFoundError: if there is no manifest.
+            FileNotFoundError: if there is no manifest, or with `verify` no file of a shard.
             ImportError: if Ray is asked for and missing.
             TypeError: if an argument is of another type.
             ValueError: if the manifest is damaged, or with `verify` a file is, or an argument does not fit.
@@ -169,10 +171,7 @@ class ShardedIndex:
         check_choice(where, "kind in the manifest", manifest.kind, list(KINDS))
         if verify:
             for shard in manifest.shards:
-                try:
-                    OpenShard(path, shard, verify=True)
-                except ValueError as error:
-                    raise ValueError(f"{where}: {error}") from error
+                opened_shard(where, path, shard, verify=True)
         return cls(path, manifest, engine_of(where, path, engine, replicas, actors, threads, timeout))
 
     @property
@@ -387,9 +386,11 @@ class ShardedIndex:
             `PairFiles(n_pairs, files)`: files of the columns `i`, `j` and `distance`, of ids i < j, in no order.
 
         Raises:
+            FileNotFoundError: if a file of the index is missing.
             ImportError: if pyarrow is missing.
             TypeError: if an argument is of another type.
-            ValueError: if a number does not fit, a shard is damaged, or the folder has pairs of another search.
+            ValueError: if a number does not fit, a shard is damaged, or the folder has pairs of another search, or
+                damaged ones.
         """
         where = "ShardedIndex.pairs"
         radius = check_integer(where, "radius", radius, 0)
@@ -467,7 +468,7 @@ class ShardedIndex:
             if manifest.next_id is not None:
                 found, _ = self._ask(where, Contains(i))
                 _check_found(where, i, found)
-            kept, n_replaced = self._without(manifest, np.sort(i))
+            kept, n_replaced = self._without(where, manifest, np.sort(i))
             self._commit(replace(manifest, shards=(*kept, self._new_shard(_numpy(c), i))))
         return n_replaced
 
@@ -496,7 +497,7 @@ class ShardedIndex:
             if not ignore_missing:
                 found, _ = self._ask(where, Contains(i))
                 _check_found(where, i, found)
-            kept, n_removed = self._without(manifest, i)
+            kept, n_removed = self._without(where, manifest, i)
             if n_removed:
                 self._commit(replace(manifest, shards=kept))
         return n_removed
@@ -512,7 +513,9 @@ class ShardedIndex:
             progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if `n_shards` does not fit, or a shard is damaged. The index is unchanged.
+            FileNotFoundError: if a file is missing.
+            ValueError: if `n_shards` does not fit, or a shard is damaged: all their bytes are compared with their
+                checksums. The index is unchanged.
         """
         where = "ShardedIndex.rebalance"
         check_integer(where, "n_shards", n_shards, 1)
@@ -538,28 +541,36 @@ class ShardedIndex:
         path = self.folder / f"shard-{secrets.token_hex(8)}.index"
         return write_shard(path, self.manifest.kind, dict(self.manifest.settings), codes, ids)
 
-    def _without(self, manifest: Manifest, ids: Ids) -> tuple[tuple[Shard, ...], int]:
+    def _without(self, where: str, manifest: Manifest, ids: Ids) -> tuple[tuple[Shard, ...], int]:
         """Return the shards without ids, which ascend, and how many these were, with all files written."""
-        changed = [self._shard_without(shard, ids) for shard in manifest.shards]
+        changed = [self._shard_without(where, manifest, shard, ids) for shard in manifest.shards]
         return tuple(shard for shard, _ in changed if shard is not None), sum(n for _, n in changed)
 
-    def _shard_without(self, shard: Shard, ids: Ids) -> tuple[Shard | None, int]:
+    def _shard_without(self, where: str, manifest: Manifest, shard: Shard, ids: Ids) -> tuple[Shard | None, int]:
         """Return a shard without ids, None if nothing is left, and how many these were, with all files written."""
         low, high = shard.ids
         here = ids[(low <= ids) & (ids <= high)]
         if len(here) == 0:
             return shard, 0
-        opened = OpenShard(self.folder, shard)
+        opened = self._opened(where, manifest, shard)
         here = here[opened.contains(here)]
         if len(here) in (0, shard.n_live):
             return (shard, 0) if len(here) == 0 else (None, len(here))
         removed = np.sort(np.concatenate([read_removed(self.folder, shard), here]))
         if len(removed) > _MOST_REMOVED * shard.n:
+            opened = self._opened(where, manifest, shard, verify=True)  # as the new file's checksum is of what is read
             kept = ~np.isin(opened.ids, here, assume_unique=True)
             return self._new_shard(opened.codes.numpy()[kept], opened.ids[kept]), len(here)
         name = f"removed-{secrets.token_hex(8)}.npy"
         digest = write_removed(self.folder / name, removed)
         return shard._replace(removed=name, n_removed=len(removed), removed_blake2b=digest), len(here)
+
+    def _opened(self, where: str, manifest: Manifest, shard: Shard, verify: bool = False) -> OpenShard:
+        """Return a shard, opened here, or raise as where it gives no answer."""
+        try:
+            return OpenShard(self.folder, shard, verify)
+        except (OSError, ValueError) as error:
+            raise _unanswered(where, manifest, {shard.file: str(error)}) from error
 
     def _among(self, where: str, ids: Array | None) -> Ids | None:
         if ids is None:
@@ -573,17 +584,10 @@ class ShardedIndex:
         self, where: str, manifest: Manifest, numbers: Sequence[torch.Tensor | None]
     ) -> dict[str, tuple[Any, ...]]:
         """Return, by the file of each shard, what its codes have of arrays in the order of ids."""
-
-        def ids_of(shard: Shard) -> Ids:
-            try:
-                return OpenShard(self.folder, shard).ids
-            except (OSError, ValueError) as error:
-                raise _unanswered(where, manifest, {shard.file: str(error)}) from error
-
         arrays = [None if x is None else x.numpy() for x in numbers]
         return {
             shard.file: tuple(None if x is None else x[rows] for x in arrays)
-            for shard, rows in rows_of(manifest.shards, ids_of)
+            for shard, rows in rows_of(manifest.shards, lambda shard: self._opened(where, manifest, shard).ids)
         }
 
     def _codes(self, where: str, manifest: Manifest, ids: Ids) -> Codes:

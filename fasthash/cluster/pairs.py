@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from fasthash.cluster.building import Map
 from fasthash.cluster.folders import Manifest, Shard, digest_of, new_folder
-from fasthash.cluster.shards import Ids, OpenShard
-from fasthash.cluster.storage import check_arrow
+from fasthash.cluster.shards import Ids, OpenShard, opened_shard
+from fasthash.cluster.sources import footer_of
+from fasthash.cluster.storage import Place, check_arrow
 from fasthash.files import replacing
 from fasthash.ops.pairs import hamming_pairs, iter_hamming_pairs
 
@@ -55,19 +56,26 @@ def write_pairs(
             raise ValueError(f"{where}: expected a folder without Parquet files, got some at {out}")
         with replacing(out / _SEARCHED) as path:
             path.write_text(json.dumps(searched))
-    elif (there := json.loads((out / _SEARCHED).read_text())) != searched:
+    elif (there := _searched(where, out / _SEARCHED)) != searched:
         raise ValueError(f"{where}: expected pairs of the same search at {out}, got those of {there}")
     shards, n = manifest.shards, len(manifest.shards)
     every = [(a, b) for a in range(n) for b in range(a, n)]
     with tqdm(total=2 * len(every), unit="comparison", disable=not progress) as bar:
-        equal = _copies(folder, shards, every, map_, threads, bar)
-        work = [(os.fspath(folder), shards[a], shards[b], radius, equal[a], equal[b], part_pairs, threads,
+        equal = _copies(where, folder, shards, every, map_, threads, bar)
+        work = [(where, os.fspath(folder), shards[a], shards[b], radius, equal[a], equal[b], part_pairs, threads,
                  os.fspath(out / f"pairs-{a:05d}-{b:05d}.parquet")) for a, b in every]  # fmt: skip
         counts = []
         for count in map_(_write_comparison, work):
             counts.append(count)
             bar.update()
     return PairFiles(sum(counts), [Path(each[-1]) for each in work])
+
+
+def _searched(where: str, path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{where}: expected what was searched at {path}, got no JSON: {error}") from None
 
 
 class _Copies(NamedTuple):
@@ -78,6 +86,7 @@ class _Copies(NamedTuple):
 
 
 def _copies(
+    where: str,
     folder: Path,
     shards: tuple[Shard, ...],
     every: list[tuple[int, int]],
@@ -93,11 +102,13 @@ def _copies(
     own: dict[int, _Copies] = {}
     met: list[list[tuple[Ids, Ids]]] = [[] for _ in shards]
     for a, ids, originals in map_(
-        _own_copies, [(os.fspath(folder), a, shard, threads) for a, shard in enumerate(shards)]
+        _own_copies, [(where, os.fspath(folder), a, shard, threads) for a, shard in enumerate(shards)]
     ):
         own[a] = _Copies(ids, originals)
         bar.update()
-    across = [(os.fspath(folder), a, b, shards[a], shards[b], own[a], own[b], threads) for a, b in every if a < b]
+    across = [
+        (where, os.fspath(folder), a, b, shards[a], shards[b], own[a], own[b], threads) for a, b in every if a < b
+    ]
     for a, b, ids_a, ids_b in map_(_copies_across, across):
         swap = ids_a > ids_b
         met[a].append((ids_a[swap], ids_b[swap]))
@@ -121,18 +132,27 @@ def _joined(own: _Copies, met: list[tuple[Ids, Ids]]) -> _Copies:
     return _Copies(np.concatenate([own.ids, ids]), np.concatenate([theirs, originals]))
 
 
-def _own_copies(folder: str, a: int, shard: Shard, threads: int | None) -> tuple[int, Ids, Ids]:
-    opened = OpenShard(Path(folder), shard)
+def _own_copies(where: str, folder: str, a: int, shard: Shard, threads: int | None) -> tuple[int, Ids, Ids]:
+    opened = opened_shard(where, Path(folder), shard)
     found = hamming_pairs(opened.codes, 0, threads=threads)
     ids = opened.ids
     return a, ids[found.j], ids[found.i]
 
 
 def _copies_across(
-    folder: str, a: int, b: int, shard_a: Shard, shard_b: Shard, own_a: _Copies, own_b: _Copies, threads: int | None
+    where: str,
+    folder: str,
+    a: int,
+    b: int,
+    shard_a: Shard,
+    shard_b: Shard,
+    own_a: _Copies,
+    own_b: _Copies,
+    threads: int | None,
 ) -> tuple[int, int, Ids, Ids]:
     (codes_a, ids_a), (codes_b, ids_b) = (
-        _without(OpenShard(Path(folder), shard), own.ids) for shard, own in ((shard_a, own_a), (shard_b, own_b))
+        _without(opened_shard(where, Path(folder), shard), own.ids)
+        for shard, own in ((shard_a, own_a), (shard_b, own_b))
     )
     found = hamming_pairs(codes_a, 0, others=codes_b, threads=threads)
     return a, b, ids_a[found.i], ids_b[found.j]
@@ -148,6 +168,7 @@ def _without(opened: OpenShard, ids: Ids) -> tuple[torch.Tensor, Ids]:
 
 
 def _write_comparison(
+    where: str,
     folder: str,
     shard_a: Shard,
     shard_b: Shard,
@@ -164,10 +185,12 @@ def _write_comparison(
 
     target = Path(path)
     if target.exists():
-        return int(parquet.read_metadata(target).num_rows)
+        return int(footer_of(where, Place(None, path))[0].num_rows)
     schema, n_pairs = arrow.schema([("i", arrow.int64()), ("j", arrow.int64()), ("distance", arrow.int32())]), 0
     with replacing(target) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
-        for i, j, distances in _compared(folder, shard_a, shard_b, radius, equal_a, equal_b, part_pairs, threads):
+        for i, j, distances in _compared(
+            where, folder, shard_a, shard_b, radius, equal_a, equal_b, part_pairs, threads
+        ):
             low, high = np.minimum(i, j), np.maximum(i, j)
             writer.write_table(arrow.table([low, high, distances], schema=schema))
             n_pairs += len(i)
@@ -175,6 +198,7 @@ def _write_comparison(
 
 
 def _compared(
+    where: str,
     folder: str,
     shard_a: Shard,
     shard_b: Shard,
@@ -184,12 +208,12 @@ def _compared(
     part_pairs: int,
     threads: int | None,
 ) -> Iterator[tuple[Ids, Ids, NDArray[np.int32]]]:
-    codes_a, ids_a = _without(OpenShard(Path(folder), shard_a), equal_a.ids)
+    codes_a, ids_a = _without(opened_shard(where, Path(folder), shard_a), equal_a.ids)
     if shard_a == shard_b:
         yield equal_a.originals, equal_a.ids, np.zeros(len(equal_a.ids), np.int32)
         codes_b, ids_b = None, ids_a
     else:
-        codes_b, ids_b = _without(OpenShard(Path(folder), shard_b), equal_b.ids)
+        codes_b, ids_b = _without(opened_shard(where, Path(folder), shard_b), equal_b.ids)
     if radius == 0:
         return
     for found in iter_hamming_pairs(codes_a, radius, others=codes_b, part_pairs=part_pairs, threads=threads):

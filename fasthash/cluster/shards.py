@@ -140,6 +140,16 @@ class OpenShard:
         return ids if not self.shard.first_id else np.where(ids < 0, ids, ids + self.shard.first_id)
 
 
+def opened_shard(where: str, folder: Path, shard: Shard, verify: bool = False) -> OpenShard:
+    """Return an `OpenShard`; errors begin with `where`."""
+    try:
+        return OpenShard(folder, shard, verify)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{where}: expected a file of the index at {error.filename}, got none") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def n_below(shard: Shard, ids: Ids) -> Ids | None:
     """Return how many codes of a shard have lower ids than each, or None if only its files tell."""
     low, high = shard.ids

@@ -63,6 +63,8 @@ def _groups(where: str, file: File, column: str | None, id_column: str | None, p
         if column is not None or id_column is not None:
             raise ValueError(f"{where}: expected Parquet files for columns by name, got {path}")
         shape, dtype, _ = npy_header(where, file.place)
+        if not shape:
+            raise ValueError(f"{where}: expected embeddings [n, d] at {path}, got an array of shape []")
         whole, rest = divmod(shape[0], part_rows)
         return f"an array of {dtype} [n, {', '.join(map(str, shape[1:]))}]", [part_rows] * whole + [rest] * (rest > 0)
     metadata, schema = footer_of(where, file.place)

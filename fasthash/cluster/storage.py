@@ -32,6 +32,10 @@ class Place(NamedTuple):
         """Return a file in this folder."""
         return self._replace(path=f"{self.path.rstrip('/')}/{name}")
 
+    def is_folder(self, other: Place) -> bool:
+        """Return whether both are the same folder."""
+        return self.filesystem == other.filesystem and self.path.rstrip("/") == other.path.rstrip("/")
+
     def open(self) -> BinaryIO:
         """Return a file for reading from anywhere in it; a FileNotFoundError if it is not there."""
         if self.filesystem is None:

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
 import fasthash as fh
 from fasthash.cluster import ShardedIndex, encode_files
@@ -274,6 +275,19 @@ def test_wrong_calls_are_refused(tmp_path, source):
     ):
         with pytest.raises(error, match=f"^encode_files: {message}"):
             encode_files(*arguments)
+    with pytest.raises(NotFittedError, match="This LSH instance is not fitted yet"):
+        encode_files(LSH(BITS), source, out)
+    with pytest.raises(ValueError, match="^encode_files: expected folder to be another than source, got"):
+        encode(source, f"{source}/")
+    for x, message in (
+        (np.float32(1), r"expected embeddings \[n, d\] at .*a.npy, got an array of shape \[\]"),
+        (np.array([None]), "expected an array of numpy.save at .*a.npy, got one of objects"),
+        (np.zeros((BITS, 2)).T, "expected an array of numpy.save at .*a.npy, got one whose rows do not follow each"),
+    ):
+        np.save(tmp_path / "a.npy", x)
+        with pytest.raises(ValueError, match=f"^encode_files: {message}"):
+            encode_files(sign_hasher(), tmp_path / "a.npy", out)
+    assert not out.exists()
     np.save(tmp_path / "a.npy", np.zeros((2, BITS), np.float32))
     with pytest.raises(ValueError, match="encode_files: expected Parquet files for columns by name, got .*a.npy"):
         encode(tmp_path / "a.npy", out)

@@ -369,14 +369,16 @@ def test_what_a_change_replaced_is_swept_by_the_next(build):
     leftover = index.folder / "shard-0123456789abcdef-00000.index"
     leftover.write_bytes(b"half")
     (index.folder / ".shard-x.index.0123456789abcdef").touch()
-    (index.folder / "notes.txt").touch()
+    users = [index.folder / name for name in ("notes", "shard-0.npy", "shard-0.index", "removed-1.npy", ".shard-x")]
+    for path in users:
+        path.touch()
     index.rebalance(2)
     assert not leftover.exists()
-    assert not list(index.folder.glob(".shard*"))
+    assert not list(index.folder.glob(".shard-x.*"))
     assert files <= {path.name for path in index.folder.glob("shard-*")}
     index.remove([5])
     assert not files & {path.name for path in index.folder.glob("shard-*")}
-    assert (index.folder / "notes.txt").exists()
+    assert all(path.exists() for path in users)
 
 
 def test_a_build_goes_on_where_it_was(build, tmp_path, codes, queries, monkeypatch):
@@ -445,6 +447,45 @@ def test_a_damaged_shard_is_named(build, queries):
         opened.radius_search(queries, 3)
     with pytest.raises(OSError, match="ShardedIndex.add: expected an answer of all|ShardedIndex.contains"):
         opened.contains([1])
+
+
+@pytest.mark.parametrize("lost", ["shard", "removed"])
+def test_what_needs_a_missing_file_names_its_function(build, lost, tmp_path):
+    index = build(3, IDS)
+    first = np.sort(IDS)[:3]
+    index.remove(first[:1])
+    shard = next(shard for shard in index.manifest.shards if shard.removed)
+    (index.folder / (shard.file if lost == "shard" else shard.removed)).unlink()
+    before = (index.folder / MANIFEST).read_bytes()
+    for name, call, error in (
+        ("open", lambda x: ShardedIndex.open(x.folder, verify=True), FileNotFoundError),
+        ("upsert", lambda x: x.upsert(near_codes(1), first[1:2]), OSError),
+        ("remove", lambda x: x.remove(first[1:2], ignore_missing=True), OSError),
+        ("rebalance", lambda x: x.rebalance(2), FileNotFoundError),
+        ("pairs", lambda x: x.pairs(1, tmp_path / "pairs"), FileNotFoundError),
+    ):
+        with pytest.raises(error, match=f"^ShardedIndex.{name}: expected "):
+            call(ShardedIndex.open(index.folder))
+    assert (index.folder / MANIFEST).read_bytes() == before
+
+
+def test_damaged_codes_are_not_written_anew(build):
+    """A new file's checksum would be that of the damage."""
+    index = build(3)
+    shard = index.manifest.shards[1]
+    path = index.folder / shard.file
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    before = (index.folder / MANIFEST).read_bytes()
+    many = np.arange(1000, 1500)
+    with pytest.raises(ValueError, match=f"^ShardedIndex.rebalance: .*{shard.file}, got .* do not match"):
+        index.rebalance(2)
+    with pytest.raises(OSError, match=f"^ShardedIndex.remove: .*{shard.file}, got .* do not match"):
+        index.remove(many)
+    with pytest.raises(OSError, match=f"^ShardedIndex.upsert: .*{shard.file}, got .* do not match"):
+        index.upsert(near_codes(500), many)
+    assert (index.folder / MANIFEST).read_bytes() == before
 
 
 def test_another_file_in_the_place_of_a_shard_is_refused(build, queries):
@@ -552,6 +593,16 @@ def test_wrong_builds_are_refused(tmp_path, codes):
             shifted = save_codes(tmp_path / "wide", codes | 128)
         with pytest.raises(error, match=f"^ShardedIndex.build: {message}"):
             ShardedIndex.build(shifted, out, **arguments)
+    for n_bits in (0, 4097):
+        with pytest.raises(ValueError, match=f"^ShardedIndex.build: expected n_bits from 1 to 4096, got {n_bits}"):
+            ShardedIndex.build(source, out, n_shards=1, n_bits=n_bits)
+    for width in (0, 513):
+        none = save_codes(tmp_path / f"width-{width}", np.zeros((3, width), np.uint8))
+        with pytest.raises(ValueError, match=rf"build: expected codes uint8 \[n, 1 to 512\] at .*, {width}\]"):
+            ShardedIndex.build(none, out, n_shards=1)
+    with pytest.raises(ValueError, match="^ShardedIndex.build: expected folder to be another than codes_folder, got"):
+        ShardedIndex.build(source, f"{source}/", n_shards=1)
+    assert len(list(source.iterdir())) == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="expected a folder with manifest.json, which encode_files writes last"):
         ShardedIndex.build(tmp_path / "empty", out, n_shards=1)

@@ -76,3 +76,16 @@ def test_an_ended_run_goes_on(build, tmp_path, codes, monkeypatch):
         index.pairs(2, folder)
     with pytest.raises(ValueError, match="ShardedIndex.pairs: expected radius at least 0, got -1"):
         index.pairs(-1, folder)
+
+
+def test_damaged_pairs_are_named(build, tmp_path):
+    index, folder = build(2), tmp_path / "pairs"
+    path = index.pairs(1, folder).files[1]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match=f"^ShardedIndex.pairs: expected a whole Parquet file at .*{path.name}, got"):
+        index.pairs(1, folder)
+    (folder / "pairs.json").write_text("{")
+    with pytest.raises(
+        ValueError, match="^ShardedIndex.pairs: expected what was searched at .*pairs.json, got no JSON"
+    ):
+        index.pairs(1, folder)
