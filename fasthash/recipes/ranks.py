@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from torch import nn
 from fasthash.errors import check_device_name
 
 _T = TypeVar("_T")
+_FREE_SECONDS = 0.1
 
 
 class _Gathered(torch.autograd.Function):
@@ -131,8 +133,18 @@ def join_ranks(device: str) -> tuple[torch.device, Ranks]:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return chosen, ONE_PROCESS
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave_ranks)
     return chosen, Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def _leave_ranks() -> None:
+    """Leave the process group.
+
+    A thread of Gloo that lets go of the last tensors while the interpreter ends aborts the process; it takes no longer
+    than until Python is free for it.
+    """
+    dist.destroy_process_group()
+    time.sleep(_FREE_SECONDS)
 
 
 def seed_epoch(seed: int, epoch: int, rank: int = 0) -> None:
