@@ -13,7 +13,7 @@ DRAWN = 1000  # items of a t-SNE
 
 
 def retrieval_and_training(rows, methods, title):
-    """Precision and recall at two lengths, seconds an epoch, and how two of the distances go."""
+    """Precision and recall at one length or two, seconds an epoch, and how two of the distances go."""
     drawn = [row for row in rows if row["row"] != "result"]
     bits = sorted({row["bits"] for row in drawn})
     result = Figure(figsize=(11, 8), layout="constrained")
@@ -24,7 +24,8 @@ def retrieval_and_training(rows, methods, title):
         matching = (r for r in drawn if (r["row"], r["method"], r["bits"]) == (row, method, n_bits))
         return [r.get(name, np.nan) for r in matching]
 
-    for axes, n_bits in zip((first, second), (bits * 2)[:2], strict=True):
+    second.set_visible(len(bits) > 1)
+    for axes, n_bits in zip((first, second), bits, strict=False):
         for method in methods:
             axes.plot(*(values("radius", method, n_bits, name) for name in ("recall", "precision")), label=method)
         axes.set(xlabel="recall", ylabel="precision", title=f"By Hamming radius, {n_bits} bits")
