@@ -90,11 +90,19 @@ def markdown(title: str, machine_facts: str, rows: list[dict[str, object]]) -> s
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def main(results: Path, out: Path) -> None:
     """Write the tables and pictures of RESULTS to OUT: of a pytest-benchmark JSON file, or of a table, its pictures."""
-    out.mkdir(parents=True, exist_ok=True)
     if results.suffix == ".csv":
         with results.open(newline="") as file:
-            draw(results.stem, list(csv.DictReader(file)), out)
+            table = csv.DictReader(file)
+            if tuple(table.fieldnames or ()) != COLUMNS:
+                there = ",".join(table.fieldnames or ())
+                raise click.ClickException(
+                    f"expected a table of the columns {','.join(COLUMNS)}, got {there} in {results}"
+                )
+            rows = list(table)
+        out.mkdir(parents=True, exist_ok=True)
+        draw(results.stem, rows, out)
         return
+    out.mkdir(parents=True, exist_ok=True)
     report = json.loads(results.read_text())
     rooms = defaultdict(list)
     for entry in report["benchmarks"]:

@@ -16,6 +16,8 @@ pytest.importorskip("matplotlib")
 from benchmarks import pictures, report
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+OF_A_PAPER = RESULTS / "unsupervised-cifar10.csv"
+OF_THE_SUITE = [table for table in sorted(RESULTS.glob("*.csv")) if table.read_text().startswith("group,row,")]
 
 
 @pytest.fixture
@@ -92,14 +94,21 @@ def test_a_picture_is_of_one_question_and_has_the_fastest_of_each_family():
     }
 
 
-@pytest.mark.parametrize("table", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("table", OF_THE_SUITE, ids=lambda path: path.stem)
 def test_committed_tables_have_their_pictures(table):
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    if "row" in rows[0]:  # of `make bench`
-        for name in pictures.pictures(table.stem, rows):
-            assert (RESULTS / f"{name}.png").is_file()
-        assert all(pictures.family(row["row"]) for row in rows)
+    for name in pictures.pictures(table.stem, rows):
+        assert (RESULTS / f"{name}.png").is_file()
+    assert all(pictures.family(row["row"]) for row in rows)
+
+
+def test_a_table_of_a_paper_is_refused(tmp_path):
+    result = CliRunner().invoke(report.main, [str(OF_A_PAPER), str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "expected a table of the columns group,row," in result.output
+    assert "got row,protocol,features,epochs,batch_size,learning_rate,split,method,bits,mAP" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_row_of_no_family_is_refused():
