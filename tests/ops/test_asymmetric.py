@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def random_mask(n, density, seed=2):
 
 
 def signs(codes, n_bits):
-    return np.unpackbits(np.asarray(codes), axis=1, bitorder="little", count=n_bits).astype(np.int64) * 2 - 1
+    """float64, whose sums of products with weights are exact."""
+    return np.unpackbits(np.asarray(codes), axis=1, bitorder="little", count=n_bits) * 2.0 - 1
 
 
 def weights_of(projections, bits):
@@ -132,25 +134,35 @@ def test_large_searches_at_every_level_and_thread_count(kernel, threads):
             assert_hits(found, expected_hits(x, codes, k, 4, eligible))
 
 
-@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED))
-@pytest.mark.parametrize("n_words", [2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 24, 31, 62, 64])
-def test_few_queries_of_rows(kernel, n_words):
-    """One query of few bits reads rows where they lie; the last codes, and those of a broken run of a mask, do not."""
+@lru_cache(1)
+def few_queries_of_rows(n_words):
+    """Queries and codes, and searches: their arguments and what is expected of them."""
     n_bits = 64 * n_words
     codes, x = random_codes(2_500, n_bits), random_queries(2, n_bits)
     codes[::311] = codes[7]  # ties
     mask = torch.ones(2_500, dtype=torch.bool)
     mask[[3, 1_900, 2_499]] = False
     factors = FACTORS["alike"](2_500)
+    searches = []
     for q, bits in ((1, 1), (1, 2), (1, 3), (1, 4), (2, 4), (1, 5), (1, 7), (1, 8)):
         for eligible in (None, mask):
-            found = fh.asymmetric_topk(x[:q], codes, 20, bits=bits, mask=eligible, kernel=kernel)
-            assert_hits(found, expected_hits(x[:q], codes, 20, bits, eligible))
-        found = fh.asymmetric_topk(x[:q], codes, 20, bits=bits, mask=mask, factors=factors, kernel=kernel)
-        assert_hits(found, expected_scores(x[:q], codes, 20, bits, factors, None, mask))
+            expected = expected_hits(x[:q], codes, 20, bits, eligible)
+            searches.append((x[:q], {"bits": bits, "mask": eligible}, expected))
+        expected = expected_scores(x[:q], codes, 20, bits, factors, None, mask)
+        searches.append((x[:q], {"bits": bits, "mask": mask, "factors": factors}, expected))
+    return x, codes, searches
+
+
+@pytest.mark.parametrize("kernel", runnable_names(KERNELS, *COMPILED))
+@pytest.mark.parametrize("n_words", [2, 3, 4, 5, 6, 7, 8, 11, 12, 16, 24, 31, 62, 64])
+def test_few_queries_of_rows(kernel, n_words):
+    """One query of few bits reads rows where they lie; the last codes, and those of a broken run of a mask, do not."""
+    x, codes, searches = few_queries_of_rows(n_words)
+    for queries, arguments, expected in searches:
+        assert_hits(fh.asymmetric_topk(queries, codes, 20, **arguments, kernel=kernel), expected)
     unaligned = torch.empty(codes.numel() + 1, dtype=torch.uint8)[1:].view(codes.shape).copy_(codes)
     assert_hits(fh.asymmetric_topk(x[:1], unaligned, 20, kernel=kernel), expected_hits(x[:1], codes, 20, 4))
-    nothing = torch.zeros(1, n_bits)
+    nothing = torch.zeros_like(x[:1])
     assert_hits(fh.asymmetric_topk(nothing, codes, 20, kernel=kernel), expected_hits(nothing, codes, 20, 4))
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import zlib
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -158,35 +158,43 @@ def test_masks_that_most_codes_pass(kernel, width, run):
         assert torch.equal(found, wanted)
 
 
+@lru_cache(1)
+def many_queries(width):
+    """Queries, codes, and searches, of the nearest and within a radius: their arguments and what is expected."""
+    queries, codes = random_codes(130, width, seed=1), random_codes(2_500, width)
+    codes[::50] = queries[:50]
+    queries[0], queries[1], queries[2], queries[3] = 0, 255, 15, torch.arange(width) % 2 * 255
+    codes[7:600:7], codes[11:600:11] = 0, 255
+    distances = oracle(queries, codes)
+    nearest = [((k, None, threads), oracle_topk(distances, k)) for k, threads in ((1, 1), (10, 2), (700, 1))]
+    masks = {None: None}
+    for every in (3, 40):  # so many pass that they are gathered, or dropped from what is found
+        masks[every] = torch.from_numpy(np.packbits(np.arange(len(codes)) % every != 0, bitorder="little"))
+        nearest.append(((10, masks[every], 1), reference.hamming_topk(queries, codes, 10, masks[every])))
+    order = np.argsort(distances, axis=1, kind="stable")
+    ordered = np.take_along_axis(distances, order, 1)
+    within = []
+    for radius, every in product((0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width), masks):
+        found = ordered <= radius
+        if every is not None:
+            found &= order % every != 0
+        expected = np.cumsum([0, *found.sum(1)]), ordered[found], order[found]
+        within.append(((radius, masks[every], 1), expected))
+    return queries, codes, nearest, within
+
+
 @pytest.mark.parametrize(
     "kernel", runnable({name: kernel for name, kernel in KERNELS.items() if kernel.isa is not None})
 )
 @pytest.mark.parametrize("width", [*range(1, 10), 12, 16, 24, 31, 32, 40, 57, 64, 65, 96, 128])
 def test_many_queries_at_a_time(kernel, width):
     """So many that codes are searched on bit planes; among them zeros, ones, and half of each."""
-    queries, codes = random_codes(130, width, seed=1), random_codes(2_500, width)
-    codes[::50] = queries[:50]
-    queries[0], queries[1], queries[2], queries[3] = 0, 255, 15, torch.arange(width) % 2 * 255
-    codes[7:600:7], codes[11:600:11] = 0, 255
-    expected = oracle(queries, codes)
-    for k, threads in ((1, 1), (10, 2), (700, 1)):
-        assert_hits(kernel.function("hamming_topk")(queries, codes, k, None, threads), oracle_topk(expected, k))
-    masks = {}
-    for every in (3, 40):  # so many pass that they are gathered, or dropped from what is found
-        eligible = np.arange(len(codes)) % every != 0
-        masks[every] = torch.from_numpy(np.packbits(eligible, bitorder="little"))
-        masked = reference.hamming_topk(queries, codes, 10, masks[every])
-        assert_hits(kernel.function("hamming_topk")(queries, codes, 10, masks[every], 1), masked)
-    for radius, every in product((0, 1, 2 * width, 4 * width, 8 * width - 1, 8 * width), (None, 3, 40)):
-        offsets, distances, ids = kernel.function("hamming_radius")(queries, codes, radius, masks.get(every), 1)
-        within = expected <= radius
-        if every is not None:
-            within[:, ::every] = False
-        assert offsets.tolist() == [0, *np.cumsum(within.sum(1))]
-        rows = np.repeat(np.arange(len(queries)), within.sum(1))
-        np.testing.assert_array_equal(distances, expected[rows, ids])
-        order = np.lexsort((ids, distances, rows))
-        np.testing.assert_array_equal(order, np.arange(len(order)))
+    queries, codes, nearest, within = many_queries(width)
+    for arguments, expected in nearest:
+        assert_hits(kernel.function("hamming_topk")(queries, codes, *arguments), expected)
+    for arguments, expected in within:
+        for found, wanted in zip(kernel.function("hamming_radius")(queries, codes, *arguments), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 @cache
