@@ -104,9 +104,10 @@ fuzz: .venv/dev.installed  ## calls of everything public, sound and wrong: make 
 room: .venv/dev.installed  ## a new op, whose tests pass at once: make room NAME=x
 	$(BIN)/python tools/new_room.py $(NAME)
 
-wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel
+wheel: .venv/dev.installed  ## a wheel in dist/ that other Linuxes can use, checked by auditwheel; what the checkout has compiled is not compiled again
 	rm -rf build/wheel
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check -c constraints.txt --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --check-build-dependencies \
+		$(WARNINGS) --config-settings=build-dir=build/editable --wheel-dir build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
 clean:

@@ -29,7 +29,7 @@ from benchmarks.papers.quantised import (
     weights_of,
     weights_tried,
 )
-from benchmarks.papers.tables import Mean, seeds_used, write_markdown
+from benchmarks.papers.tables import Mean, seeds_used, write_markdown, written_by
 from fasthash.recipes import BACKBONES, PROTOCOLS, Parts, SupervisedSettings, split, train
 from fasthash.recipes.batches import Loaded
 from fasthash.recipes.evaluation import network_outputs
@@ -90,8 +90,7 @@ def report(rows, name, facts):
     return [
         f"# Supervised hashing end to end: {name}",
         "",
-        f"Written by `python -m benchmarks.papers.end_to_end {name}` in {facts['minutes']:.0f} minutes, "
-        f"{facts['threads']} threads, {facts['device']}. Protocol {facts['protocol']}, split seed 0:",
+        f"{written_by(facts)} {facts['device']}, protocol {facts['protocol']}, split seed 0:",
         f"{facts['train']} items to train, {facts['query']} queries, {facts['database']} in the database. "
         f"The network {facts['network']} from random weights, {facts['epochs']} epochs; trained to classify it has "
         f"{Mean('accuracy')((), classifiers)} of the queries right, after",
@@ -133,7 +132,7 @@ def main(dataset, protocol, bits, seeds, weights, epochs, network, augmentation,
 
     def facts():
         on_gpu = torch.device(options.device).type == "cuda"
-        device = torch.cuda.get_device_name() if on_gpu else "on a CPU"
+        device = torch.cuda.get_device_name() if on_gpu else "A CPU"
         return {"protocol": protocol, "network": network, "epochs": epochs, "device": device, **sizes(data()[1])}
 
     if left := grid.left():

@@ -101,7 +101,9 @@ class Grid:
         self._write()
         records = [self._record(cell) for cell in self.cells]
         minutes = round(sum(record["seconds"] for record in records) / 60, 2)
-        write_json(self.json, {**facts(), "minutes": minutes, **records[-1]["machine"]})
+        write_json(
+            self.json, {"command": self.options.command, **facts(), "minutes": minutes, **records[-1]["machine"]}
+        )
         return read_rows(self.csv)
 
     def left(self) -> list[Cell]:

@@ -23,7 +23,7 @@ from benchmarks.papers.features import sizes
 from benchmarks.papers.frozen import ROTATIONS, Frozen, rotated
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
-from benchmarks.papers.tables import Mean, against_first, chosen, means, seeds_used, table, write_markdown
+from benchmarks.papers.tables import Mean, against_first, chosen, means, seeds_used, table, write_markdown, written_by
 from fasthash.recipes.protocols import PROTOCOLS
 from fasthash.recipes.settings import AUGMENTATIONS, SupervisedSettings
 
@@ -110,8 +110,7 @@ def report(rows, name, facts):
     return [
         f"# Householder quantisation: {name}",
         "",
-        f"Written by `python -m benchmarks.papers.h2q {name}` in {facts['minutes']:.0f} minutes, "
-        f"{facts['threads']} threads. Protocol {facts['protocol']}, split seed 0:",
+        f"{written_by(facts)} Protocol {facts['protocol']}, split seed 0:",
         f"{facts['train']} items to train, {facts['query']} queries, {facts['database']} in the database.",
         f"The network cnn, trained for {facts['network_epochs']} epochs to classify the training items "
         f"({facts['accuracy']:.3f} of the queries right), is frozen; a hidden layer of 512",

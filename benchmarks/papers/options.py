@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from fasthash.data import Dataset, load_dataset
 
 _read = functools.cache(load_dataset)
 
+OF_A_RUN = ("data_root", "out", "only", "tables_only")  # options on which no table depends
+
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says about every grid."""
+    """What the command line says about every grid.
 
+    Attributes:
+        command: the line itself, without what no table depends on.
+    """
+
+    command: str
     out: Path
     data_root: Path | None
     device: str
@@ -48,13 +57,25 @@ def command(
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def run(out, data_root, device, only, tables_only, **own):
-            function(options=Options(out, data_root, device, only, tables_only), **own)
+            function(options=Options(_command_line(function), out, data_root, device, only, tables_only), **own)
 
         for option in reversed(_options(bits, seeds, epochs)):
             run = option(run)
         return click.command()(run)
 
     return decorate
+
+
+def _command_line(function: Callable[..., None]) -> str:
+    context = click.get_current_context()
+    words = ["python", "-m", f"benchmarks.papers.{Path(function.__code__.co_filename).stem}"]
+    for parameter in sorted(context.command.params, key=lambda parameter: isinstance(parameter, click.Option)):
+        if parameter.name in OF_A_RUN or context.get_parameter_source(parameter.name) != ParameterSource.COMMANDLINE:
+            continue
+        given = context.params[parameter.name]
+        for value in given if isinstance(given, tuple) else (given,):
+            words += [*parameter.opts[:1], str(value)] if isinstance(parameter, click.Option) else [str(value)]
+    return shlex.join(words)
 
 
 def _options(bits, seeds, epochs):

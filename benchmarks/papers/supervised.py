@@ -33,7 +33,7 @@ from benchmarks.papers.quantised import (
     weights_of,
     weights_tried,
 )
-from benchmarks.papers.tables import read_rows, seeds_used, write_markdown
+from benchmarks.papers.tables import read_rows, seeds_used, write_markdown, written_by
 from fasthash.data import Dataset
 from fasthash.recipes.batches import Loaded
 from fasthash.recipes.evaluation import network_outputs
@@ -86,8 +86,7 @@ def report(rows, name, facts):
     lines = [
         f"# Supervised hashing: {name}",
         "",
-        f"Written by `python -m benchmarks.papers.supervised {name}` in {facts['minutes']:.0f} minutes, "
-        f"{facts['threads']} threads. Protocol {facts['protocol']}, split seed 0:",
+        f"{written_by(facts)} Protocol {facts['protocol']}, split seed 0:",
         f"{facts['train']} items to train, {facts['query']} queries, {facts['database']} in the database. "
         f"Cells: mAP of all ± deviation, {seeds_used(rows)}",
         "(mean angle to the signs in radians, mean entropy of a bit, both of the database). ▲ and ▼: higher or lower "

@@ -34,6 +34,11 @@ def _number(text: str) -> str | int | float:
     return text
 
 
+def written_by(facts: Mapping[str, Any]) -> str:
+    threads = "one thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
+    return f"Written by `{facts['command']}` in {facts['minutes']:.0f} minutes of {threads}."
+
+
 def rounded(row: Mapping[str, float], digits: int) -> Row:
     return {name: round(value, digits) for name, value in row.items()}
 

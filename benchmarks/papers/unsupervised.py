@@ -23,7 +23,7 @@ from benchmarks.papers.features import Features, flat, sizes, with_features
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import command, name_of
 from benchmarks.papers.pictures import retrieval_and_training
-from benchmarks.papers.tables import Mean, Paper, means, rounded, table, write_markdown
+from benchmarks.papers.tables import Mean, Paper, means, rounded, table, write_markdown, written_by
 from fasthash.evaluate import precision_at, precision_recall_curve
 from fasthash.hashers import ITQ, LSH, SpectralHashing
 from fasthash.ops.packing import pack_bits
@@ -225,17 +225,11 @@ def learning_table(rows):
 def report(rows, name, facts):
     first, splits = rows[0], len({row["split"] for row in rows})
     tried = sorted({row["weight"] for row in rows if "weight" in row})
-    options = " ".join(f"--{option.replace('_', '-')} {first[option]}" for option in SHARED[:5])
-    options += "".join(f" --bits {n_bits}" for n_bits in sorted({row["bits"] for row in rows}))
-    methods = {row["method"] for row in rows}
-    if len(methods) < len(METHODS):
-        options += "".join(f" --method {of}" for of in METHODS if of in methods and of not in COMPARED)
     rows = chosen(rows)
     lines = [
         f"# Unsupervised hashing: {name}",
         "",
-        f"Written by `python -m benchmarks.papers.unsupervised {name} {options}` in {facts['minutes']:.0f} minutes of "
-        f"{facts['threads']} threads.",
+        written_by(facts),
         f"Protocol {first['protocol']}: {facts['train']} items to train, {facts['query']} queries, "
         f"{facts['database']} in the database. Features: {first['features']}, for every method.",
         f"Autoencoders learn for {first['epochs']} epochs in batches of {first['batch_size']}, Adam "
@@ -306,7 +300,8 @@ def main(datasets, protocol, features, bits, seeds, epochs, batch_size, learning
         if rows is not None:
             tables[name] = rows
             write_markdown(options.out / f"{grid.name}.md", report(rows, name, grid.facts()))
-            picture = retrieval_and_training(chosen(rows), [of for of in DISTANCES if of in methods], name)
+            trained = {row["method"] for row in rows}
+            picture = retrieval_and_training(chosen(rows), [of for of in DISTANCES if of in trained], name)
             picture.savefig(options.out / f"{grid.name}.png", dpi=80)
     if len(tables) == len(datasets):
         write_markdown(options.out / "unsupervised.md", over_datasets(tables))

@@ -75,7 +75,7 @@ def small_grid(out, only=None, tables_only=False, given=None, **changes):
         for method in ("csq", "dch")
         for seed in (0, 1)
     ]
-    return Grid("small", cells, Options(out, None, "cpu", only or {}, tables_only))
+    return Grid("small", cells, Options("", out, None, "cpu", only or {}, tables_only))
 
 
 def rows_of(grid, interrupted_after=4):
@@ -114,7 +114,7 @@ def test_a_grid_that_is_killed_goes_on_where_it_was(tmp_path):
     assert again == rows
     assert grid.csv.read_bytes() == whole.csv.read_bytes()
     assert rows_of(small_grid(tmp_path / "killed")) == (rows, [])
-    assert set(grid.facts()) == {"minutes", "threads", "level"}
+    assert set(grid.facts()) == {"command", "minutes", "threads", "level"}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_part_of_a_grid_by_itself(tmp_path, capsys):
 def test_cells_of_one_folder_are_refused(tmp_path):
     cells = [Cell({"loss": "+ L_1"}), Cell({"loss": "+:L_1"})]
     with pytest.raises(ValueError, match="Grid: expected cells of different keys in twice, got two of one folder"):
-        Grid("twice", cells, Options(tmp_path, None, "cpu", {}, False))
+        Grid("twice", cells, Options("", tmp_path, None, "cpu", {}, False))
 
 
 def test_tables_without_a_grid_are_refused(tmp_path):
@@ -263,6 +263,7 @@ def test_comparisons_by_hand():
         ("supervised", ["fashion_mnist"], ["supervised-fashion_mnist"]),
         ("rotations", ["digits", "fashion_mnist", "cifar10"], ["rotations"]),
         ("domain_adaptation", [], ["domain_adaptation"]),
+        ("unsupervised", ["cifar10"], ["unsupervised-cifar10"]),
         ("quantizers", ["digits", "sentences_minilm.npz:embeddings", "fashion_mnist", "cifar10"], ["quantizers"]),
     ],
 )
@@ -318,6 +319,8 @@ def test_the_tables_of_h2q_s_comparison(tmp_path):
     assert all(float(row["mAP"]) > 0.4 for row in rows)
     report = (tmp_path / "h2q-digits.md").read_text()
     assert "| hyp2 + H2Q |" in report
+    asked = "digits --bits 16 --seeds 1 --epochs 5 --protocol digits-v1 --network-epochs 4 --augmentation none"
+    assert f"Written by `python -m benchmarks.papers.h2q {asked}` in " in report
     assert (tmp_path / "h2q-digits.png").stat().st_size > 10_000
     assert "epochs: 5 there, 6 now" in run("h2q", "digits", *options, "--epochs", 6, "--out", tmp_path, exit_code=1)
 
@@ -342,7 +345,7 @@ def test_h2q_s_tables_by_hand():
             *(("cel", "none", 0.25), ("cel", "H2Q l2", 0.5), ("cel", "lambda", 0.125), ("adsh", "as it is", 0.375)),
         )
     ]
-    facts = dict.fromkeys(("minutes", "threads", "train", "query", "database", "epochs", "learning_rate"), 1)
+    facts = dict.fromkeys(("command", "minutes", "threads", "train", "query", "database", "epochs", "learning_rate"), 1)
     report = h2q.report(rows, "made", facts | {"protocol": "x", "network_epochs": 1, "accuracy": 0.5})
     assert report[report.index("| loss | 16 bits |") + 2 :][:4] == [
         *("| hyp2 | 0.500 |", "| hyp2 + H2Q | 0.750 |", "| cel | 0.125 |", "| adsh | 0.375 |"),
@@ -426,7 +429,7 @@ def test_the_tables_of_hashing_without_labels(tmp_path):
     run(*command, 5, "--method", "ITQ")  # from what is there
     assert {row["method"] for row in read(path) if row["row"] == "result"} == {"ITQ", "AE", "IDR-AE"}
     report = (tmp_path / "unsupervised-digits.md").read_text()
-    assert "--bits 16 --method ITQ`" in report
+    assert "--weights 0.03 --weights 0.3 --method ITQ`" in report
     assert "IDR-AE is above " in report
     assert "WGAN" not in report
 
