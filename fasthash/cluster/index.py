@@ -46,7 +46,7 @@ from fasthash.cluster.shards import (
     write_shard,
 )
 from fasthash.cluster.storage import local_path, place_of
-from fasthash.errors import check_choice, check_flag, check_integer
+from fasthash.errors import check_choice, check_flag, check_integer, naming_memory
 from fasthash.index.base import listed, numbers_of
 from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.ops.arrays import Array, all_as_given, as_given
@@ -209,6 +209,7 @@ class ShardedIndex:
         """
         self.manifest = Manifest.read("ShardedIndex.refresh", self.folder)
 
+    @naming_memory("ShardedIndex.search")
     def search(
         self,
         queries: Array,
@@ -289,6 +290,7 @@ class ShardedIndex:
         distances, ids = all_as_given((distances, ids), queries)
         return PartialHits(distances, ids, missing) if partial else Hits(distances, ids)
 
+    @naming_memory("ShardedIndex.radius_search")
     def radius_search(
         self,
         queries: Array,

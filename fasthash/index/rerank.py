@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from itertools import product
 from typing import Protocol
 
 import torch
@@ -137,12 +136,13 @@ def by_vectors(
             return distances
         width = min(max(1, positions.shape[1]), max(1, _BLOCK // max(1, d)))
         step = max(1, _BLOCK // max(1, width * d))
-        for start, first in product(range(0, len(q), step), range(0, positions.shape[1], width)):
-            some = slice(start, start + step), slice(first, first + width)
-            x, at = q[some[0], None], positions[some]  # [b, 1, d], [b, c]
-            y = vectors_at(at.clamp(min=0).flatten()).to(q).view(*at.shape, d)  # a copy; every row is summed alike
-            found = -y.mul_(x).sum(2) if metric == "inner_product" else y.sub_(x).square_().sum(2)
-            distances[some] = found.masked_fill_(at < 0, torch.inf)
+        for start in range(0, len(q), step):
+            for first in range(0, positions.shape[1], width):
+                some = slice(start, start + step), slice(first, first + width)
+                x, at = q[some[0], None], positions[some]  # [b, 1, d], [b, c]
+                y = vectors_at(at.clamp(min=0).flatten()).to(q).view(*at.shape, d)  # a copy; every row is summed alike
+                found = -y.mul_(x).sum(2) if metric == "inner_product" else y.sub_(x).square_().sum(2)
+                distances[some] = found.masked_fill_(at < 0, torch.inf)
         return distances
 
     return distances_of
@@ -153,6 +153,8 @@ def nearest_candidates(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return distances and positions of the k nearest candidates; ties in the order that the candidates have."""
     distances = second_distance(positions)
+    if len(distances) == 0:  # whose columns, of which there may be any number, a sort would count
+        return distances[:, :k], positions[:, :k]
     distances = distances.masked_fill(distances.isnan() | (positions < 0), torch.inf)
     ordered, order = distances.sort(dim=1, stable=True)
     return ordered[:, :k].contiguous(), positions.gather(1, order[:, :k])

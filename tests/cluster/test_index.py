@@ -537,6 +537,7 @@ WRONG = [
     (lambda x: x.search(near_codes(1), 1, threads=0), ValueError, "search: expected threads from 1 to 4096, got 0"),
     (lambda x: x.search(np.full((1, BITS), np.nan), 1), ValueError, "search: expected queries to be finite"),
     (lambda x: x.search(near_codes(1), 1, partial=1), TypeError, "search: expected partial to be True or False"),
+    (lambda x: x.search(near_codes(2), 2**45), MemoryError, "search: expected memory for the result, got none for"),
     (lambda x: x.radius_search(near_codes(1), -1), ValueError, "radius_search: expected radius at least 0, got -1"),
     (lambda x: x.radius_search(near_codes(2), 1, exclude=[1]), ValueError, r"expected exclude of shape \[2\]"),
     (lambda x: x.add(near_codes(1), [7]), ValueError, "add: expected no ids, as the codes in the index were added"),

@@ -161,10 +161,11 @@ def test_reranking_nothing(make):
     assert found.ids.tolist() == [[-1] * 3] * 2
     assert np.isposinf(found.distances).all()
     index.add(random_codes(5))
-    found = index.search(
-        random_codes(0), 3, rerank=np.ones((5, 8), np.float32), rerank_queries=np.empty((0, 8), np.float32)
-    )
-    assert found.ids.shape == found.distances.shape == (0, 3)
+    for k in (3, 2**45):  # of no query there are as many without memory
+        found = index.search(
+            random_codes(0), k, rerank=np.ones((5, 8), np.float32), rerank_queries=np.empty((0, 8), np.float32)
+        )
+        assert found.ids.shape == found.distances.shape == (0, k)
 
 
 def test_reranking_finds_more_of_the_true_neighbours(digits):
