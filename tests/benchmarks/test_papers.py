@@ -23,6 +23,7 @@ from benchmarks.papers import tables
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import Options
 from fasthash.data import load_dataset
+from fasthash.recipes.networks import HashingNetwork
 from fasthash.recipes.protocols import Parts
 from fasthash.recipes.settings import SupervisedSettings
 
@@ -359,19 +360,27 @@ def test_h2q_s_tables_by_hand():
 @pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps
 @pytest.mark.slow
 def test_the_table_of_losses_end_to_end(tmp_path):
-    network = ["--network", "cnn", "--precision", "float32", "--augmentation", "none"]
+    network = ["--network", "cnn", "--network-epochs", 3, "--precision", "float32", "--augmentation", "none"]
+    network += ["--backbone-rate", 0]
     options = ["--protocol", "digits-v1", *network, "--bits", 16, "--seeds", 1, "--weight", 0.1, "--weight", 1]
     command = ["end_to_end", "digits", *options, "--epochs", 2, "--out", tmp_path]
     output = run(*command, "--only", "method=classifier", "--only", "method=csq")
-    assert re.match(r"7 trainings of about \d+ s each: 0\.\d hours here\n", output)
+    assert re.match(r"7 trainings, about 0\.\d hours here\n", output)
     assert "end_to_end-digits: 7 of 32 cells are finished" in output
     output = run(*command)
-    assert output.startswith("25 trainings of about")
+    assert output.startswith("25 trainings, about")
     classifier, *rows = read(tmp_path / "end_to_end-digits.csv")
     assert float(classifier["accuracy"]) > 0.5
     tried = {"dsdh": 6, "hashnet": 4, "greedyhash": 5, "dch": 5, "csq": 6, "dbdh": 5}
     assert Counter((row["method"], row["bits"]) for row in rows) == {(name, "16"): n for name, n in tried.items()}
     kept = tmp_path / "end_to_end-digits"
+    begun, trained = (
+        HashingNetwork.load(kept / name / "network.safetensors")
+        for name in ("classifier-0", "end-to-end-csq-16-none-0")
+    )
+    assert trained.n_bits == 16
+    for before, after in zip(begun.backbone.parameters(), trained.backbone.parameters(), strict=True):
+        assert torch.equal(before, after)
     names = ("C-0-1.0", "none-0")
     settings = [json.loads((kept / f"end-to-end-dch-16-{name}" / "settings.json").read_text()) for name in names]
     differ = {name for name in settings[0] if settings[0][name] != settings[1][name]}
@@ -385,8 +394,8 @@ def test_the_table_of_losses_end_to_end(tmp_path):
     expected = [f"{float(best[variant][1]['mAP']):.3f}" for variant in ("original", "-C", "none")]
     assert [cell.split()[0] for cell in line.split("|")[3:6]] == expected
     assert f"original: {float(best['original'][1]['weight']):g}" in line
-    assert f"trained to classify it has {float(classifier['accuracy']):.3f} of the queries right" in report
-    assert "trainings of about" not in run(*command)
+    assert f"is trained to classify for 3 epochs ({float(classifier['accuracy']):.3f} of the queries right" in report
+    assert "trainings, about" not in run(*command)
 
 
 @pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps
