@@ -132,6 +132,7 @@ CHECKS = {
     "scale_out": check_scale_out,
 }
 PICTURES = CHECKS.keys() - {"binary_embeddings", "scale_out"}
+IN_A_NOTEBOOK = {"near_duplicates"}  # the others' cells are their scripts', too
 LONG = {"binary_embeddings", "compare_methods"}
 
 
@@ -178,6 +179,7 @@ def timeless(output):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what kernels and their packages warn of
+@pytest.mark.parametrize("ran", [x for x in SCRIPTS if x.stem in IN_A_NOTEBOOK], ids=lambda x: x.stem, indirect=True)
 def test_a_notebook_says_what_its_script_says(ran):
     script, expected, folder = ran
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
