@@ -64,7 +64,7 @@ sanitize: .venv/dev.installed  ## the tests of the compiled core under the addre
 		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(SANITIZE)/cmake \
 		--config-settings=cmake.define.FASTHASH_SANITIZE=address .
 	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
+		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal --durations=10 -m 'not slow' \
 		-k "not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork" \
 		$(foreach room,packing hamming asymmetric planes multi_index pairs ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
 		../../tests/hashers/test_h2q.py ../../tests/evaluate \
@@ -89,7 +89,7 @@ clang: .venv/dev.installed  ## a core that Clang builds by `make core`, of the c
 	$(call beside,$(CLANG))
 	echo "$(CURDIR)/$(CLANG)/tree" >> "$$(echo $(CLANG)/venv/lib/python3*/site-packages)/packages.pth"
 	cd $(CLANG)/tree && ../venv/bin/python -m benchmarks.gpu ceilings --quick --here
-	cd $(CLANG)/tree && ../venv/bin/python -m pytest --numprocesses=auto --dist=worksteal -m 'not slow' \
+	cd $(CLANG)/tree && ../venv/bin/python -m pytest --numprocesses=auto --dist=worksteal --durations=10 -m 'not slow' \
 		-k "room_of_a_long_name or (not triton and not numba and not agree_with_counting)" tests/ops tests/hashers/test_h2q.py tests/index/test_multi.py \
 		tests/test_codebase.py tests/test_contributing.py
 

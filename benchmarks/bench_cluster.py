@@ -82,7 +82,7 @@ def bench_shards(benchmark, codes, queries, folder, tmp_path, n_shards):
 @pytest.mark.parametrize("n_shards", [2, 10, 100])
 def bench_actors(benchmark, codes, queries, folder, tmp_path, n_shards, ray):
     ShardedIndex.build(folder, tmp_path / "index", n_shards=n_shards)
-    with ShardedIndex.open(tmp_path / "index", engine="ray") as index:
+    with ShardedIndex.open(tmp_path / "index", engine="ray", timeout=600) as index:  # where other work starts beside it
         as_one(benchmark, f"fasthash {n_shards} shards, two actors of one thread", codes, queries, index)
 
 

@@ -30,6 +30,14 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(autouse=True)
+def as_many_threads_as_before():
+    """More of torch's, left by a test, wait for each other in all that follow."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
+
+
+@pytest.fixture(autouse=True)
 def poisoned_memory():
     """Fill what torch.empty returns with NaN or the largest integer, so that a cell a kernel forgot shows."""
     torch.use_deterministic_algorithms(True, warn_only=True)

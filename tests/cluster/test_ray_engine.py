@@ -30,6 +30,7 @@ pytest.importorskip("pyarrow")
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # what Ray and its packages warn of
 
+PATIENCE = 600  # seconds for processes that start beside other tests
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
@@ -56,7 +57,7 @@ def opened(nodes, build, codes):
 
     def opened(kind="flat", layout=None, **settings):
         folder = build(5, kind=kind, layout=layout).folder
-        made.append(ShardedIndex.open(folder, engine="ray", **settings))
+        made.append(ShardedIndex.open(folder, engine="ray", **{"timeout": PATIENCE, **settings}))
         return made[-1]
 
     yield opened
@@ -148,7 +149,7 @@ def test_what_no_process_answers_is_missing(opened, codes, queries):
     assert sorted(found.missing) == sorted(shard.file for shard in gone)
     left = np.setdiff1d(np.arange(3000), np.concatenate([np.arange(s.ids[0], s.ids[1] + 1) for s in gone]))
     assert_same(found, flat_of(codes[left], left).search(queries, 30))
-    again = ShardedIndex.open(index.folder, engine="ray")
+    again = ShardedIndex.open(index.folder, engine="ray", timeout=PATIENCE)
     assert_same(again.search(queries, 30), flat_of(codes).search(queries, 30))
     again.close()
 
