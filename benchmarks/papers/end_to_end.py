@@ -75,8 +75,8 @@ def network_of(cell, dataset):
     )
 
 
-def from_classifier(grid, cell, dataset):
-    classifier = classifier_of(cell.key["seed"], cell.given["classifier"])
+def from_classifier(grid, classifier, cell, dataset):
+    """Of a loss's training: the network that it begins with."""
     trained = HashingNetwork.load(grid.folder(classifier) / "network.safetensors")
     network = network_of(cell, dataset)
     network.backbone.load_state_dict(trained.backbone.state_dict())
@@ -165,7 +165,10 @@ def main(
     def work(cell):
         whole, parts = data()
         if is_of_loss(cell):
-            run = grid.train(cell, network=from_classifier(grid, cell, whole), dataset=whole, parts=parts)
+            classifier = classifier_of(cell.key["seed"], classifying)
+            grid.finish(classifier, work)
+            started = from_classifier(grid, classifier, cell, whole)
+            run = grid.train(cell, network=started, dataset=whole, parts=parts)
             yield {**cell.key, **run.results}
         else:
             yield {**cell.key, **classify(grid, cell, whole, parts)}
