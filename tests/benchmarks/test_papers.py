@@ -265,6 +265,7 @@ def test_comparisons_by_hand():
         ("rotations", ["digits", "fashion_mnist", "cifar10"], ["rotations"]),
         ("domain_adaptation", [], ["domain_adaptation"]),
         ("h2q", ["cifar10"], ["h2q-cifar10"]),
+        ("end_to_end", ["cifar10"], ["end_to_end-cifar10"]),
         ("unsupervised", ["cifar10"], ["unsupervised-cifar10"]),
         ("quantizers", ["digits", "sentences_minilm.npz:embeddings", "fashion_mnist", "cifar10"], ["quantizers"]),
     ],
