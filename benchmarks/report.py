@@ -94,7 +94,7 @@ def main(results: Path, out: Path) -> None:
         with results.open(newline="") as file:
             table = csv.DictReader(file)
             if tuple(table.fieldnames or ()) != COLUMNS:
-                there = ",".join(table.fieldnames or ())
+                there = ",".join(table.fieldnames or ()) or "none"
                 raise click.ClickException(
                     f"expected a table of the columns {','.join(COLUMNS)}, got {there} in {results}"
                 )

@@ -3,9 +3,9 @@
 `python -m benchmarks.papers.end_to_end cifar10` (from the repository's root) trains "resnet9_narrow" (on a GPU take
 `--network resnet9 --device cuda`) on the training items alone, first to classify, from random weights; then, from the
 classifier's weights and a new last layer, by each loss with its own quantisation term, with HSWD and with none: "One
-Loss for Quantization", table 1, whose networks begin as classifiers too. A term has each of the weights, and the table
-the one that validation chose. The command says first how long it will take here; `--weight`, `--bits`, `--seeds` and
-`--only` take a part.
+Loss for Quantization", table 1. (That paper does not say what its VGG11 starts from; the networks of H2Q's start as
+classifiers of ImageNet.) A term has each of the weights, and the table the one that validation chose. The command says
+first how long it will take here; `--weight`, `--bits`, `--seeds` and `--only` take a part.
 """
 
 from __future__ import annotations
@@ -144,8 +144,20 @@ def report(rows, name, facts):
 @click.option("--network", type=click.Choice(list(BACKBONES)), default="resnet9_narrow", show_default=True)
 @click.option("--network-epochs", type=click.IntRange(1), default=40, show_default=True, help="Of the classifier.")
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), default="flip-crop", show_default=True)
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam for a loss, down to 0.")
-@click.option("--backbone-rate", type=float, default=0.1, show_default=True, help="Share of it below the last layer.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Of Adam for a loss, down to 0.",
+)
+@click.option(
+    "--backbone-rate",
+    type=click.FloatRange(0),
+    default=0.1,
+    show_default=True,
+    help="Share of it below the last layer.",
+)
 @click.option("--precision", type=click.Choice(("float32", "bfloat16")), default="bfloat16", show_default=True)
 def main(
     dataset, protocol, bits, seeds, weights, epochs, network, network_epochs, augmentation, precision, options, **rates

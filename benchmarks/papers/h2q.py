@@ -155,7 +155,11 @@ def draw(grid, rows, name):
 @click.argument("dataset")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="per-class-v1", show_default=True)
 @click.option(
-    "--learning-rate", type=float, default=1e-3, show_default=True, help="Of Adam; the paper's are of AlexNet."
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Of Adam; the paper's are of AlexNet.",
 )
 @click.option("--network-epochs", type=click.IntRange(1), default=60, show_default=True, help="Of the whole network.")
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), default="flip-crop", show_default=True)

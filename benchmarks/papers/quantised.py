@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import click
+
 from benchmarks.papers.tables import Mean, against_first, chosen, table
 
 QUANTIZATIONS = {"original": "original", "-S": "swd", "-C": "hswd", "none": "none"}
 QUANTIZED = ("dsdh", "hashnet", "greedyhash", "dch", "csq", "dbdh")
-WEIGHTS = {"type": float, "multiple": True, "default": (0.1, 0.3, 1.0), "show_default": True, "help": "Of the terms."}
+WEIGHTS = {
+    "type": click.FloatRange(0),
+    "multiple": True,
+    "default": (0.1, 0.3, 1.0),
+    "show_default": True,
+    "help": "Of the terms.",
+}
 OWN_WEIGHTS = {"dsdh": 0.01, "csq": 0.001}  # of their original terms, which the others have among the weights tried
 
 

@@ -276,9 +276,20 @@ def over_datasets(tables):
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="unsupervised-v1", show_default=True)
 @click.option("--features", type=Features(), default="pca128", show_default=True, help="pixels, or pca and a number.")
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Of the autoencoders.")
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Of the autoencoders.")
 @click.option(
-    "--weights", type=float, multiple=True, default=(0.01, 0.03, 0.1, 0.3), show_default=True, help="Of a distance."
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Of the autoencoders.",
+)
+@click.option(
+    "--weights",
+    type=click.FloatRange(0),
+    multiple=True,
+    default=(0.01, 0.03, 0.1, 0.3),
+    show_default=True,
+    help="Of a distance.",
 )
 @click.option(
     "--method",

@@ -256,6 +256,13 @@ def test_comparisons_by_hand():
     assert tables.against_first(ROWS[:3], "mAP", "method", "bits") == []
 
 
+@pytest.mark.parametrize("script", ["supervised", "end_to_end", "h2q", "unsupervised"])
+def test_numbers_that_no_training_takes_are_refused(script):
+    option = {"supervised": "--weight", "end_to_end": "--backbone-rate", "h2q": "--learning-rate"}
+    output = run(script, "digits", option.get(script, "--weights"), -1, exit_code=2)
+    assert "-1.0 is not in the range x>" in output
+
+
 @pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results")
 @pytest.mark.parametrize(
     ("script", "arguments", "tables"),
@@ -381,6 +388,8 @@ def test_the_table_of_losses_end_to_end(tmp_path):
         for name in ("classifier-0", "end-to-end-csq-16-none-0")
     )
     assert trained.n_bits == 16
+    assert torch.equal(trained.mean, begun.mean)
+    assert not torch.equal(begun.mean, torch.zeros_like(begun.mean))
     for before, after in zip(begun.backbone.parameters(), trained.backbone.parameters(), strict=True):
         assert torch.equal(before, after)
     names = ("C-0-1.0", "none-0")
