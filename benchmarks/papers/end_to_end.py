@@ -137,7 +137,7 @@ def report(rows, name, facts):
     ]
 
 
-@command(bits=(16, 32, 64), seeds=3, epochs=12)
+@command(bits=(16, 32, 64), seeds=3, epochs=40)
 @click.argument("dataset")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="per-class-v1", show_default=True)
 @click.option("--weight", "weights", **WEIGHTS)
