@@ -504,7 +504,8 @@ def test_the_table_of_igan(domains, tmp_path):
     run(*command, 7)  # from the training's folder
     again = {row["method"]: row for row in read(path)}
     assert again["+ L_s"]["mAP"] == rows["+ L_s"]["mAP"]
-    assert (tmp_path / "domain_adaptation.md").read_text() == report
+    reports = (re.sub(r"in \d+ minutes", "", x) for x in (report, (tmp_path / "domain_adaptation.md").read_text()))
+    assert len(set(reports)) == 1
     assert "epochs: 7 there, 8 now" in run(*command, 8, exit_code=1)
 
 
