@@ -84,6 +84,13 @@ def trained(grid):
     return rows
 
 
+def with_chosen(rows):
+    """The rows, and after those of all losses again the one of them that an owner of unlabelled targets would keep."""
+    best = max((row for row in rows if row["method"] == "+ L_1"), key=lambda row: row["information"])
+    place = max(i for i, row in enumerate(rows) if row["method"] == "+ L_1") + 1
+    return [*rows[:place], {**best, "method": "+ L_1, the seed of most information"}, *rows[place:]]
+
+
 def report(tables, options):
     first = next(iter(tables.values()))[0]
     default = IGANSettings(**{name: first[name] for name in SHARED})
@@ -100,7 +107,8 @@ def report(tables, options):
         "Training: the training parts of both domains, but for a tenth each, the target's without labels. Queries: the "
         "target's test part.",
         "mAP: in the target's training items; in source: in the source's; of classes: by predicted class, in the "
-        "target's. Information: of the target's predictions, in nats (at most 2.30).",
+        "target's. Information: of the target's predictions, in nats (at most 2.30); no label of the target is looked "
+        "at.",
         "Deviation: how much what the source's and the target's generator makes differs from item to item, as a share "
         "of what real items do, in the last epoch.",
         "ITQ: on the hidden features of the network trained on the source alone. HSWD: all losses, the "
@@ -111,7 +119,7 @@ def report(tables, options):
         accuracy = means(rows, "accuracy", "method")
         gain = 100 * (accuracy["+ L_1",] - accuracy["source alone",])
         lines += ["", f"## {' to '.join(pair)}", ""]
-        lines += table(rows, {"": "method"}, {**COLUMNS, "paper's accuracy": paper})
+        lines += table(with_chosen(rows), {"": "method"}, {**COLUMNS, "paper's accuracy": paper})
         lines += ["", f"All losses against the source alone: {gain:+.1f} points of accuracy."]
     return lines
 

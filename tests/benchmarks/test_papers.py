@@ -19,7 +19,7 @@ import torch
 from click.testing import CliRunner
 
 import fasthash as fh
-from benchmarks.papers import tables
+from benchmarks.papers import domain_adaptation, tables
 from benchmarks.papers.grid import Cell, Grid
 from benchmarks.papers.options import Options
 from fasthash.data import load_dataset
@@ -507,6 +507,16 @@ def test_the_table_of_igan(domains, tmp_path):
     reports = (re.sub(r"in \d+ minutes", "", x) for x in (report, (tmp_path / "domain_adaptation.md").read_text()))
     assert len(set(reports)) == 1
     assert "epochs: 7 there, 8 now" in run(*command, 8, exit_code=1)
+
+
+def test_of_the_trainings_with_all_losses_that_of_most_information_is_shown_again():
+    seeds = [("L_c", 2.5, 0.1), ("+ L_1", 2.1, 0.9), ("+ L_1", 2.2, 0.8), ("+ L_1", 2.0, 0.95), ("HSWD", 2.4, 0.7)]
+    rows = [{"method": method, "information": nats, "accuracy": share} for method, nats, share in seeds]
+    shown = domain_adaptation.with_chosen(rows)
+    assert [(row["method"], row["accuracy"]) for row in shown[:4]] == [(x[0], x[2]) for x in seeds[:4]]
+    assert shown[4]["method"].startswith("+ L_1, ")
+    assert shown[4]["accuracy"] == 0.8
+    assert shown[5:] == rows[4:]
 
 
 @pytest.mark.slow
