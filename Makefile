@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo core docs notebooks test test-quick bench lint format sanitize tsan clang mutate fuzz room wheel clean
+.PHONY: demo core docs notebooks test test-quick bench lint format sanitize tsan mutate fuzz room wheel clean
 
 demo: .venv/plots.installed  ## hash, search and evaluate handwritten digits; pictures in out/demo
 	$(BIN)/fasthash demo
@@ -58,17 +58,22 @@ endef
 WARNINGS := --config-settings=cmake.define.CMAKE_COMPILE_WARNING_AS_ERROR=ON
 
 SANITIZE := build/sanitize
-sanitize: .venv/dev.installed  ## the tests of the compiled core under the address and undefined-behaviour sanitizers
+sanitize: .venv/dev.installed  ## a core that Clang builds by `make core`, of the checkout and a room that `make room` would make, under the address and undefined-behaviour sanitizers: tests of what is compiled
+	rm -rf $(SANITIZE)/tree && mkdir -p $(SANITIZE)/tree
+	git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory=$(SANITIZE)/tree
+	$(BIN)/python $(SANITIZE)/tree/tools/new_room.py room_of_a_long_name
+	cd $(SANITIZE)/tree && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
+	$(MAKE) -C $(SANITIZE)/tree core PYTHON=$(CURDIR)/$(BIN)/python \
+		CMAKE_ARGS="-DCMAKE_CXX_COMPILER=clang++ -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DFASTHASH_SANITIZE=address"
 	$(call beside,$(SANITIZE))
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(SANITIZE)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--no-deps --no-build-isolation --ignore-installed $(WARNINGS) --config-settings=build-dir=$(SANITIZE)/cmake \
-		--config-settings=cmake.define.FASTHASH_SANITIZE=address .
-	cd $(SANITIZE) && LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 venv/bin/python -m pytest --numprocesses=auto --dist=worksteal --durations=10 -m 'not slow' \
-		-k "not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork" \
-		$(foreach room,packing hamming asymmetric planes multi_index pairs ranking wasserstein householder h2q process_end cpu_quota,../../tests/ops/test_$(room).py) \
-		../../tests/hashers/test_h2q.py ../../tests/evaluate \
-		../../tests/index/test_base.py ../../tests/index/test_flat.py ../../tests/index/test_multi.py ../../tests/index/test_rerank.py
+	echo "$(CURDIR)/$(SANITIZE)/tree" >> "$$(echo $(SANITIZE)/venv/lib/python3*/site-packages)/packages.pth"
+	cd $(SANITIZE)/tree && export ASAN_OPTIONS=detect_leaks=0 \
+			LD_PRELOAD="$$(clang++ -print-file-name=libclang_rt.asan-$$(uname -m).so) $$(clang++ -print-file-name=libstdc++.so)" \
+		&& ../venv/bin/python -m benchmarks.gpu ceilings --quick --here \
+		&& ../venv/bin/python -m pytest --numprocesses=auto --dist=worksteal --durations=10 -m 'not slow' \
+			-k "room_of_a_long_name or (not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork and not agree_with_counting)" \
+			tests/ops tests/hashers/test_h2q.py tests/evaluate tests/index/test_base.py tests/index/test_flat.py \
+			tests/index/test_multi.py tests/index/test_rerank.py tests/test_codebase.py tests/test_contributing.py
 
 TSAN := build/tsan
 tsan: .venv/dev.installed  ## races in the compiled core: a program of its calls from several threads, under the thread sanitizer
@@ -77,21 +82,6 @@ tsan: .venv/dev.installed  ## races in the compiled core: a program of its calls
 		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)"
 	$(BIN)/cmake --build $(TSAN) --target check_threads
 	TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 $(TSAN)/check_threads
-
-CLANG := build/clang
-clang: .venv/dev.installed  ## a core that Clang builds by `make core`, of the checkout and a room that `make room` would make: tests of what is compiled
-	rm -rf $(CLANG)/tree && mkdir -p $(CLANG)/tree
-	git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory=$(CLANG)/tree
-	$(BIN)/python $(CLANG)/tree/tools/new_room.py room_of_a_long_name
-	cd $(CLANG)/tree && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
-	$(MAKE) -C $(CLANG)/tree core PYTHON=$(CURDIR)/$(BIN)/python \
-		CMAKE_ARGS="-DCMAKE_CXX_COMPILER=clang++ -DCMAKE_COMPILE_WARNING_AS_ERROR=ON"
-	$(call beside,$(CLANG))
-	echo "$(CURDIR)/$(CLANG)/tree" >> "$$(echo $(CLANG)/venv/lib/python3*/site-packages)/packages.pth"
-	cd $(CLANG)/tree && ../venv/bin/python -m benchmarks.gpu ceilings --quick --here
-	cd $(CLANG)/tree && ../venv/bin/python -m pytest --numprocesses=auto --dist=worksteal --durations=10 -m 'not slow' \
-		-k "room_of_a_long_name or (not triton and not numba and not agree_with_counting)" tests/ops tests/hashers/test_h2q.py tests/index/test_multi.py \
-		tests/test_codebase.py tests/test_contributing.py
 
 mutate: .venv/mutation.installed  ## what a room's tests let live: make mutate ROOM=losses (ONLY='*dch*': some mutants)
 	$(BIN)/python tests/mutate.py $(ROOM) $(if $(ONLY),'$(ONLY)')

@@ -9,7 +9,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::asymmetric_bindings {
 
 namespace {
 
@@ -50,9 +50,9 @@ void define_topk(py::module_& m) {
 
 }  // namespace
 
-void register_asymmetric(py::module_& m) {
+void add_to(py::module_& m) {
     define_topk<float>(m);
     define_topk<double>(m);
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::asymmetric_bindings

@@ -8,7 +8,7 @@
 
 namespace fasthash {
 
-// Calls register_<room> of every room that has a bind.cpp.
+// Calls <room>_bindings::add_to of every room that has a bind.cpp.
 void register_rooms(pybind11::module_& m);
 
 // The level whose kernel a room takes for this one.

@@ -10,7 +10,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::h2q_bindings {
 
 namespace {
 
@@ -47,7 +47,7 @@ py::array_t<float> best(const H2QTrainer& trainer, int64_t run) {
 
 }  // namespace
 
-void register_h2q(py::module_& m) {
+void add_to(py::module_& m) {
     py::class_<H2QTrainer>(m, "H2QTrainer")
         .def(py::init(&make_trainer), exact("x"), exact("held_out"), exact("v"), py::arg("loss"), py::arg("optimizer"), py::arg("rate"),
              py::arg("cosine"), py::arg("renormalize"), py::arg("epochs"), py::arg("batch_size"), py::arg("patience"), py::arg("seed"),
@@ -58,4 +58,4 @@ void register_h2q(py::module_& m) {
         .def("best", &best, py::arg("run"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::h2q_bindings

@@ -7,7 +7,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::hamming_bindings {
 
 namespace {
 
@@ -36,7 +36,7 @@ void distance(const Codes& queries, const Codes& codes, Array<int32_t> distances
 
 }  // namespace
 
-void register_hamming(py::module_& m) {
+void add_to(py::module_& m) {
     m.def("hamming_topk", &topk, exact("queries"), exact("codes"), py::arg("k"), exact("mask"), exact("distances"), exact("ids"),
           py::arg("threads"), py::arg("isa"), py::arg("max_distance") = kMaxBits);
     m.def("hamming_radius", &radius, exact("queries"), exact("codes"), py::arg("radius"), exact("mask"), py::arg("threads"),
@@ -44,4 +44,4 @@ void register_hamming(py::module_& m) {
     m.def("hamming_distance", &distance, exact("queries"), exact("codes"), exact("distances"), py::arg("threads"), py::arg("isa"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::hamming_bindings

@@ -8,7 +8,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::householder_bindings {
 
 namespace {
 
@@ -66,9 +66,9 @@ void define(py::module_& m) {
 
 }  // namespace
 
-void register_householder(py::module_& m) {
+void add_to(py::module_& m) {
     define<float>(m);
     define<double>(m);
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::householder_bindings

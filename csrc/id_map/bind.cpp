@@ -9,7 +9,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::id_map_bindings {
 
 namespace {
 
@@ -69,10 +69,10 @@ void find(Array<int64_t> table, const Array<int64_t>& ids, const OptionalArray<u
 
 }  // namespace
 
-void register_id_map(py::module_& m) {
+void add_to(py::module_& m) {
     m.def("id_map_insert", &insert, exact("table"), exact("ids"), py::arg("first"), exact("live"), exact("kept"), py::arg("isa"));
     m.def("id_map_find", &find, exact("table"), exact("ids"), exact("live"), exact("sought"), exact("positions"), py::arg("threads"),
           py::arg("isa"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::id_map_bindings

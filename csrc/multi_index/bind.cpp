@@ -12,7 +12,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::multi_index_bindings {
 
 namespace {
 
@@ -94,7 +94,7 @@ double probes(const Tables& tables, int64_t radius) { return tables.probes_befor
 
 }  // namespace
 
-void register_multi_index(py::module_& m) {
+void add_to(py::module_& m) {
     py::class_<Tables>(m, "MultiIndexTables")
         .def(py::init(&build), exact("codes"), py::arg("n_bits"), py::arg("n_tables"), py::arg("fast"), py::arg("threads"))
         .def("topk", &topk, exact("queries"), exact("codes"), py::arg("k"), exact("mask"), py::arg("max_candidates"), exact("distances"),
@@ -110,4 +110,4 @@ void register_multi_index(py::module_& m) {
         .def_static("cost_of_scan", &cost_of_scan, py::arg("n_codes"), py::arg("n_bytes"), py::arg("n_queries"), py::arg("threads"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::multi_index_bindings

@@ -10,7 +10,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::packing_bindings {
 
 namespace {
 
@@ -65,10 +65,10 @@ void define_projections(py::module_& m) {
 
 }  // namespace
 
-void register_packing(py::module_& m) {
+void add_to(py::module_& m) {
     m.def("pack_bits", &packed, exact("x"), py::arg("element"), exact("out"), py::arg("threads"), py::arg("isa"));
     define_projections<float>(m);
     define_projections<double>(m);
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::packing_bindings

@@ -12,7 +12,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::pairs_bindings {
 
 namespace {
 
@@ -78,7 +78,7 @@ private:
 
 }  // namespace
 
-void register_pairs(py::module_& m) {
+void add_to(py::module_& m) {
     py::class_<BoundPairSearch>(m, "PairSearch")
         .def(py::init<Codes, OptionalArray<uint8_t>, const OptionalArray<uint8_t>&, int64_t, int64_t, int64_t, int64_t, int, int,
                       const std::string&>(),
@@ -93,4 +93,4 @@ void register_pairs(py::module_& m) {
         .def_property_readonly_static("max_codes", [](const py::object&) { return kMaxCodes; });
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::pairs_bindings

@@ -10,7 +10,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::planes_bindings {
 
 namespace {
 
@@ -156,7 +156,7 @@ py::tuple block_shape(int n_bits) { return py::make_tuple(block_planes(n_bits), 
 
 }  // namespace
 
-void register_planes(py::module_& m) {
+void add_to(py::module_& m) {
     m.def("block_shape", &block_shape, py::arg("n_bits"));
     m.def("write_planes", &write, exact("planes"), exact("codes"), py::arg("first"), py::arg("threads"), py::arg("isa"));
     m.def("read_planes", &read, exact("planes"), py::arg("first"), exact("codes"), py::arg("threads"), py::arg("isa"));
@@ -169,4 +169,4 @@ void register_planes(py::module_& m) {
           py::arg("isa"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::planes_bindings

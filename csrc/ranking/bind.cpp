@@ -11,7 +11,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::ranking_bindings {
 
 namespace {
 
@@ -93,7 +93,7 @@ void weights_of_places(const Array<uint8_t>& bits, const Array<double>& weights,
 
 }  // namespace
 
-void register_ranking(py::module_& m) {
+void add_to(py::module_& m) {
     m.def("distance_counts", &counts, exact("queries"), exact("codes"), exact("query_labels"), exact("labels"), py::arg("shared"),
           exact("totals"), exact("relevants"), py::arg("threads"), py::arg("isa"));
     define_places<float>(m);
@@ -102,4 +102,4 @@ void register_ranking(py::module_& m) {
     m.def("weight_by_place", &weights_of_places, exact("bits"), exact("weights"), exact("sums"), py::arg("threads"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::ranking_bindings

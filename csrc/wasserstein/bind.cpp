@@ -9,7 +9,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::wasserstein_bindings {
 
 namespace {
 
@@ -57,9 +57,9 @@ void define(py::module_& m) {
 
 }  // namespace
 
-void register_wasserstein(py::module_& m) {
+void add_to(py::module_& m) {
     define<float>(m);
     define<double>(m);
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::wasserstein_bindings

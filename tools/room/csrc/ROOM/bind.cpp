@@ -9,7 +9,7 @@
 
 namespace py = pybind11;
 
-namespace fasthash {
+namespace fasthash::ROOM_bindings {
 
 namespace {
 
@@ -34,9 +34,9 @@ void ROOM(const Array<T>& x, Array<T> out, int threads, const std::string& isa) 
 
 }  // namespace
 
-void register_ROOM(py::module_& m) {
+void add_to(py::module_& m) {
     m.def("ROOM", &ROOM<float>, exact("x"), exact("out"), py::arg("threads"), py::arg("isa"));
     m.def("ROOM", &ROOM<double>, exact("x"), exact("out"), py::arg("threads"), py::arg("isa"));
 }
 
-}  // namespace fasthash
+}  // namespace fasthash::ROOM_bindings
