@@ -203,11 +203,12 @@ class Training(Generic[_S]):
         batches = self.batches(epoch)
         start = time.perf_counter()
         values: dict[str, list[torch.Tensor]] = {}
-        for number, batch in enumerate(batches, start=(epoch - 1) * len(batches)):
+        first = (epoch - 1) * len(batches)
+        for number, batch in enumerate(batches, start=first):
             items, labels, indices = (part.to(self.device, non_blocking=True) for part in batch)
             for name, value in self.step(number, items, labels, indices).items():
                 values.setdefault(name, []).append(value.detach())
-            told.update(1 / len(batches))
+            told.update(epoch - 1 + (number + 1 - first) / len(batches) - told.n)  # shares added up may exceed 1
         self.end_epoch()
         self._share()
         means = self.given.ranks.means({name: float(torch.stack(each).mean()) for name, each in values.items()})
@@ -217,7 +218,7 @@ class Training(Generic[_S]):
                     f"train: the {name} is {mean} in epoch {epoch}; lower the learning rate, or see whether what the "
                     "network returns for the first batch is finite"
                 )
-        told.n = epoch  # not a sum of fractions
+        told.n = epoch
         told.set_postfix({name: f"{mean:.4g}" for name, mean in means.items()}, refresh=False)
         row = {"epoch": epoch, **means, "seconds": time.perf_counter() - start}
         return row | self.validate(epoch)

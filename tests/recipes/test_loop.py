@@ -47,6 +47,14 @@ def test_progress_is_told_by_steps(images, monkeypatch, capsys):
     assert f"loss={run.history[-1]['loss']:.4g}" in told
 
 
+@pytest.mark.parametrize("steps", [9, 20, 50])  # as many shares of an epoch add up to more than one
+def test_the_steps_told_are_never_more_than_the_epochs(images, monkeypatch, steps):
+    monkeypatch.setattr(loop, "tqdm", functools.partial(loop.tqdm, mininterval=0, miniters=0))
+    settings = dataclasses.replace(SHORT, epochs=1, batch_size=1000 // steps)
+    run = trained(images, settings, loss=own_function, progress=True)
+    assert len(run.parts.train) // settings.batch_size == steps
+
+
 def test_a_training_that_fails_at_once_leaves_its_folder_to_others(images, tmp_path):
     with pytest.raises(ValueError, match="expected network to return"):
         trained(images, network=OwnNetwork(8), out=tmp_path)
