@@ -35,7 +35,7 @@ using namespace fasthash;
 namespace {
 
 constexpr int64_t kCodes = 140'000, kQueries = 150, kHits = 9, kRows = 1100, kColumns = 64, kReflections = 64;
-constexpr int kBytes = 8, kThreads = 3, kForks = 5;
+constexpr int kBytes = 8, kThreads = 3, kForks = 100;
 
 template <class T>
 using Values = std::vector<T>;
@@ -104,8 +104,8 @@ int64_t call_all(const Data& data, int threads, const std::function<bool()>& int
     write_codes(set.codes, kCodes, kBytes, 0, planes, threads, interrupted, blocks.data());
     Values<uint8_t> read(data.codes.size());
     read_codes(blocks.data(), kCodes, kBytes, 0, planes, threads, interrupted, read.data());
-    const Values<int64_t> places(3000, kCodes - 1);
-    gather_codes(blocks.data(), places.data(), 3000, kBytes, threads, interrupted, read.data());
+    const Values<int64_t> gathered(3000, kCodes - 1);
+    gather_codes(blocks.data(), gathered.data(), 3000, kBytes, threads, interrupted, read.data());
     const StoredCodes on_planes(blocks.data(), kCodes, kBytes, nullptr, planes);
     for (int64_t n_queries : {int64_t{1}, kQueries}) {
         search_topk(on_planes, {queries.codes, n_queries}, kHits, options, distances.data(), ids.data());
@@ -223,10 +223,10 @@ bool rethrown(int threads) {
     return false;
 }
 
-// On one thread: the sanitizer cannot follow those that a forked process starts, which tests/ops/test_fork.py does.
-int fork_and_call(const Data& data, int64_t expected) {
+// What the child can still call is for tests/ops/test_fork.py: here the sanitizer's own locks may be held at the fork, for ever in the child.
+int fork_and_end() {
     const pid_t child = fork();
-    if (child == 0) _exit(call_all(data, 1, never) == expected && rethrown(1) ? 0 : 1);
+    if (child == 0) _exit(0);
     int status = 0;
     waitpid(child, &status, 0);
     return status;
@@ -251,7 +251,7 @@ int main() {
     }
     for (int i = 0; i < kForks; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(37));
-        if (fork_and_call(data, expected) != 0) ++wrong;
+        if (fork_and_end() != 0) ++wrong;
     }
     done = true;
     for (std::thread& caller : callers) caller.join();
