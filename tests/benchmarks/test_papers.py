@@ -486,7 +486,8 @@ def domains(tmp_path):
 @pytest.mark.slow
 def test_the_table_of_igan(domains, tmp_path):
     pair = ":".join(map(str, domains))
-    command = ["domain_adaptation", pair, "--seeds", 1, "--image-size", 8, "--batch-size", 20, "--out", tmp_path, "--epochs"]
+    sizes = ["--seeds", 1, "--image-size", 8, "--batch-size", 20]
+    command = ["domain_adaptation", pair, *sizes, "--out", tmp_path, "--epochs"]
     run(*command, 7)
     path = tmp_path / "domain_adaptation-digits-shifted.csv"
     rows = {row["method"]: row for row in read(path)}
