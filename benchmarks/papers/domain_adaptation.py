@@ -124,8 +124,16 @@ def report(tables, options):
     return lines
 
 
+def pairs_of_names(context, parameter, values):
+    """The values of an argument, once each has proved to name two data sets."""
+    for value in values:
+        if len(value.split(":")) != 2 or not all(value.split(":")):
+            raise click.BadParameter(f"expected <source>:<target>, got {value!r}", context, parameter)
+    return values
+
+
 @command(seeds=3, epochs=IGANSettings.epochs)
-@click.argument("pairs", nargs=-1)
+@click.argument("pairs", nargs=-1, callback=pairs_of_names)
 @click.option("--batch-size", type=click.IntRange(1), default=IGANSettings.batch_size, show_default=True)
 @click.option("--image-size", type=click.IntRange(4), default=IGANSettings.image_size, show_default=True)
 @click.option("--network", default=IGANSettings.network, show_default=True, help="Encoder of images.")

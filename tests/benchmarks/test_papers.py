@@ -286,6 +286,15 @@ def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path, script, 
         assert (tmp_path / f"{table}.md").read_text() == (RESULTS / f"{table}.md").read_text()
 
 
+@pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results")
+def test_the_committed_table_of_chosen_weights_is_that_of_its_rows(tmp_path):
+    for suffix in (".csv", ".json"):
+        shutil.copy(RESULTS / f"supervised-cifar10-weights{suffix}", tmp_path / f"supervised-cifar10{suffix}")
+    run("supervised", "cifar10", "--tables-only", "--out", tmp_path)
+    table = (tmp_path / "supervised-cifar10.md").read_text()
+    assert table == (RESULTS / "supervised-cifar10-weights.md").read_text()
+
+
 @pytest.mark.slow
 def test_the_tables_of_the_supervised_papers(tmp_path):
     options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", 16, "--seeds", 1, "--weight", 0.1]
@@ -508,6 +517,13 @@ def test_the_table_of_igan(domains, tmp_path):
     reports = (re.sub(r"in \d+ minutes", "", x) for x in (report, (tmp_path / "domain_adaptation.md").read_text()))
     assert len(set(reports)) == 1
     assert "epochs: 7 there, 8 now" in run(*command, 8, exit_code=1)
+
+
+@pytest.mark.parametrize("pair", ["mnist", "mnist:usps:digits", ":usps", "mnist:"])
+def test_what_is_no_pair_of_domains_is_refused(tmp_path, pair):
+    output = run("domain_adaptation", pair, "--out", tmp_path / "out", exit_code=2)
+    assert f"expected <source>:<target>, got {pair!r}" in output
+    assert not (tmp_path / "out").exists()
 
 
 def test_of_the_trainings_with_all_losses_that_of_most_information_is_shown_again():
