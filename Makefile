@@ -71,7 +71,7 @@ sanitize: .venv/dev.installed  ## a core that Clang builds by `make core`, of th
 			LD_PRELOAD="$$(clang++ -print-file-name=libclang_rt.asan-$$(uname -m).so) $$(clang++ -print-file-name=libstdc++.so)" \
 		&& ../venv/bin/python -m benchmarks.gpu ceilings --quick --here \
 		&& ../venv/bin/python -m pytest --numprocesses=auto --dist=worksteal --durations=10 -m 'not slow' \
-			-k "room_of_a_long_name or (not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork and not agree_with_counting)" \
+			-k "room_of_a_long_name or (not triton and not numba and not ranks and not compile and not dimensions and not memory_of and not fork and not agree_with_counting and not breaks_off and not peak_memory)" \
 			tests/ops tests/hashers/test_h2q.py tests/evaluate tests/index/test_base.py tests/index/test_flat.py \
 			tests/index/test_multi.py tests/index/test_rerank.py tests/test_codebase.py tests/test_contributing.py
 

@@ -107,9 +107,22 @@ fh.recipes.RECIPES.register("least-squares", LeastSquares)
 """
 
 
+COMMANDS = """
+import contextlib, io, json, sys
+from fasthash.cli import main
+
+outputs = []
+for command in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        main(command, standalone_mode=False)
+    outputs.append(output.getvalue())
+print(json.dumps(outputs))
+"""
+
+
 @pytest.fixture(params=["entry points", "calls"])
 def fasthash(request, tmp_path):
-    """The command, in a process that has another package, or imports another module."""
+    """The outputs of commands in a process that has another package, or imports another module."""
     (tmp_path / "theirs.py").write_text(MODULE)
     imported = []
     if request.param == "entry points":
@@ -122,28 +135,35 @@ def fasthash(request, tmp_path):
         imported = ["--import", "registering"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
 
-    def run(*arguments):
-        command = [sys.executable, "-m", "fasthash", *imported, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def run(*commands):
+        listed = json.dumps([[*imported, *command] for command in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS, listed], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return json.loads(done.stdout)
 
     return run
 
 
 @pytest.mark.slow
 def test_what_others_add_is_offered_by_the_commands(fasthash, tmp_path):
-    assert "least-squares" in fasthash("train", "--help")
-    assert "--ridge" in fasthash("train", "least-squares", "--help")
-    options = ["--bits", "8", "--epochs", "2", "--batch-size", "50", "--device", "cpu"]
-    fasthash("train", "least-squares", *options, "--out", "a")
-    names = ["--dataset", "halves", "--protocol", "published-v1", "--method", "pairs", "--network", "five"]
-    assert "mAP" in fasthash("train", "supervised", *names, *options, "--out", "b")
     np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32))
-    fasthash("fit", "flat", "x.npy", "flat.safetensors", "--bits", "8")
-    for model in ("a/network.safetensors", "b/network.safetensors", "flat.safetensors"):
-        fasthash("encode", model, "x.npy", "codes.npy")
-        assert np.load(tmp_path / "codes.npy").shape == (40, 1)
+    options = ["--bits", "8", "--epochs", "2", "--batch-size", "50", "--device", "cpu"]
+    names = ["--dataset", "halves", "--protocol", "published-v1", "--method", "pairs", "--network", "five"]
+    recipes, settings, _, _, results = fasthash(
+        ["train", "--help"],
+        ["train", "least-squares", "--help"],
+        ["train", "least-squares", *options, "--out", "a"],
+        ["fit", "flat", "x.npy", "flat.safetensors", "--bits", "8"],
+        ["train", "supervised", *names, *options, "--out", "b"],
+    )
+    assert "least-squares" in recipes
+    assert "--ridge" in settings
+    assert "mAP" in results
+    models = {"a": "a/network.safetensors", "b": "b/network.safetensors", "c": "flat.safetensors"}
+    fasthash(*(["encode", model, "x.npy", f"{name}.npy"] for name, model in models.items()))
+    assert all(np.load(tmp_path / f"{name}.npy").shape == (40, 1) for name in models)
 
 
 def test_a_registry_loads_what_is_asked_for():

@@ -90,7 +90,7 @@ def test_kernels_agree_with_integers(kernel, n_bits):
     x[1], x[2, : n_bits // 2] = x[1].sign(), 0
     codes[::97] = codes[5]  # ties
     search = kernel.function("asymmetric_topk")
-    for bits in (1, 2, 4, 8):
+    for bits in (1, 8) if kernel.package == "triton" else (1, 2, 4, 8):
         for mask, k in ((None, 10), (random_mask(n, 0.5), n + 97), (random_mask(n, 0.02), 1)):
             packed = None if mask is None else fh.pack_bits(mask[None])[0]
             found = search(*on_kernel_device(kernel, x, codes), k, bits, *on_kernel_device(kernel, packed), 1)

@@ -421,4 +421,4 @@ def test_the_decomposition_is_the_op(l, k, transpose, n):
     expected, found = reference.householder_apply(x, v, transpose)[0], decomposed_apply(x, v, transpose)
     torch.testing.assert_close(found, expected)
     leaves = [v] if x is None else [x, v]
-    assert torch.autograd.gradcheck(lambda *_: decomposed_apply(x, v, transpose), leaves)
+    assert torch.autograd.gradcheck(lambda *_: decomposed_apply(x, v, transpose), leaves, fast_mode=l == 20)

@@ -114,17 +114,22 @@ def test_planes_take_few_bytes_more_than_rows(n_bits, most):
     assert planes.numel() <= most * BLOCK_CODES * n_bits / 8
 
 
+@cache
+def written_by_the_reference(n, width):
+    planes = new_planes(width * 8, n)
+    KERNELS["reference"].function("write_planes")(planes, random_codes(n, width), 0, 1)
+    return planes
+
+
 @pytest.mark.parametrize("kernel", runnable(COMPILED))
 @pytest.mark.parametrize("width", WIDTHS)
 def test_codes_that_are_written_in_parts_are_the_references(kernel, width):
     n = 1_700
-    codes = random_codes(n, width)
-    planes, expected = new_planes(width * 8, n), new_planes(width * 8, n)
+    codes, planes = random_codes(n, width), new_planes(width * 8, n)
     kernel.function("write_planes")(planes, codes.flip(0), 0, 1)
     for first, last in ((0, 1), (1, 64), (600, 1_111), (64, 600), (1_111, n)):
         kernel.function("write_planes")(planes, codes[first:last], first, 1)
-    KERNELS["reference"].function("write_planes")(expected, codes, 0, 1)
-    assert torch.equal(planes, expected)
+    assert torch.equal(planes, written_by_the_reference(n, width))
     read = kernel.function("read_planes")
     assert torch.equal(read(planes, width * 8, slice(0, n), 1), codes)
     assert torch.equal(read(planes, width * 8, slice(513, 1_030), 1), codes[513:1_030])
