@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from inspect import getdoc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fasthash.cli.arguments import Commands, documented_parameters, example, given_array, options_of_parameters, written
 from fasthash.cli.inputs import floats
 from fasthash.hashers.names import HASHERS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _FITTED = "EMBEDDINGS are an array [n, d]; HASHER is a .safetensors file."
 
@@ -49,14 +53,30 @@ def command_of(name: str, kind: type) -> click.Command:
     @given_array("embeddings")
     @written("hasher", ".safetensors")
     @click.option("--bits", type=int, default=64, show_default=True, help=documented_parameters(kind).get("n_bits"))
+    @click.option(
+        "--sample",
+        type=click.IntRange(min=1),
+        metavar="ROWS",
+        help="fit to as many rows, drawn at random; of a file that is mapped no others are read.",
+    )
     @options_of_parameters(kind, without=("n_bits", "progress", "packed_output"))
-    def command(embeddings: str, hasher: Path, bits: int, **settings: Any) -> None:
+    def command(embeddings: str, hasher: Path, bits: int, sample: int | None, **settings: Any) -> None:
         from fasthash.data import read_array
 
         made = HASHERS[name](bits, **settings)
         progress = {"progress": sys.stderr.isatty()} if "progress" in made.get_params() else {}
-        made.set_params(**progress).fit(floats(read_array(embeddings)))
+        rows = read_array(embeddings)
+        if sample is not None:
+            rows = rows[drawn(len(rows), sample, settings.get("random_state", 0))]
+        made.set_params(**progress).fit(floats(rows))
         made.set_params(**dict.fromkeys(progress, False)).save(hasher)
         click.echo(f"written: {hasher}")
 
     return command
+
+
+def drawn(n: int, size: int, seed: int | None) -> NDArray[np.int64]:
+    """Return the places, in order, of `size` of n rows that are drawn at random, or of all."""
+    import numpy as np
+
+    return np.sort(np.random.default_rng(seed).choice(n, min(n, size), replace=False, shuffle=False))

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 import fasthash as fh
 from fasthash.cli import codes as code_commands
 from fasthash.cli import main
+from fasthash.cli.fit import drawn
 from fasthash.cli.hits import WRITERS
 from fasthash.recipes.networks import HashingNetwork
 from tests.test_docs import check_options
@@ -184,6 +185,7 @@ def test_help_is_given_without_what_takes_long_to_import(names):
 import sys
 from pathlib import Path
 from fasthash.cli import main
+from fasthash.cli.fit import drawn
 
 try:
     main(sys.argv[1:], prog_name="fasthash")
@@ -264,6 +266,7 @@ def test_encodes_images_by_a_trained_network(arrays, digits):
         (("fit", "itq", "items.npy", "new.npy"), "expected a file in .safetensors, got"),
         (("fit", "itq", "items.npy", "new.safetensors", "--bits", "65"), "expected --bits for X of 64"),
         (("fit", "itq", "items.npy", "new.safetensors", "--epochs", "3"), "No such option"),
+        (("fit", "itq", "items.npy", "new.safetensors", "--sample", "0"), "0 is not in the range x>=1"),
         (("fit", "h2q", "items.npy", "new.safetensors", "--epochs", "many"), "'many' is not a valid integer"),
         (("fit", "h2q", "items.npy", "new.safetensors", "--loss", "l3"), "Error: expected --loss to be one of 'l2'"),
         (("fit", "best", "items.npy", "new.safetensors"), "No such command 'best'"),
@@ -684,6 +687,30 @@ def test_a_hasher_s_settings_are_options(arrays, method, options, parameters):
     for option in inspect.signature(fh.hashers.HASHERS[method]).parameters:
         shown = "bits" if option == "n_bits" else option.replace("_", "-")
         assert (f"--{shown}" in ran("fit", method, "--help")) == (option not in ("progress", "packed_output"))
+
+
+def test_a_hasher_is_fitted_to_a_sample(arrays):
+    items = np.load(arrays("items.npy"))
+    ran("fit", "itq", arrays("items.npy"), arrays("all.safetensors"), "--bits", "8", "--sample", "100000")
+    whole = fh.hashers.ITQ(8).fit(items)
+    assert np.array_equal(fh.hashers.Hasher.load(arrays("all.safetensors")).encode(items), whole.encode(items))
+    rows = drawn(len(items), 300, 5)
+    assert len(np.unique(rows)) == 300
+    assert (np.diff(rows) > 0).all()
+    assert rows[-1] - rows[0] > len(items) * 0.9
+    options = ["--bits", "8", "--sample", "300", "--random-state", "5"]
+    ran("fit", "itq", arrays("items.npy"), arrays("some.safetensors"), *options)
+    fitted = fh.hashers.ITQ(8, random_state=5).fit(items[rows])
+    assert np.array_equal(fh.hashers.Hasher.load(arrays("some.safetensors")).encode(items), fitted.encode(items))
+
+
+def test_of_a_file_larger_than_memory_only_the_sample_is_read(arrays):
+    """2^40 bytes, of which the file system keeps the last rows."""
+    place = arrays("huge.npy")
+    huge = np.lib.format.open_memmap(place, "w+", np.float32, (2**34, 16))
+    huge[-1] = 1
+    huge.flush()
+    ran("fit", "lsh", place, arrays("few.safetensors"), "--bits", "8", "--sample", "100")
 
 
 def test_the_help_of_a_setting_is_its_documentation():
