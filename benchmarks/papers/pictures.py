@@ -13,19 +13,20 @@ DRAWN = 1000  # items of a t-SNE
 
 
 def retrieval_and_training(rows, methods, title):
-    """Precision and recall at one length or two, seconds an epoch, and how two of the distances go."""
+    """Precision and recall at every length, seconds an epoch, and how two of the distances go."""
     drawn = [row for row in rows if row["row"] != "result"]
     bits = sorted({row["bits"] for row in drawn})
-    result = Figure(figsize=(11, 8), layout="constrained")
+    result = Figure(figsize=(max(11, 4.5 * len(bits)), 8), layout="constrained")
     result.suptitle(title)
-    (first, second), (seconds, losses) = result.subplots(2, 2)
+    upper, lower = result.subfigures(2, 1)
+    by_length = upper.subplots(1, len(bits), squeeze=False)[0]
+    seconds, losses = lower.subplots(1, 2)
 
     def values(row, method, n_bits, name):
         matching = (r for r in drawn if (r["row"], r["method"], r["bits"]) == (row, method, n_bits))
         return [r.get(name, np.nan) for r in matching]
 
-    second.set_visible(len(bits) > 1)
-    for axes, n_bits in zip((first, second), bits, strict=False):
+    for axes, n_bits in zip(by_length, bits, strict=True):
         for method in methods:
             axes.plot(*(values("radius", method, n_bits, name) for name in ("recall", "precision")), label=method)
         axes.set(xlabel="recall", ylabel="precision", title=f"By Hamming radius, {n_bits} bits")
@@ -38,7 +39,7 @@ def retrieval_and_training(rows, methods, title):
         losses.plot(np.arange(1, len(distances) + 1), distances / distances.max(), label=method)
     losses.set(xlabel="epoch", ylabel="|distance|, share of its largest", title=f"Distances, {bits[0]} bits")
     losses.legend()
-    for axes in (first, second, seconds, losses):
+    for axes in (*by_length, seconds, losses):
         axes.grid(alpha=0.3)
     return result
 
