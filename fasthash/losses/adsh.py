@@ -44,8 +44,8 @@ class ADSH(TrainingSetLoss):
     groups: torch.Tensor
     group_labels: torch.Tensor
     group_sizes: torch.Tensor
-    group_sums: torch.Tensor
-    gram: torch.Tensor
+    group_sums: torch.Tensor  # integers: half precision, which the module may be brought to, could not hold them
+    gram: torch.Tensor  # as these
 
     def __init__(
         self,
@@ -72,8 +72,9 @@ class ADSH(TrainingSetLoss):
         n_similar = int(self._sum_similar(sizes[:, None].double())[:, 0] @ sizes.double())
         n_others = len(labels) ** 2 - n_similar
         self.ratio = n_similar / n_others if n_others else 0.0
-        self.register_buffer("group_sums", torch.empty(len(sizes), self.codes.shape[1], device=labels.device))
-        self.register_buffer("gram", torch.empty(2 * (self.codes.shape[1],), device=labels.device))
+        for name, n_rows in (("group_sums", len(sizes)), ("gram", self.codes.shape[1])):
+            sums = torch.empty(n_rows, self.codes.shape[1], dtype=torch.int64, device=labels.device)
+            self.register_buffer(name, sums)
         self._sum_codes()
 
     def activation(self, u: torch.Tensor) -> torch.Tensor:
@@ -82,7 +83,7 @@ class ADSH(TrainingSetLoss):
 
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the mean square error of the inner products with all codes."""
-        h = torch.tanh(self.precise(u))
+        kept, h = torch.promote_types(u.dtype, self.outputs.dtype), torch.tanh(self.precise(u))
         n_items, n_bits = self.codes.shape
         sums, sizes, gram = self.group_sums.to(h.dtype), self.group_sizes.to(h.dtype), self.gram.to(h.dtype)
         with torch.autocast(u.device.type, enabled=False):
@@ -90,7 +91,7 @@ class ADSH(TrainingSetLoss):
             drawn = (1 + self.ratio) * similar @ sums - self.ratio * sums.sum(0)  # S' V
             share = similar @ sizes / n_items
             squares = (h @ gram * h).sum(1) - 2 * n_bits * (h * drawn).sum(1)
-            return (squares / n_items + n_bits**2 * (share + self.ratio**2 * (1 - share))).mean()
+            return (squares / n_items + n_bits**2 * (share + self.ratio**2 * (1 - share))).mean().to(kept)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
@@ -98,10 +99,11 @@ class ADSH(TrainingSetLoss):
         self.n_epochs += 1
         if self.n_epochs % self.n_inner:
             return
-        sums = sums_by_group(self.outputs, self.groups, len(self.group_sizes))
+        codes, outputs = self.precise(self.codes), self.precise(self.outputs)
+        sums = sums_by_group(outputs, self.groups, len(self.group_sizes))
         drawn = (1 + self.ratio) * self._sum_similar(sums)[self.groups] - self.ratio * sums.sum(0)  # S'^T U
-        wanted = self.codes.shape[1] * drawn + self.gamma * self.outputs
-        self.codes.copy_(descend_bits(self.codes, wanted, self.outputs.T @ self.outputs, n_sweeps=1))
+        wanted = codes.shape[1] * drawn + self.gamma * outputs
+        self.codes.copy_(descend_bits(codes, wanted, outputs.T @ outputs, n_sweeps=1))
         self.outputs.zero_()
         self._sum_codes()
 
@@ -111,5 +113,6 @@ class ADSH(TrainingSetLoss):
         return torch.cat([share_label(part, self.group_labels).to(x.dtype) @ x for part in parts])
 
     def _sum_codes(self) -> None:
-        self.group_sums.copy_(sums_by_group(self.codes, self.groups, len(self.group_sizes)))
-        self.gram.copy_(self.codes.T @ self.codes)
+        codes = self.precise(self.codes)
+        self.group_sums.copy_(sums_by_group(codes, self.groups, len(self.group_sizes)))
+        self.gram.copy_(codes.T @ codes)

@@ -4,20 +4,22 @@ import operator
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from fasthash.errors import check_integer, check_number
 from fasthash.losses.base import MAX_CELLS, Quantization, pairwise_likelihood, share_label
 from fasthash.losses.training_set import TrainingSetLoss, descend_bits, sums_by_group
+from fasthash.ops.declaration import only_once
 
 
 class _LikelihoodOfAll(torch.autograd.Function):
     """The mean of `pairwise_likelihood` over batch x training set, and its gradient, a block of pairs at a time."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any, u: torch.Tensor, labels: torch.Tensor, all_u: torch.Tensor, all_labels: torch.Tensor
-    ) -> torch.Tensor:
+        u: torch.Tensor, labels: torch.Tensor, all_u: torch.Tensor, all_labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         total, gradient = u.new_zeros(()), torch.zeros_like(u)
         n_columns = max(1, MAX_CELLS // max(1, len(u)))
         with torch.autocast(u.device.type, enabled=False):
@@ -25,17 +27,20 @@ class _LikelihoodOfAll(torch.autograd.Function):
                 torch.split(all_u, n_columns), torch.split(all_labels, n_columns), strict=True
             ):
                 t, similar = u @ others.T / 2, share_label(labels, their_labels)
-                total += pairwise_likelihood(t, similar).sum()
-                gradient += (t.sigmoid() - similar.to(t.dtype)) @ others / 2
+                total = total + pairwise_likelihood(t, similar).sum()
+                gradient = gradient + (t.sigmoid() - similar.to(t.dtype)) @ others / 2
         n_pairs = len(u) * len(all_u)
-        ctx.save_for_backward(gradient / n_pairs)
-        return total / n_pairs
+        return total / n_pairs, gradient / n_pairs
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return upstream * gradient, None, None, None
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], output[1])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        u, gradient = ctx.saved_tensors
+        return upstream * only_once("DSDH", gradient, u), None, None, None
 
 
 class DSDH(TrainingSetLoss):
@@ -95,15 +100,15 @@ class DSDH(TrainingSetLoss):
 
     def similarity(self, u: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the negative log likelihood of the similarities to the training set."""
+        kept = torch.promote_types(u.dtype, self.outputs.dtype)
         u = self.precise(u)
-        loss: torch.Tensor = _LikelihoodOfAll.apply(u, labels, self.outputs.to(u.dtype), self.labels)  # type: ignore[no-untyped-call]
-        return loss
+        loss, _ = _LikelihoodOfAll.apply(u, labels, self.outputs.to(u.dtype), self.labels)  # type: ignore[no-untyped-call]
+        return loss.to(kept)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         """Fit the classifier to the codes, then the codes to the classifier and the outputs."""
-        wide = torch.promote_types(self.codes.dtype, torch.float32)  # no system is solved in half precision
-        codes, outputs, labels = self.codes.to(wide), self.outputs.to(wide), self.labels
+        codes, outputs, labels = self.precise(self.codes), self.precise(self.outputs), self.labels
         ridge = self.nu / self.mu * torch.eye(codes.shape[1], dtype=codes.dtype, device=codes.device)
         if labels.ndim == 1:
             together = sums_by_group(codes, labels, self.classifier.shape[1]).T  # B^T Y

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch.nn import functional
 
@@ -10,19 +8,12 @@ from fasthash.losses.base import MAX_CLASSES, HashingLoss, Quantization, one_hot
 from fasthash.losses.quantization import MagnitudeError
 
 
-class _Sign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, u: torch.Tensor) -> torch.Tensor:
-        return torch.where(u > 0, 1.0, -1.0).to(u.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
-        return upstream
-
-
 def straight_through_sign(u: torch.Tensor) -> torch.Tensor:
-    """Return the signs, -1 or +1, zero negative as `pack_bits` has it; the gradient passes as if nothing were done."""
-    return _Sign.apply(u)  # type: ignore[no-any-return, no-untyped-call]
+    """Return the signs, -1 or +1, zero negative as `pack_bits` has it; the gradient passes as if nothing were done.
+
+    What is not finite has no sign: NaN.
+    """
+    return torch.where(u > 0, 1.0, -1.0).to(u.dtype) + (u - u.detach())
 
 
 class GreedyHash(HashingLoss):

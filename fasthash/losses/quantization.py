@@ -134,7 +134,7 @@ class MagnitudeError(torch.nn.Module):
     """| |u| - 1 |^power: at power 1 DHN's original relaxation, 2 the square error to the sign, 3 GreedyHash's cubic.
 
     Args:
-        power: above 0.
+        power: above 0; below 1 the gradient is 0 where |u| = 1, where it has none.
         reduction: "mean" over the elements, or "code": summed over a code's bits, then the mean over codes.
 
     Source: Su et al., "Greedy Hash", 2018, equation 6; Li, Wang, Kang, "Feature Learning based Deep Supervised Hashing
@@ -149,7 +149,11 @@ class MagnitudeError(torch.nn.Module):
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
         u = _outputs("MagnitudeError", u)
-        return _reduce((u.abs() - 1).abs() ** self.power, self.reduction)
+        errors = (u.abs() - 1).abs()
+        if self.power >= 1:
+            return _reduce(errors**self.power, self.reduction)
+        is_zero = errors == 0
+        return _reduce(torch.where(is_zero, 0, torch.where(is_zero, 1, errors) ** self.power), self.reduction)
 
     def extra_repr(self) -> str:
         """Return the settings."""

@@ -93,9 +93,9 @@ class TrainingSetLoss(HashingLoss):
             return super().quantization_term(u, indices)
         return functional.mse_loss(self.activation(u), self.codes[indices].to(u.dtype))
 
-    def precise(self, u: torch.Tensor) -> torch.Tensor:
-        """Return `u` in no less precision than what is kept, for sums over the whole training set."""
-        return u.to(torch.promote_types(u.dtype, self.outputs.dtype))
+    def precise(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `x` in no less precision than float32 and what is kept, for sums over the whole training set."""
+        return x.to(torch.promote_types(torch.promote_types(x.dtype, self.outputs.dtype), torch.float32))
 
 
 def sums_by_group(x: torch.Tensor, groups: torch.Tensor, n_groups: int) -> torch.Tensor:

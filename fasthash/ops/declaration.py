@@ -184,16 +184,25 @@ def _derivatives(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None,
         gradients = backward(ctx, upstream)
     elif upstream.ndim == 0:  # a factor, in which the gradients have their derivatives
         slopes = backward(ctx, torch.ones_like(upstream))
-        gradients = tuple(x if x is None else _only_once(ctx, x) * upstream for x in slopes)
+        gradients = tuple(x if x is None else _of_op(ctx, x) * upstream for x in slopes)
     else:
-        gradients = tuple(x if x is None else _only_once(ctx, x, upstream) for x in backward(ctx, upstream))
+        gradients = tuple(x if x is None else _of_op(ctx, x, upstream) for x in backward(ctx, upstream))
     return gradients + (None,) * (ctx.op.n_inputs - len(gradients))  # type: ignore[no-any-return]
 
 
-def _only_once(ctx: Any, gradient: torch.Tensor, *upstream: torch.Tensor) -> torch.Tensor:
-    """Return a gradient whose derivative is an error; without that it would silently be taken for zero."""
-    where = ctx.options["where"]
-    return _OnlyOnce.apply(where, gradient, *upstream, *ctx.saved_tensors)  # type: ignore[no-any-return, no-untyped-call]
+def _of_op(ctx: Any, gradient: torch.Tensor, *upstream: torch.Tensor) -> torch.Tensor:
+    return only_once(ctx.options["where"], gradient, *upstream, *ctx.saved_tensors)
+
+
+def only_once(where: str, gradient: torch.Tensor, *inputs: torch.Tensor | None) -> torch.Tensor:
+    """Return a gradient whose derivative is an error; without that it would silently be taken for zero.
+
+    Args:
+        where: the function, for the message.
+        gradient: of the function.
+        inputs: what it depends on.
+    """
+    return _OnlyOnce.apply(where, gradient, *inputs)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Eager(torch.autograd.Function):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional
@@ -13,23 +11,13 @@ from fasthash.recipes.settings import SGHSettings
 from fasthash.recipes.unsupervised import UnsupervisedTraining
 
 
-class StraightThrough(torch.autograd.Function):
-    """The bits y = [h > 0], with the gradient of p = sigmoid h in place of their own: dh = p (1 - p) dy.
+def straight_through_bits(h: torch.Tensor) -> torch.Tensor:
+    """Return the bits y = [h > 0], with the gradient of p = sigmoid h in place of their own.
 
-    It is biased: the expectation of a function of random bits has another gradient in p.
+    It is biased: the expectation of a function of random bits has another gradient in p. Of NaN there is no bit.
     """
-
-    @staticmethod
-    def forward(context: Any, h: torch.Tensor) -> torch.Tensor:
-        """Return y of the dtype of `h`."""
-        context.save_for_backward(h)
-        return (h > 0).to(h.dtype)
-
-    @staticmethod
-    def backward(context: Any, dy: torch.Tensor) -> torch.Tensor:
-        """Return dh."""
-        p: torch.Tensor = context.saved_tensors[0].sigmoid()
-        return dy * p * (1 - p)
+    p = h.sigmoid()
+    return (h > 0).to(h.dtype) + (p - p.detach())
 
 
 class SGH(nn.Module):
@@ -55,7 +43,7 @@ class SGH(nn.Module):
             h: logits of the bits [n, n_bits].
             x: inputs [n, d].
         """
-        y: torch.Tensor = StraightThrough.apply(h)  # type: ignore[no-untyped-call]
+        y = straight_through_bits(h)
         reconstructed = (y @ self.patterns) * self.scale.abs() + self.shift
         errors = 0.5 * (reconstructed - x).square().sum()
         return errors + self.code_weight * functional.binary_cross_entropy_with_logits(h, y, reduction="sum")

@@ -217,6 +217,27 @@ def test_half_precision_outside_autocast(method, dtype, quantization):
     halved.end_epoch()
 
 
+def test_outputs_that_are_nan_make_the_loss_nan(method):
+    """Not the finite one of the bits that a comparison would make of them."""
+    loss = method.make(SINGLE, quantization="none")
+    u = torch.full((N, BITS), torch.nan, requires_grad=True)
+    assert loss(u, SINGLE, INDICES).isnan()
+
+
+def test_gradients_under_torch_func(method):
+    loss = method.make(SINGLE).double().eval()
+    u = U.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss(u, SINGLE, INDICES), u)
+
+    def of(u):
+        return loss(u, SINGLE, INDICES)
+
+    torch.testing.assert_close(torch.func.grad(of)(U), expected)
+    both = torch.vmap(torch.func.grad(of))(torch.stack([U, U.flip(0)]))
+    torch.testing.assert_close(both[0], expected)
+    torch.testing.assert_close(both[1], torch.func.grad(of)(U.flip(0)))
+
+
 def test_extreme_outputs_stay_finite(method):
     loss = method.make(SINGLE)
     for u in (torch.zeros(N, BITS), torch.full((N, BITS), 50.0), torch.randn(N, BITS) * 1e4, torch.ones(N, BITS)):

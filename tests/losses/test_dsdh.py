@@ -61,6 +61,19 @@ def test_it_compares_a_batch_with_the_whole_training_set(monkeypatch, labels, ce
     torch.testing.assert_close(u.grad, v.grad, rtol=1e-10, atol=1e-14)
 
 
+def test_a_second_derivative_is_an_error():
+    """It would be taken for zero: what is kept is the first."""
+    loss = losses.DSDH(SINGLE, BITS, CLASSES, quantization="none").double().eval()
+    u = U.clone().requires_grad_()
+    loss.outputs.copy_(U)
+    (gradient,) = torch.autograd.grad(loss(u, SINGLE, torch.arange(len(U))), u, create_graph=True)
+    with pytest.raises(RuntimeError, match="DSDH: expected one derivative to be taken, got a second"):
+        gradient.sum().backward()
+    once = torch.func.grad(lambda u: loss(u, SINGLE, torch.arange(len(U))))
+    with pytest.raises(RuntimeError, match="DSDH: expected one derivative"):
+        torch.func.grad(lambda u: once(u).sum())(U)
+
+
 def objective(loss, labels):
     classified = (indicator(labels) - loss.codes @ loss.classifier).square().sum()
     return classified + loss.eta / loss.mu * (loss.codes - loss.outputs).square().sum()

@@ -108,6 +108,24 @@ def test_low_precision_outputs_are_summed_in_full(method):
     assert loss.outputs.dtype == torch.float32
 
 
+def test_half_precision_holds_a_large_training_set(method):
+    """Whose sums over pairs and over items it could not."""
+    labels = torch.arange(70_000) % 10
+    loss, u = method(labels, 16, 10).half(), torch.randn(64, 16).half().requires_grad_()
+    expected = method(labels, 16, 10)
+    for each in (loss, expected):
+        each.train()
+        each(u.to(each.codes.dtype), labels[:64], torch.arange(64))
+    for _ in range(3):
+        loss.end_epoch()
+        expected.end_epoch()
+    indices = torch.arange(100, 164)
+    value = loss(u, labels[indices], indices)
+    (gradient,) = torch.autograd.grad(value, u)
+    assert gradient.isfinite().all()
+    torch.testing.assert_close(value.float(), expected(u.float(), labels[indices], indices), rtol=0.02, atol=0)
+
+
 @LABELS
 def test_everything_kept_moves_with_the_module(method, labels):
     loss = method(labels, BITS, CLASSES)

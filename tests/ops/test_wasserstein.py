@@ -337,6 +337,18 @@ def test_bits_in_balance_have_no_loss():
     assert fh.hswd((x + 1) / 2, values=(0, 1), p=1) == 0
 
 
+@pytest.mark.parametrize("p", [1, 1.5, 2])
+def test_the_gradient_of_a_root_at_no_distance(p):
+    """0, where the square root of a square has the slope infinity times 0."""
+    bits = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], requires_grad=True)
+    for distance in (fh.hswd(bits, p, root=True), fh.wasserstein_1d(bits, bits.detach(), p, root=True)):
+        assert distance == 0
+        (gradient,) = torch.autograd.grad(distance, bits)
+        assert gradient.tolist() == [[0, 0], [0, 0]]
+    sliced = fh.sliced_wasserstein(bits, bits.detach(), 3, p, root=True)
+    assert torch.autograd.grad(sliced, bits)[0].isfinite().all()
+
+
 @pytest.mark.parametrize("n", [6, 7])
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3])
 @pytest.mark.parametrize("root", [False, True])

@@ -128,7 +128,13 @@ def distance_to_bits(
         loss = loss_to(None, n % 2 / 2)
     else:
         loss = loss_to(distributed.fair_coins(torch.full((m,), float(n), device=u.device), generator), 0.0)
-    return loss ** (1 / p) if root else loss
+    return p_th_root(loss, p) if root else loss
+
+
+def p_th_root(loss: torch.Tensor, p: float) -> torch.Tensor:
+    """Return the p-th root of a mean of p-th powers; where that is 0 the root has no slope, and passes that of 0."""
+    is_zero = loss == 0
+    return torch.where(is_zero, loss, torch.where(is_zero, 1, loss) ** (1 / p))
 
 
 def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kernel: str | None = None) -> Array:
@@ -157,7 +163,7 @@ def wasserstein_1d(x: Array, y: Array, p: float = 2, *, root: bool = False, kern
     check_number("wasserstein_1d", "p", p, minimum=1)
     check_flag("wasserstein_1d", "root", root)
     loss = sorted_op(u, v, float(p), kernel=kernel, where="wasserstein_1d")
-    return as_given(loss ** (1 / p) if root else loss, x)
+    return as_given(p_th_root(loss, p) if root else loss, x)
 
 
 def sliced_wasserstein(
@@ -199,7 +205,7 @@ def sliced_wasserstein(
     check_number(where, "p", p, minimum=1)
     check_flag(where, "root", root)
     loss = sliced_distance(where, u, v, n_projections, float(p), generator, kernel)
-    return as_given(loss ** (1 / p) if root else loss, x)
+    return as_given(p_th_root(loss, p) if root else loss, x)
 
 
 def sliced_distance(

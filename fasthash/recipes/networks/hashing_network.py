@@ -115,13 +115,16 @@ class HashingNetwork(nn.Module):
     def standardize(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
         """Set what is subtracted from items, and what they are divided by; images are scaled to [0, 1] before.
 
+        A deviation of no more than a rounding of the mean, that of what never varied, divides by 1: items in which it
+        varies are not blown up.
+
         Args:
             mean: floating-point [d] of features, [1] of gray images, [3] of colour.
-            deviation: as `mean`.
+            deviation: as `mean`, at least 0.
 
         Raises:
             TypeError: if one is no floating-point tensor.
-            ValueError: if one is of another shape.
+            ValueError: if one is of another shape, or a deviation is below 0.
         """
         where = "HashingNetwork.standardize"
         for name, x in (("mean", mean), ("deviation", deviation)):
@@ -129,8 +132,12 @@ class HashingNetwork(nn.Module):
             check_values(where, name, x)
             if x.shape != self.mean.shape:
                 raise ValueError(f"{where}: expected {name} of shape {list(self.mean.shape)}, got {list(x.shape)}")
+        if (deviation < 0).any():
+            raise ValueError(f"{where}: expected deviation at least 0, got {float(deviation.min())}")
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation.clamp(min=1e-6))
+        self.deviation.copy_(deviation)
+        constant = self.deviation <= torch.finfo(self.mean.dtype).eps * self.mean.abs()
+        self.deviation.masked_fill_(constant, 1.0)
 
     def prepare(self, items: torch.Tensor) -> torch.Tensor:
         """Return items as the backbone takes them: images [n, c, h, w], features [n, d], standardised.

@@ -102,14 +102,25 @@ def test_items_are_standardised(shape):
     network = HashingNetwork("mlp", shape, 3)
     n = len(network.mean)
     assert n == {1: 5, 2: 1, 3: 3}[len(shape)]
-    mean, deviation = torch.arange(n) / 10, torch.arange(n) / 4  # a deviation of 0 is of a column that never varies
+    mean, deviation = torch.arange(n) / 10, torch.arange(n) / 4
     network.standardize(mean, deviation)
     x = items.float() if len(shape) == 1 else (items[..., None] if len(shape) == 2 else items).float() / 255
-    expected = (x - mean) / deviation.clamp(min=1e-6)
+    expected = (x - mean) / torch.where(deviation == 0, 1.0, deviation)
     expected = expected if len(shape) == 1 else expected.permute(0, 3, 1, 2)
     torch.testing.assert_close(network.prepare(items), expected)
     assert network.prepare(items).dtype == torch.float32
     assert torch.equal(network(items), network.outputs(network.prepare(items)))
+
+
+def test_what_never_varied_is_not_blown_up():
+    """A column of 0, one of a rounded constant, one of tiny numbers that do vary."""
+    mean = torch.tensor([0.0, 1000.0, 0.0], dtype=torch.float64)
+    network = HashingNetwork("linear", (3,), 4)
+    network.standardize(mean, torch.tensor([0.0, 1e-5, 1e-8], dtype=torch.float64))
+    x = torch.tensor([[0.05, 1000.5, 3e-8]])
+    torch.testing.assert_close(network.prepare(x), torch.tensor([[0.05, 0.5, 3.0]]))
+    with pytest.raises(ValueError, match="standardize: expected deviation at least 0, got -1.0"):
+        network.standardize(mean, torch.tensor([1.0, -1.0, 1.0]))
 
 
 def test_a_saved_network_is_loaded_whole(tmp_path):
