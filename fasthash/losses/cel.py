@@ -13,9 +13,9 @@ class CEL(HashingLoss):
     Its quantisation term is the mean over items of |u - sign u|^2.
 
     Args:
-        margin: from -1 to 1. H2Q's choice is 1 - 2 d / n_bits for the largest minimum distance d of a binary linear
-            code of n_bits and dimension ceil(log2 n_classes): 0 for 10 classes at 16, 32 and 48 bits, -1/32 at 64; for
-            80 to 100 classes 1/4, 1/8, 1/12 and 0 at 16, 32, 48 and 64.
+        margin: at least -1, below 1. H2Q's choice is 1 - 2 d / n_bits for the largest minimum distance d of a binary
+            linear code of n_bits and dimension ceil(log2 n_classes): 0 for 10 classes at 16, 32 and 48 bits, -1/32 at
+            64; for 80 to 100 classes 1/4, 1/8, 1/12 and 0 at 16, 32, 48 and 64.
         quantization: see `HashingLoss`.
         quantization_weight: see `HashingLoss`.
 

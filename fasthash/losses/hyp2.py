@@ -18,7 +18,7 @@ class HyP2(HashingLoss):
     Args:
         n_bits: 1 to 4,096.
         n_classes: at least 2.
-        margin: from -1 to 1; see `CEL`.
+        margin: at least -1, below 1; see `CEL`.
         beta: at least 0.
         min_labels: at least 1, for all dissimilar pairs, as in H2Q's comparison; 2 in the paper and its code, where
             items of one label each have no pairs.

@@ -81,13 +81,25 @@ def check_parts(where: str, parts: Parts, dataset: Dataset) -> None:
                 f"{where}: expected parts of positions from 0 to {len(dataset.labels) - 1} of {dataset.name}, got "
                 f"{name} from {positions.min()} to {positions.max()}"
             )
+        ordered = np.sort(positions)
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if len(twice):
+            raise ValueError(
+                f"{where}: expected parts of distinct positions, got item {twice[0]} of {dataset.name} twice to "
+                f"{_VERBS[name]}"
+            )
 
+    learned = np.intersect1d(parts.validation, parts.train)
+    if len(learned):
+        raise ValueError(
+            f"{where}: expected validation items that do not train, got item {learned[0]} of {dataset.name}"
+        )
     seen = np.intersect1d(parts.query, np.concatenate([parts.train, parts.validation, parts.database]))
     if len(seen):
         raise ValueError(f"{where}: expected queries that are in no other part, got item {seen[0]} of {dataset.name}")
 
 
-_VERBS = {"train": "train on", "query": "search for", "database": "search"}
+_VERBS = {"train": "train on", "validation": "validate by", "query": "search for", "database": "search"}
 
 
 def per_class(

@@ -85,7 +85,7 @@ class RecipeSettings:
             elif bounds and isinstance(field.default, int):
                 object.__setattr__(self, field.name, check_integer(where, field.name, value, **bounds))
             elif bounds and (value is not None or field.default is not None):
-                check_number(where, field.name, value, **bounds)
+                object.__setattr__(self, field.name, check_number(where, field.name, value, **bounds))
             elif (kind := _kind_of(field)) is not None and not isinstance(value, kind):
                 raise TypeError(f"{where}: expected {field.name} to be a {kind.__name__}, got {type(value).__name__}")
 
@@ -114,7 +114,9 @@ class SupervisedSettings(RecipeSettings):
     validate_every: int = option(5, "epochs between validations", minimum=1)
     validation_splits: int = option(1, "of the validation items, to search for some among the others", minimum=1)
     validation_share: float = option(0.2, "of the validation items, which are searched for", above=0, below=1)
-    patience: int = option(0, "epochs without a better validation after which to stop; 0 for never", minimum=0)
+    patience: int = option(
+        0, "epochs without a better validation, after which the next that is no better ends it; 0 for never", minimum=0
+    )
     map_at: int = option(0, "how many of the nearest items mAP counts; 0 for as many as the protocol says", minimum=0)
     ties: str = option("expected", "rule for items at equal distance, see fasthash.evaluate", choices=TIES)
     rotation: str = option("none", "of the trained outputs before the signs", choices=ROTATIONS)
@@ -123,11 +125,42 @@ class SupervisedSettings(RecipeSettings):
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
+        object.__setattr__(self, "loss_arguments", _loss_arguments(self.loss_arguments))
         if self.activation != "none" and self.rotation != "none":
             raise ValueError(
                 "SupervisedSettings: expected rotation none, as outputs are rotated without an activation, got "
                 f"{self.rotation} and {self.activation}"
             )
+
+
+SET_OTHERWISE = {
+    "n_bits": "bits",
+    "n_classes": "the data set",
+    "labels": "the data set",
+    "method": "method",
+    "quantization": "quantization",
+    "quantization_weight": "quantization_weight",
+}
+"""Arguments of losses, and what says them in the place of `loss_arguments`."""
+
+
+def _loss_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a loss as JSON keeps them, NumPy's numbers as Python's, or raise."""
+    arguments = {}
+    for name, value in given.items():
+        if name in SET_OTHERWISE:
+            raise ValueError(
+                f"SupervisedSettings: expected loss_arguments without {name}, which {SET_OTHERWISE[name]} says, got "
+                f"{name}={value!r}"
+            )
+        plain = value.item() if getattr(value, "shape", None) == () else value
+        if not (plain is None or isinstance(plain, (bool, int, float, str))):
+            raise TypeError(
+                f"SupervisedSettings: expected loss_arguments of numbers, flags and names, got {name} of "
+                f"{type(value).__name__}"
+            )
+        arguments[name] = plain
+    return arguments
 
 
 @dataclass(frozen=True)
@@ -226,6 +259,16 @@ class IGANSettings(RecipeSettings):
         super().__post_init__()
         if not any((self.classification, self.adversarial, self.alpha, self.beta, self.chi)):
             raise ValueError("IGANSettings: expected a loss of weight above 0, got none")
+        adapting = self.epochs - self.source_epochs
+        if adapting < 0:
+            raise ValueError(
+                f"IGANSettings: expected source_epochs at most epochs, {self.epochs}, of which they are the first, got "
+                f"{self.source_epochs}"
+            )
+        if self.stages > max(adapting, 1):
+            raise ValueError(
+                f"IGANSettings: expected stages at most the epochs after source_epochs, {adapting}, got {self.stages}"
+            )
 
 
 RECIPES: Registry[type[RecipeSettings]] = Registry(

@@ -56,8 +56,8 @@ class SSDHTraining(UnsupervisedTraining[SSDHSettings]):
     """Train an encoder to keep the pairs of a semantic structure.
 
     The structure is found once, from the cosine distances of the items as they are given (`structure_bounds`); within
-    each batch the cosine structure of the pairs (`semantic_structure`) is kept by `structure_loss`. The encoder is the
-    autoencoders', trained by Adam.
+    each batch the cosine structure of the pairs (`semantic_structure`) is kept by `structure_loss`. Adam trains the
+    encoder, `network`, by default one linear layer.
 
     Source: Yang, Deng, Liu, Liu, Tao, "Semantic Structure-based Unsupervised Deep Hashing", 2018; within a multi-layer
     perceptron as in Doan et al., 2020.

@@ -27,7 +27,7 @@ from fasthash.recipes.networks.images import LARGE_IMAGE
 from fasthash.recipes.protocols import PROTOCOLS
 from fasthash.recipes.ranks import seed_epoch
 from fasthash.recipes.run_folder import Row
-from fasthash.recipes.settings import BACKBONES, ROTATIONS, SupervisedSettings
+from fasthash.recipes.settings import BACKBONES, ROTATIONS, SET_OTHERWISE, SupervisedSettings
 
 
 class SupervisedTraining(Training[SupervisedSettings]):
@@ -50,12 +50,22 @@ class SupervisedTraining(Training[SupervisedSettings]):
         check_not_both(settings, given)
         super().__init__(settings, given, image_size=image_size(settings, given))
         (self.validation,) = self.loaded(self.parts.validation)
+        if settings.patience > 0 and len(self.validation) < 2:
+            raise ValueError(
+                f"train: expected validation items to have patience with, got {len(self.validation)} of "
+                f"{self.dataset.name} by {settings.protocol}"
+            )
         self.validation_splits = validation_splits(len(self.validation), settings)
         seed_epoch(settings.seed, 0)
         network, loss = given.network or self._network(), self._loss()
         self.title = f"{settings.method if given.loss is None else _name(given.loss)}, {settings.bits} bits"
         self.learner = Learner(network, loss, settings).to(self.device)
         self.network, self.loss = self.learner.network, self.learner.loss
+        for name, value in self.network.state_dict().items():
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(
+                    f"train: expected network to have a state of tensors, got {name} of {type(value).__name__}"
+                )
         self.modules["loss"] = self.loss
         self.optimizer = build_optimizer(settings, self.network, self.loss)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -82,15 +92,24 @@ class SupervisedTraining(Training[SupervisedSettings]):
         if given is not None:
             loss = given if isinstance(given, nn.Module) else FunctionLoss(given)
         else:
-            loss = build_loss(
-                settings.method,
-                settings.bits,
-                self.dataset.n_classes,
-                self.train.labels,
-                quantization=settings.quantization,
-                quantization_weight=settings.quantization_weight,
-                **settings.loss_arguments,
-            )
+            try:
+                loss = build_loss(
+                    settings.method,
+                    settings.bits,
+                    self.dataset.n_classes,
+                    self.train.labels,
+                    quantization=settings.quantization,
+                    quantization_weight=settings.quantization_weight,
+                    **settings.loss_arguments,
+                )
+            except (TypeError, ValueError) as error:
+                refused = [name for name in settings.loss_arguments if f"expected {name} " in str(error)]
+                if not refused:
+                    raise
+                raise type(error)(
+                    f"train: expected loss_arguments that {settings.method} takes, got {refused[0]}="
+                    f"{settings.loss_arguments[refused[0]]!r} ({error})"
+                ) from error
         return loss
 
     def begin_epoch(self, epoch: int) -> None:
@@ -117,11 +136,15 @@ class SupervisedTraining(Training[SupervisedSettings]):
         if isinstance(self.loss, HashingLoss):
             self.loss.end_epoch()
 
+    def is_validated(self, epoch: int) -> bool:
+        """Return whether a validation follows an epoch."""
+        return epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs
+
     @torch.no_grad()
     def validate(self, epoch: int) -> Row:
         """Search for a part of the validation items among the others, and keep the weights if that went best."""
         settings = self.settings
-        if epoch % settings.validate_every != 0 and epoch != settings.epochs:
+        if not self.is_validated(epoch):
             return {}
         if len(self.validation) < 2:
             self.best.keep(epoch, float(epoch), self.network)
@@ -139,9 +162,8 @@ class SupervisedTraining(Training[SupervisedSettings]):
         return {"validation_mAP": value, **{name: float(distance) for name, distance in distances.items()}}
 
     def is_done(self, epoch: int) -> bool:
-        """Return whether the patience with validations that went no better has run out."""
-        patience = self.settings.patience
-        return 0 < patience <= epoch - self.best.epoch and self.best.epoch > 0
+        """Return whether a validation went no better and the patience has run out."""
+        return 0 < self.settings.patience <= epoch - self.best.epoch and self.is_validated(epoch)
 
     def keep_best(self) -> None:
         """Restore the best epoch's weights, and fit the rotation to its outputs."""
@@ -311,7 +333,8 @@ def build_loss(method: str, n_bits: int, n_classes: int, labels: torch.Tensor, *
             arguments.pop(name, None)
     unknown = sorted(arguments.keys() - taken.keys())
     if unknown:
-        raise ValueError(f"build_loss: expected arguments of {method} ({', '.join(taken)}), got {', '.join(unknown)}")
+        own = ", ".join(name for name in taken if name not in SET_OTHERWISE) or "none"
+        raise ValueError(f"build_loss: expected arguments of {method} ({own}), got {', '.join(unknown)}")
     given: dict[str, Any] = {"n_bits": n_bits, "n_classes": n_classes, "labels": labels}
     built = loss(**{name: value for name, value in given.items() if name in taken}, **arguments)
     return built if isinstance(built, nn.Module) else FunctionLoss(built)

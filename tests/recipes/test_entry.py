@@ -100,6 +100,12 @@ def positions(*parts):
             ValueError,
             "queries that are in no other part, got item 300",
         ),
+        (positions(range(200), [7], [300], [301]), ValueError, "validation items that do not train, got item 7 of digits"),
+        (
+            positions(range(200), [], [300, 301, 300], [400]),
+            ValueError,
+            "parts of distinct positions, got item 300 of digits twice to search for",
+        ),
         (positions(np.arange(200)[:, None], [], [300], [301]), TypeError, "int64 positions .*, got train of int64"),
         (Parts([1], [], [2], [3]), TypeError, "int64 positions .*, got train of list"),
     ],

@@ -41,6 +41,11 @@ IGAN_WEIGHTS = ("classification", "alpha", "beta", "adversarial", "chi")
             {"activation": "tanh", "rotation": "itq"},
             "expected rotation none, as outputs are rotated without an activation, got itq and tanh",
         ),
+        (
+            SupervisedSettings,
+            {"loss_arguments": {"n_bits": 3}},
+            "SupervisedSettings: expected loss_arguments without n_bits, which bits says, got n_bits=3",
+        ),
         (AutoencoderSettings, {"distance": "mmd"}, "AutoencoderSettings: expected distance to be one of 'idr', 'ot'"),
         (AutoencoderSettings, {"bits": 0}, "expected bits from 1 to 4096, got 0"),
         (AutoencoderSettings, {"weight": -0.1}, "expected weight at least 0"),
@@ -53,6 +58,8 @@ IGAN_WEIGHTS = ("classification", "alpha", "beta", "adversarial", "chi")
         (IGANSettings, {"bits": 0}, "expected bits from 1 to 4096, got 0"),
         (IGANSettings, {"quantization": "swd"}, "expected quantization to be one of 'original', 'hswd', got 'swd'"),
         (IGANSettings, {"stages": 0}, "expected stages at least 1, got 0"),
+        (IGANSettings, {"epochs": 5}, "expected source_epochs at most epochs, 5, of which they are the first, got 6"),
+        (IGANSettings, {"stages": 25}, "expected stages at most the epochs after source_epochs, 24, got 25"),
         (IGANSettings, {"threshold": 1.0}, "expected threshold at least 0 and below 1, got 1.0"),
         (IGANSettings, dict.fromkeys(IGAN_WEIGHTS, 0.0), "IGANSettings: expected a loss of weight above 0, got none"),
     ],
@@ -94,6 +101,7 @@ def test_every_loss_can_be_a_method():
         ({"pretrained": "yes"}, "SupervisedSettings: expected pretrained to be a bool, got str"),
         ({"dataset": 3}, "SupervisedSettings: expected dataset to be a str, got int"),
         ({"loss_arguments": 3}, "SupervisedSettings: expected loss_arguments to be a Mapping, got int"),
+        ({"loss_arguments": {"mu": [1, 2]}}, "expected loss_arguments of numbers, flags and names, got mu of list"),
         ({"epochs": 1.5}, "SupervisedSettings: expected epochs to be an integer, got float"),
     ],
 )

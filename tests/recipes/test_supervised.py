@@ -361,6 +361,50 @@ def test_patience_ends_a_training_also_one_that_is_resumed(images, tmp_path, mon
     assert trained(images, settings, out=tmp_path, resume=True).history == run.history
 
 
+def test_patience_that_is_shorter_than_from_one_validation_to_the_next(images, monkeypatch):
+    """It runs out at a validation that went no better, not before there was one."""
+    settings = dataclasses.replace(SHORT, epochs=20, validate_every=4, patience=2, network="linear")
+    values = iter([0.1, 0.5, 0.4, 0.9])
+    monkeypatch.setattr(supervised, "mean_average_precision", lambda *arguments, **named: next(values))
+    run = trained(images, settings)
+    assert len(run.history) == 12
+    assert run.results["epoch"] == 8
+
+
+def test_patience_without_validation_is_refused(images):
+    parts = dataclasses.replace(split(images, SHORT.protocol), validation=np.array([], np.int64))
+    with pytest.raises(ValueError, match="train: expected validation items to have patience with, got 0 of"):
+        trained(images, dataclasses.replace(SHORT, patience=3), parts=parts)
+
+
+def test_a_network_whose_state_is_no_tensors_is_refused_before_any_work(images):
+    class Noting(torch.nn.Linear):
+        def get_extra_state(self):
+            return {"note": "made by hand"}
+
+        def set_extra_state(self, state):
+            pass
+
+    network = torch.nn.Sequential(torch.nn.Flatten(), Noting(images.items[0].size, SHORT.bits))
+    with pytest.raises(TypeError, match="expected network to have a state of tensors, got 1._extra_state of dict"):
+        trained(images, dataclasses.replace(SHORT, network="cnn"), network=network)
+
+
+def test_an_argument_that_the_loss_refuses_is_named(images):
+    settings = dataclasses.replace(SHORT, method="dsdh", loss_arguments={"mu": 0.1, "seed": 1.5})
+    with pytest.raises(TypeError, match=r"train: expected loss_arguments that dsdh takes, got seed=1.5 \(DSDH: expected"):
+        trained(images, settings)
+
+
+def test_numpys_numbers_are_kept_as_pythons(images, tmp_path):
+    numbers = {"learning_rate": np.float32(0.5), "weight_decay": np.float64(0), "epochs": np.int64(1)}
+    arguments = {"alpha": np.float32(0.25)}
+    settings = dataclasses.replace(SHORT, method="wglhh", loss_arguments=arguments, **numbers)
+    trained(images, settings, out=tmp_path)
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert (kept["learning_rate"], kept["epochs"], kept["loss_arguments"]) == (0.5, 1, {"alpha": 0.25})
+
+
 def test_tanh_is_between_the_outputs_and_the_loss(images):
     settings = dataclasses.replace(SHORT, method="dhn", activation="tanh", epochs=3)
     learner = training(images, settings)
@@ -442,9 +486,9 @@ def test_a_loss_without_a_quantisation_term_takes_none(monkeypatch):
     labels = torch.zeros(4, dtype=torch.int64)
     loss = build_loss("plain", 8, 2, labels, quantization="original", quantization_weight=None)
     assert loss(torch.ones(2, 3), labels) == 6
-    with pytest.raises(ValueError, match=r"expected arguments of plain \(n_bits\), got quantization"):
+    with pytest.raises(ValueError, match=r"expected arguments of plain \(none\), got quantization"):
         build_loss("plain", 8, 2, labels, quantization="hswd")
-    with pytest.raises(ValueError, match=r"expected arguments of plain \(n_bits\), got quantization_weight"):
+    with pytest.raises(ValueError, match=r"expected arguments of plain \(none\), got quantization_weight"):
         build_loss("plain", 8, 2, labels, quantization_weight=0.5)
 
 
