@@ -100,7 +100,7 @@ def positions(*parts):
             ValueError,
             "queries that are in no other part, got item 300",
         ),
-        (positions(range(200), [7], [300], [301]), ValueError, "validation items that do not train, got item 7 of digits"),
+        (positions(range(200), [7], [300], [301]), ValueError, "validation items that do not train, got item 7"),
         (
             positions(range(200), [], [300, 301, 300], [400]),
             ValueError,

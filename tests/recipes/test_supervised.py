@@ -392,7 +392,7 @@ def test_a_network_whose_state_is_no_tensors_is_refused_before_any_work(images):
 
 def test_an_argument_that_the_loss_refuses_is_named(images):
     settings = dataclasses.replace(SHORT, method="dsdh", loss_arguments={"mu": 0.1, "seed": 1.5})
-    with pytest.raises(TypeError, match=r"train: expected loss_arguments that dsdh takes, got seed=1.5 \(DSDH: expected"):
+    with pytest.raises(TypeError, match=r"expected loss_arguments that dsdh takes, got seed=1.5 \(DSDH: expected"):
         trained(images, settings)
 
 
