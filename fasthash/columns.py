@@ -5,6 +5,7 @@ None of these packages is imported: what is theirs is known by its type.
 
 from __future__ import annotations
 
+import json
 import reprlib
 from typing import Any
 
@@ -41,7 +42,16 @@ def unwrapped(expected: str, x: Any) -> Any:
         return _of_hdf5(expected, x)
     if package == "pandas" and hasattr(getattr(x, "dtype", None), "pyarrow_dtype"):
         return arrow_array(_of_name(expected, x.name), x.array.__arrow_array__())
+    if package == "pandas" and hasattr(x, "dtypes") and hasattr(x, "columns"):
+        return _of_frame(expected, x)
     return x
+
+
+def feature_columns(schema: Any) -> list[str]:
+    """Return the names of an Arrow schema's columns but for those that are the index of a pandas frame."""
+    described = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    index = [name for name in described.get("index_columns", ()) if isinstance(name, str)]
+    return [name for name in schema.names if name not in index]
 
 
 def arrow_array(expected: str, column: Any) -> NumpyArray:
@@ -80,7 +90,7 @@ def stacked(expected: str, rows: NumpyArray) -> NumpyArray:
 def _of_arrow(expected: str, x: Any) -> NumpyArray:
     if hasattr(x, "column_names"):
         columns = []
-        for name in x.column_names:
+        for name in feature_columns(x.schema):
             array = arrow_array(_of_name(expected, name), x.column(name))
             if array.ndim > 1:
                 raise TypeError(f"{_of_name(expected, name)} of numbers, got one of lists; pass it alone, x[{name!r}]")
@@ -89,6 +99,26 @@ def _of_arrow(expected: str, x: Any) -> NumpyArray:
     if not hasattr(x, "null_count"):
         raise TypeError(f"{expected} to be an array, a column or a table, got {type(x).__name__}")
     return arrow_array(expected, x)
+
+
+def _of_frame(expected: str, x: Any) -> Any:
+    """Return a pandas frame as it is where NumPy has its types, else its columns side by side."""
+    kinds = {kind if isinstance(kind, np.dtype) else None for kind in x.dtypes}
+    if None not in kinds and (len(kinds) <= 1 or np.dtype(bool) not in kinds):
+        return x
+    columns = []
+    for i, (name, kind) in enumerate(zip(x.columns, x.dtypes, strict=True)):
+        column, of_column = x.iloc[:, i], _of_name(expected, name)
+        if hasattr(kind, "pyarrow_dtype"):
+            columns.append(arrow_array(of_column, column.array.__arrow_array__()))
+            continue
+        plain = getattr(kind, "numpy_dtype", kind)
+        if not isinstance(plain, np.dtype) or plain.kind not in "biuf":
+            raise TypeError(f"{of_column} of numbers, got {kind}")
+        if plain is not kind and column.isna().any():
+            raise ValueError(f"{of_column} without nulls, got {int(column.isna().sum())}")
+        columns.append(column.to_numpy(dtype=plain))
+    return np.stack(columns, 1)
 
 
 def _of_data_set(expected: str, x: Any) -> Any:

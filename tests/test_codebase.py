@@ -46,7 +46,7 @@ DOWNSTREAM = {
     },
     "features": {"errors", "files", "lazy", "plugins", "data"},
     "data": {"columns", "errors", "files", "lazy", "ops", "plugins"},
-    "hashers": {"errors", "lazy", "plugins", "ops", "tensor_files"},
+    "hashers": {"columns", "errors", "lazy", "plugins", "ops", "tensor_files"},
     "index": {"errors", "files", "lazy", "ops"},
     "evaluate": {"errors", "lazy", "ops", "index"},
     "cluster": {"columns", "errors", "files", "lazy", "ops", "hashers", "index", "recipes"},

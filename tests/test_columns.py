@@ -12,6 +12,7 @@ import torch
 
 import fasthash as fh
 from fasthash import evaluate
+from fasthash.data import read_array
 from fasthash.hashers import LSH
 from fasthash.ops.arrays import to_tensor
 
@@ -143,6 +144,56 @@ def test_tables_have_names_for_their_columns(arrow):
     np.testing.assert_array_equal(made.encode(x), LSH(3).fit(X).encode(X))
     with pytest.raises(ValueError, match="LSH.encode: expected X of the columns that were fitted, got others"):
         made.encode(x.select(list("bacde")))
+
+
+def test_the_stored_index_of_a_pandas_frame_is_no_column(arrow, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcde")).iloc[[0, 3, 4, 7]]
+    for kept in (frame, frame.rename_axis("item"), pandas.DataFrame(X, columns=list("abcde"))):
+        table = arrow.Table.from_pandas(kept)
+        np.testing.assert_array_equal(to_tensor("here", "x", table), kept.to_numpy())
+        fitted = LSH(3).fit(table)
+        assert fitted.n_features_in_ == 5
+        assert fitted.feature_names_in_.tolist() == list("abcde")
+        np.testing.assert_array_equal(fitted.encode(table), fitted.encode(kept))
+        for name, write in (("a.parquet", kept.to_parquet), ("a.feather", None)):
+            if write is None:
+                pytest.importorskip("pyarrow.feather").write_feather(table, tmp_path / name)
+            else:
+                write(tmp_path / name)
+            np.testing.assert_array_equal(read_array(tmp_path / name), kept.to_numpy())
+    np.testing.assert_array_equal(read_array(f"{tmp_path}/a.parquet:c"), X[:, 2])
+    labels = pandas.DataFrame({"label": np.arange(12)}).sample(frac=1, random_state=0)
+    labels.to_parquet(tmp_path / "labels.parquet")
+    assert read_array(tmp_path / "labels.parquet").tolist() == labels.label.tolist()
+    frame.rename_axis("item").to_parquet(tmp_path / "b.parquet")
+    assert read_array(f"{tmp_path}/b.parquet:item").tolist() == [0, 3, 4, 7]
+
+
+def test_frames_of_types_that_are_not_numpys(arrow):
+    pandas = pytest.importorskip("pandas")
+    whole = np.arange(6).reshape(3, 2)
+    frame = pandas.DataFrame(whole, columns=["a", "b"])
+    for given in (
+        frame.convert_dtypes(),
+        frame.astype({"a": "Int64", "b": "Float64"}),
+        frame.astype("double[pyarrow]"),
+        frame.astype({"a": "Int8"}),
+    ):
+        np.testing.assert_array_equal(to_tensor("here", "x", given), whole)
+        np.testing.assert_array_equal(LSH(4).fit(given).encode(given), LSH(4).fit(frame).encode(frame))
+    mixed = pandas.DataFrame({"a": [True, False], "b": [0.5, 2.0]})
+    assert to_tensor("here", "x", mixed).tolist() == [[1, 0.5], [0, 2]]
+    for given, error, message in (
+        (pandas.DataFrame({"a": pandas.array([1, None], "Int64")}), ValueError, "x, column 'a', without nulls, got 1"),
+        (
+            pandas.DataFrame({"a": [1.0], "b": ["c"]}).convert_dtypes(),
+            TypeError,
+            "x, column 'b', of numbers, got string",
+        ),
+    ):
+        with pytest.raises(error, match=f"^here: expected {message}"):
+            to_tensor("here", "x", given)
 
 
 def test_columns_of_hugging_face_data_sets():

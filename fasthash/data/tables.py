@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthash.columns import arrow_array, is_number
+from fasthash.columns import arrow_array, feature_columns, is_number
 from fasthash.errors import MissingDependencyError
 
 NumpyArray = NDArray[Any]
@@ -190,9 +190,10 @@ def _arrow(purpose: str) -> Any:
 
 def _names(path: Path, name: str | None, schema: Any) -> list[str]:
     """Return which of the columns are meant."""
-    if name is None and schema.names and all(map(is_number, schema.types)):
-        return list(schema.names)
-    return [chosen_of(path, name, schema.names)]
+    features = feature_columns(schema)
+    if name is None and features and all(is_number(schema.field(each).type) for each in features):
+        return features
+    return [chosen_of(path, name, features if name is None else schema.names)]
 
 
 def _columns(path: Path, table: Any, names: list[str]) -> NumpyArray:

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fasthash.columns import feature_columns
 from fasthash.errors import MAX_BITS, check_flag, check_integer, check_matrix, check_values, dtype_name
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
@@ -260,6 +261,8 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
 
 def _named(X: Array, x: torch.Tensor) -> Array:
     """Return what has the names of the columns, of a data frame, and as many columns."""
+    if hasattr(X, "column_names") and hasattr(X, "schema"):
+        return X.select(feature_columns(X.schema))
     return X if hasattr(X, "columns") else x
 
 
