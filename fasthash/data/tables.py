@@ -125,9 +125,12 @@ def read_parquet(path: Path, name: str | None) -> NumpyArray:
     arrow = _arrow("reading Parquet files")
     from pyarrow import parquet
 
-    with whole(path, "a whole Parquet file", (arrow.ArrowException, OSError, ValueError)):
+    damage = (arrow.ArrowException, OSError, ValueError)
+    with whole(path, "a whole Parquet file", damage):
         file = parquet.ParquetFile(path)
-        names = _names(path, name, file.schema_arrow)
+        schema = file.schema_arrow
+    names = _names(path, name, schema)
+    with whole(path, "a whole Parquet file", damage):
         table = file.read(columns=names)
     return _columns(path, table, names)
 
@@ -135,12 +138,14 @@ def read_parquet(path: Path, name: str | None) -> NumpyArray:
 def read_arrow(path: Path, name: str | None) -> NumpyArray:
     """Return a column, or all where all are numbers; what is in one batch and not compressed is mapped."""
     arrow = _arrow("reading Arrow files")
-    with whole(path, "a whole Arrow file", (arrow.ArrowException, OSError, ValueError)):
+    damage = (arrow.ArrowException, OSError, ValueError)
+    with whole(path, "a whole Arrow file", damage):
         source = arrow.memory_map(str(path))
         is_stream = source.read(6) != b"ARROW1"
         source.seek(0)
         table = (arrow.ipc.open_stream if is_stream else arrow.ipc.open_file)(source).read_all()
-        names = _names(path, name, table.schema)
+    names = _names(path, name, table.schema)
+    with whole(path, "a whole Arrow file", damage):
         table = table.select(names)
         table.validate(full=True)
     return _columns(path, table, names)

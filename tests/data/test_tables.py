@@ -26,7 +26,7 @@ def test_a_column_of_a_table_is_named(tmp_path):
         (f"{path}:labels", "expected the array 'labels', got vector, label, name, right"),
         (f"{path}:name", "expected a column 'name' of hexadecimal hashes of one length, got 'w' in row 1"),
     ):
-        with pytest.raises(ValueError, match=f"a.parquet: {message}"):
+        with pytest.raises(ValueError, match=f"^read_array: {path}: {message}"):
             read_array(place)
     table(path, v=[[1.0, 2.0], [3.0]])
     with pytest.raises(ValueError, match="expected a column 'v' of lists of one length, got several"):
@@ -130,10 +130,12 @@ def test_a_column_of_an_arrow_file_is_mapped(tmp_path):
     assert not read.flags.writeable
     np.testing.assert_array_equal(read, x)
     np.testing.assert_array_equal(codes, x[:, :2].copy().view(np.uint8).reshape(1000, 8))
-    with pytest.raises(ValueError, match="a.arrow: expected one array, or a name as in a.arrow:name, got vector, "):
-        read_array(path)
-    with pytest.raises(ValueError, match="a.arrow: expected the array 'vectors', got vector, code, name"):
-        read_array(f"{path}:vectors")
+    for name, message in (
+        ("", "expected one array, or a name as in a.arrow:name, got vector, code, name"),
+        (":vectors", "expected the array 'vectors', got vector, code, name"),
+    ):
+        with pytest.raises(ValueError, match=f"^read_array: {path}: {message}"):
+            read_array(f"{path}{name}")
 
 
 def test_arrays_of_hdf5_are_named(tmp_path):
