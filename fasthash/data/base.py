@@ -12,6 +12,8 @@ import numpy as np
 
 from fasthash.errors import MAX_INTEGER, MissingDependencyError, check_integer, check_label_shape
 
+_UNNAMED_CLASSES = 1000  # as many may be numbered without an item each
+
 
 class ImageFiles:
     """Images that stay in their files until they are asked for; needs Pillow (the extra "images").
@@ -159,13 +161,17 @@ def join_splits(name: str, splits: Mapping[str, ReadPart], class_names: Sequence
         class_names: by default the labels' own numbers.
 
     Raises:
-        ValueError: if a split's items and labels do not fit together, or the splits do not.
+        ValueError: if a split's items and labels do not fit together, the splits do not, or classes have neither names
+            nor numbers from 0.
     """
+    n_items = sum(len(split.labels) for split in splits.values())
     n_classes = None if class_names is None else len(class_names)
     first = next(iter(splits.values()))
     for split in splits.values():
         check_items(split.path, "items", split.items)
         check_labels(split.path, "labels", split.labels, len(split.items), n_classes)
+        if class_names is None:
+            check_numbered(split.path, split.labels, n_items)
         for kind, array, other in (("items", split.items, first.items), ("labels", split.labels, first.labels)):
             if array.shape[1:] != other.shape[1:]:
                 raise ValueError(
@@ -181,6 +187,16 @@ def join_splits(name: str, splits: Mapping[str, ReadPart], class_names: Sequence
         {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(splits)},
         number_names(labels) if class_names is None else tuple(class_names),
     )
+
+
+def check_numbered(where: Path | str, labels: np.ndarray, n_items: int) -> None:
+    """Raise if classes without names have numbers too large for a data set of `n_items`, as ids have."""
+    largest = max(_UNNAMED_CLASSES, n_items) - 1
+    if labels.ndim == 1 and labels.max(initial=0) > largest:
+        raise ValueError(
+            f"{where}: expected labels of classes numbered from 0, to {largest} at most without class_names, "
+            f"got up to {labels.max()}; number them by class_names, labels = np.unique(labels, return_inverse=True)"
+        )
 
 
 def as_labels(labels: np.ndarray) -> np.ndarray:
