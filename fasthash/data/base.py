@@ -6,11 +6,14 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from fasthash.errors import MAX_INTEGER, MissingDependencyError, check_integer, check_label_shape
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 _UNNAMED_CLASSES = 1000  # as many may be numbered without an item each
 
@@ -21,8 +24,8 @@ class ImageFiles:
     Args:
         paths: the files, in the order of the items.
 
-    `len(files)` is the number of images; `files[i]` decodes one to uint8 [h, w, 3] or raises a ValueError that names
-    the file.
+    `len(files)` is the number of images; `files[i]` decodes one to uint8 [h, w, 3], 16 bits of gray v to the nearest of
+    v / 257, or raises a ValueError that names the file.
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
@@ -41,14 +44,35 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, i: SupportsIndex) -> np.ndarray:
-        from PIL import Image
-
         path = self.paths[check_integer("ImageFiles", "i", i, -MAX_INTEGER)]
         try:
-            with Image.open(path) as image:
-                return np.array(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{path}: expected an image that Pillow can decode, got {error}") from error
+            return np.array(read_picture(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def read_picture(path: Path) -> Picture:
+    """Return the picture in a file in RGB; 16 bits of gray become the nearest 8.
+
+    Raises:
+        ValueError: that leaves it to the caller to name the file, if Pillow cannot decode it, or gray values are of
+            more than 16 bits or not integers.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
+                return image.convert("RGB")
+            grays = np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"expected an image that Pillow can decode, got {error}") from error
+    if grays.dtype.kind == "f" or grays.min() < 0 or grays.max() > 65535:
+        raise ValueError(
+            f"expected an image of 8 or 16 bits a colour, got gray values of {grays.dtype.name} "
+            f"from {grays.min()} to {grays.max()}"
+        )
+    return Image.fromarray(((grays.astype(np.int32) + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
 class ReadPart(NamedTuple):
