@@ -112,14 +112,18 @@ def extract(
         "dtype": dtype,
     }
     parts = Parts(path, settings, len(loaded.items), part_size)
-    missing = list(parts.missing())
-    model.to(chosen)
-    bar = {"total": len(loaded.items), "initial": len(loaded.items) - sum(map(len, missing)), "unit": "image"}
-    with tqdm(desc=model.name, disable=not progress, **bar) as told:
-        for rows in missing:
-            images = Prepared(loaded.items, rows, transform)
-            batches = DataLoader(images, batch_size, num_workers=workers, collate_fn=stacked)
-            parts.write(rows, _features(model, batches, chosen, dtype, rows.start, told))
+    try:
+        missing = list(parts.missing())
+        model.to(chosen)
+        bar = {"total": len(loaded.items), "initial": len(loaded.items) - sum(map(len, missing)), "unit": "image"}
+        with tqdm(desc=model.name, disable=not progress, **bar) as told:
+            for rows in missing:
+                images = Prepared(loaded.items, rows, transform)
+                batches = DataLoader(images, batch_size, num_workers=workers, collate_fn=stacked)
+                parts.write(rows, _features(model, batches, chosen, dtype, rows.start, told))
+    except BaseException:
+        parts.leave()
+        raise
     shape = write(path, loaded, parts)
     parts.remove()
     return shape

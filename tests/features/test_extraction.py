@@ -172,9 +172,12 @@ def test_features_and_transforms_that_are_no_good(gray, network, tmp_path, monke
         network.end[1].bias[1] = 1e6
     with pytest.raises(ValueError, match="finite features in float16, got others of item 0; float32 holds larger ones"):
         extract(gray, tmp_path / "x.npz", network, dtype="float16", device="cpu")
+    assert list(tmp_path.iterdir()) == []
     network.transform = of_several_sizes
     with pytest.raises(ValueError, match=r"extract: expected transform .* tensors of one shape, got \[3, 1, 4\], \[3"):
-        extract(gray, tmp_path / "y.npz", network, device="cpu")
+        extract(gray, tmp_path / "x.npz", network, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+    assert extract(gray, tmp_path / "x.npz", Small(), layer="body", device="cpu") == (10, 5)
 
 
 @pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps
