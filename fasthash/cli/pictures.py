@@ -40,11 +40,11 @@ def hash_pictures(folder: Path, kind: str, hash_size: int, crops: bool) -> tuple
     """
     try:
         import imagehash
-        from PIL import Image
     except ImportError:
         raise MissingDependencyError("hashing pictures", "imagehash", "imagehash") from None
     from tqdm import tqdm
 
+    from fasthash.data.base import read_picture
     from fasthash.hashes import from_hashes
 
     if kind == "whash" and hash_size & (hash_size - 1):
@@ -54,10 +54,9 @@ def hash_pictures(folder: Path, kind: str, hash_size: int, crops: bool) -> tuple
     names, hashes = [], []
     for path in tqdm(paths, unit="picture", disable=None):
         try:
-            with Image.open(path) as image:
-                whole = image.convert("RGB")
+            whole = read_picture(path)
             own = [compute(part, hash_size) for part in (whole, *(_parts(whole) if crops else ()))]
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except ValueError as error:
             click.echo(f"left out: {path}, which cannot be read: {error}", err=True)
             continue
         hashes += own
@@ -105,6 +104,8 @@ def draw_groups(path: Path, extension: str, pictures: list[Path], found: Duplica
     """Write a picture with a row for each group, the representative first; of 100 groups and 10 members at most."""
     from PIL import Image
 
+    from fasthash.data.base import read_picture
+
     bounds = list(pairwise(found.offsets.tolist()))[:_MOST_GROUPS]
     rows = []
     for representative, (start, end) in zip(found.representatives.tolist(), bounds, strict=False):
@@ -115,8 +116,7 @@ def draw_groups(path: Path, extension: str, pictures: list[Path], found: Duplica
     grid = Image.new("RGB", size, "white")
     for y, row in enumerate(rows):
         for x, i in enumerate(row):
-            with Image.open(pictures[i]) as image:
-                small = image.convert("RGB")
+            small = read_picture(pictures[i])
             small.thumbnail((_SIDE, _SIDE))
             grid.paste(small, (_GAP + step * x, _GAP + step * y))
     grid.save(path, "PNG" if extension == ".png" else "JPEG")

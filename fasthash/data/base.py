@@ -6,11 +6,16 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from fasthash.errors import MAX_INTEGER, MissingDependencyError, check_integer, check_label_shape
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+_UNNAMED_CLASSES = 1000  # as many may be numbered without an item each
 
 
 class ImageFiles:
@@ -19,8 +24,8 @@ class ImageFiles:
     Args:
         paths: the files, in the order of the items.
 
-    `len(files)` is the number of images; `files[i]` decodes one to uint8 [h, w, 3] or raises a ValueError that names
-    the file.
+    `len(files)` is the number of images; `files[i]` decodes one to uint8 [h, w, 3], 16 bits of gray v to the nearest of
+    v / 257, or raises a ValueError that names the file.
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
@@ -39,14 +44,35 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, i: SupportsIndex) -> np.ndarray:
-        from PIL import Image
-
         path = self.paths[check_integer("ImageFiles", "i", i, -MAX_INTEGER)]
         try:
-            with Image.open(path) as image:
-                return np.array(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{path}: expected an image that Pillow can decode, got {error}") from error
+            return np.array(read_picture(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def read_picture(path: Path) -> Picture:
+    """Return the picture in a file in RGB; 16 bits of gray become the nearest 8.
+
+    Raises:
+        ValueError: that leaves it to the caller to name the file, if Pillow cannot decode it, or gray values are of
+            more than 16 bits or not integers.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("F", "I") and not image.mode.startswith("I;16"):
+                return image.convert("RGB")
+            grays = np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"expected an image that Pillow can decode, got {error}") from error
+    if grays.dtype.kind == "f" or grays.min() < 0 or grays.max() > 65535:
+        raise ValueError(
+            f"expected an image of 8 or 16 bits a colour, got gray values of {grays.dtype.name} "
+            f"from {grays.min()} to {grays.max()}"
+        )
+    return Image.fromarray(((grays.astype(np.int32) + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
 class ReadPart(NamedTuple):
@@ -159,13 +185,17 @@ def join_splits(name: str, splits: Mapping[str, ReadPart], class_names: Sequence
         class_names: by default the labels' own numbers.
 
     Raises:
-        ValueError: if a split's items and labels do not fit together, or the splits do not.
+        ValueError: if a split's items and labels do not fit together, the splits do not, or classes have neither names
+            nor numbers from 0.
     """
+    n_items = sum(len(split.labels) for split in splits.values())
     n_classes = None if class_names is None else len(class_names)
     first = next(iter(splits.values()))
     for split in splits.values():
         check_items(split.path, "items", split.items)
         check_labels(split.path, "labels", split.labels, len(split.items), n_classes)
+        if class_names is None:
+            check_numbered(split.path, split.labels, n_items)
         for kind, array, other in (("items", split.items, first.items), ("labels", split.labels, first.labels)):
             if array.shape[1:] != other.shape[1:]:
                 raise ValueError(
@@ -181,6 +211,16 @@ def join_splits(name: str, splits: Mapping[str, ReadPart], class_names: Sequence
         {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(splits)},
         number_names(labels) if class_names is None else tuple(class_names),
     )
+
+
+def check_numbered(where: Path | str, labels: np.ndarray, n_items: int) -> None:
+    """Raise if classes without names have numbers too large for a data set of `n_items`, as ids have."""
+    largest = max(_UNNAMED_CLASSES, n_items) - 1
+    if labels.ndim == 1 and labels.max(initial=0) > largest:
+        raise ValueError(
+            f"{where}: expected labels of classes numbered from 0, to {largest} at most without class_names, "
+            f"got up to {labels.max()}; number them by class_names, labels = np.unique(labels, return_inverse=True)"
+        )
 
 
 def as_labels(labels: np.ndarray) -> np.ndarray:

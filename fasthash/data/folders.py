@@ -12,15 +12,17 @@ FILES = "<class>/*.jpg, or train/<class>/*.jpg, test/<class>/*.jpg (any image fo
 
 _SPLITS = ("train", "val", "valid", "validation", "test", "query", "gallery", "database")
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_NAMED = 5  # folders in an error
 
 
 def read_image_folder(name: str, folder: Path) -> Dataset | None:
     """Read folders of images, in sorted order; None if `folder` has none.
 
-    If every folder in `folder` is named as a split, the classes are one level below.
+    If every folder in `folder` is named as a split, the classes are one level below. Images in folders of a class are
+    of that class, as long as some class has images of its own.
 
     Raises:
-        ValueError: if a class has no images.
+        ValueError: if a class has no images, or all images are in folders of what would be the classes.
     """
     folders = _folders(folder)
     if [path.name for path in folders] == ["images"]:
@@ -33,6 +35,13 @@ def read_image_folder(name: str, folder: Path) -> Dataset | None:
     if not all(images):
         empty = next(path for path, files in zip(class_folders, images, strict=True) if not files)
         raise ValueError(f"{empty}: expected images ({', '.join(_SUFFIXES)}), as in the other classes, got none")
+    if not any(file.parent == path for path, files in zip(class_folders, images, strict=True) for file in files):
+        got = [str(path.relative_to(folder)) for path in class_folders]
+        raise ValueError(
+            f"{folder}: expected a folder of images for each class, or such folders in parts of the names "
+            f"{', '.join(_SPLITS)}, got folders with images only further below: {', '.join(got[:_NAMED])}"
+            f"{', ...' if len(got) > _NAMED else ''}, the first {images[0][0].relative_to(folder)}"
+        )
     class_names = sorted({path.name for path in class_folders})
     counts = [len(files) for files in images]
     labels = np.repeat([class_names.index(path.name) for path in class_folders], counts)

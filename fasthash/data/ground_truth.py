@@ -110,8 +110,13 @@ def write_ground_truth(path: str | os.PathLike[str], hits: Hits | RadiusHits) ->
     if isinstance(hits, Hits):
         head = np.array(ids.shape, "<u4").view("<i4")
     else:
-        counts = np.diff(fields["offsets"])
-        if (counts < 0).any() or list(fields["offsets"][[0, -1]]) != [0, len(ids)]:
+        offsets = fields["offsets"]
+        if offsets.ndim != 1 or len(offsets) == 0 or offsets.dtype.kind not in "iu":
+            raise ValueError(
+                f"{where}: expected hits with offsets of integers [q + 1], got {offsets.dtype} {list(offsets.shape)}"
+            )
+        counts = np.diff(offsets.astype(np.int64))
+        if (counts < 0).any() or list(offsets[[0, -1]]) != [0, len(ids)]:
             raise ValueError(f"{where}: expected hits with offsets from 0 to {len(ids)} that ascend, got others")
         head = np.array([len(counts), len(ids), *counts], "<i4")
     with replacing(path) as unfinished, unfinished.open("wb") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fasthash.data.base import Dataset, as_labels, check_labels, number_names
+from fasthash.data.base import Dataset, as_labels, check_labels, check_numbered, number_names
 from fasthash.data.tables import read_parquet, whole
 from fasthash.errors import MissingDependencyError
 
@@ -35,6 +35,8 @@ def read_features(name: str, path: Path) -> Dataset | None:
         raise ValueError(f"{path}: expected the columns features and labels, got {', '.join(schema.names)}")
     labels = read_parquet(path, "labels")
     check_labels(path, "labels", labels, len(labels))
+    if class_names is None:
+        check_numbered(path, labels, len(labels))
     splits = [column.name for column in schema if str(column.type) == "bool"]
     try:
         return Dataset(

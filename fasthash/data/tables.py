@@ -69,8 +69,8 @@ def read_csv(path: Path, name: str | None) -> NumpyArray:
         return _csv_column(path, name)
     with whole(path, "rows of numbers between commas"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-        if lines and not any(map(_reads_as_number, lines[0].split(","))):
-            del lines[0]  # the names of the columns
+        if lines and _names_columns(lines[0].split(","), lines[1:]):
+            del lines[0]
         if not any(map(str.strip, lines)):
             raise ValueError("none")
         rows = _numbers(lines)
@@ -99,9 +99,19 @@ def _csv_column(path: Path, name: str) -> NumpyArray:
         return _numbers([cell for _, cell in cells])[:, 0]
 
 
+def _names_columns(cells: list[str], lines: list[str]) -> bool:
+    """Return whether the cells of a first line are names: no numbers, or those that pandas gives columns of floats."""
+    counted = len(cells) > 1 and [cell.strip() for cell in cells] == list(map(str, range(len(cells))))
+    return not any(map(_reads_as_number, cells)) or (counted and not _are_integers(lines))
+
+
 def _numbers(lines: list[str]) -> NumpyArray:
-    whole = not any(re.search("[.a-zA-Z]", line) for line in lines)
-    return np.loadtxt(lines, np.int64 if whole else np.float64, delimiter=",", ndmin=2, comments=None)
+    dtype = np.int64 if _are_integers(lines) else np.float64
+    return np.loadtxt(lines, dtype, delimiter=",", ndmin=2, comments=None)
+
+
+def _are_integers(lines: list[str]) -> bool:
+    return not any(re.search("[.a-zA-Z]", line) for line in lines)
 
 
 def _reads_as_number(text: str) -> bool:
@@ -125,9 +135,12 @@ def read_parquet(path: Path, name: str | None) -> NumpyArray:
     arrow = _arrow("reading Parquet files")
     from pyarrow import parquet
 
-    with whole(path, "a whole Parquet file", (arrow.ArrowException, OSError, ValueError)):
+    damage = (arrow.ArrowException, OSError, ValueError)
+    with whole(path, "a whole Parquet file", damage):
         file = parquet.ParquetFile(path)
-        names = _names(path, name, file.schema_arrow)
+        schema = file.schema_arrow
+    names = _names(path, name, schema)
+    with whole(path, "a whole Parquet file", damage):
         table = file.read(columns=names)
     return _columns(path, table, names)
 
@@ -135,12 +148,14 @@ def read_parquet(path: Path, name: str | None) -> NumpyArray:
 def read_arrow(path: Path, name: str | None) -> NumpyArray:
     """Return a column, or all where all are numbers; what is in one batch and not compressed is mapped."""
     arrow = _arrow("reading Arrow files")
-    with whole(path, "a whole Arrow file", (arrow.ArrowException, OSError, ValueError)):
+    damage = (arrow.ArrowException, OSError, ValueError)
+    with whole(path, "a whole Arrow file", damage):
         source = arrow.memory_map(str(path))
         is_stream = source.read(6) != b"ARROW1"
         source.seek(0)
         table = (arrow.ipc.open_stream if is_stream else arrow.ipc.open_file)(source).read_all()
-        names = _names(path, name, table.schema)
+    names = _names(path, name, table.schema)
+    with whole(path, "a whole Arrow file", damage):
         table = table.select(names)
         table.validate(full=True)
     return _columns(path, table, names)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fasthash.data import Dataset, ImageFiles, load_dataset
+from fasthash.data.loading import Loader
 from fasthash.errors import check_choice, check_device_name, check_flag, check_integer, check_path, naming_memory
 from fasthash.features.files import Parts, check_format, write
 from fasthash.features.networks import Transform, build
@@ -112,36 +112,39 @@ def extract(
         "dtype": dtype,
     }
     parts = Parts(path, settings, len(loaded.items), part_size)
-    missing = list(parts.missing())
-    model.to(chosen)
-    bar = {"total": len(loaded.items), "initial": len(loaded.items) - sum(map(len, missing)), "unit": "image"}
-    with tqdm(desc=model.name, disable=not progress, **bar) as told:
-        for rows in missing:
-            images = Prepared(loaded.items, rows, transform)
-            batches = DataLoader(images, batch_size, num_workers=workers, collate_fn=stacked)
-            parts.write(rows, _features(model, batches, chosen, dtype, rows.start, told))
+    try:
+        missing = list(parts.missing())
+        model.to(chosen)
+        bar = {"total": len(loaded.items), "initial": len(loaded.items) - sum(map(len, missing)), "unit": "image"}
+        with tqdm(desc=model.name, disable=not progress, **bar) as told:
+            for rows in missing:
+                of_batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+                batches = Loader(Prepared(loaded.items, transform), of_batches, workers)
+                parts.write(rows, _features(model, batches, chosen, dtype, rows.start, told))
+    except BaseException:
+        parts.leave()
+        raise
     shape = write(path, loaded, parts)
     parts.remove()
     return shape
 
 
-class Prepared(torch.utils.data.Dataset[torch.Tensor]):
-    """Some of a data set's images, each read and prepared when asked for.
+class Prepared:
+    """A data set's images, read and prepared a batch at a time.
 
     Args:
-        items: of the whole data set.
-        rows: which.
+        items: of the data set.
         transform: called with uint8 [3, h, w].
     """
 
-    def __init__(self, items: NDArray[np.uint8] | ImageFiles, rows: range, transform: Transform) -> None:
-        self.items, self.rows, self.transform = items, rows, transform
+    def __init__(self, items: NDArray[np.uint8] | ImageFiles, transform: Transform) -> None:
+        self.items, self.transform = items, transform
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def __getitems__(self, indices: Iterable[int]) -> torch.Tensor:
+        return stacked([self._prepared(i) for i in indices])
 
-    def __getitem__(self, i: int) -> torch.Tensor:
-        image = torch.from_numpy(np.array(self.items[self.rows[i]]))
+    def _prepared(self, i: int) -> torch.Tensor:
+        image = torch.from_numpy(np.array(self.items[i]))
         return self.transform(image.permute(2, 0, 1) if image.ndim == 3 else image.expand(3, -1, -1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ class Parts:
         self.folder = out.with_name(f"{out.name}.parts")
         self.ranges = [range(start, min(start + size, n)) for start in range(0, n, size)]
         wanted, file = {**settings, "part_size": size}, self.folder / "settings.json"
-        if file.exists():
+        if file.exists() and self._any():
             there = json.loads(file.read_text())
             changed = sorted(name for name in there.keys() | wanted.keys() if there.get(name) != wanted.get(name))
             if changed:
@@ -50,6 +51,13 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(file) as path:
             path.write_text(json.dumps(wanted, indent=2) + "\n")
+
+    def leave(self) -> None:
+        """Remove the folder if no part was finished, so that other settings can be tried."""
+        if not self._any():
+            (self.folder / "settings.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what somebody else has there
+                self.folder.rmdir()
 
     def missing(self) -> Iterator[range]:
         """Yield the rows of each part that is not finished."""
@@ -73,6 +81,9 @@ class Parts:
             self._file(rows).unlink()
         (self.folder / "settings.json").unlink()
         self.folder.rmdir()
+
+    def _any(self) -> bool:
+        return any(self.folder.glob("*.npy"))
 
     def _file(self, rows: range) -> Path:
         return self.folder / f"{rows.start:010d}.npy"

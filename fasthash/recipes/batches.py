@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from fasthash.data import Dataset, ImageFiles
+from fasthash.data import Dataset, ImageFiles, loading
 from fasthash.recipes.networks.images import square
 from fasthash.recipes.ranks import ONE_PROCESS, Ranks
 
 Items = NDArray[Any] | ImageFiles
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 EVALUATION_BATCH = 512
-_T = TypeVar("_T")
 
 
 class Batches(Protocol):
@@ -30,7 +28,7 @@ class Batches(Protocol):
         """Yield three tensors each."""
 
 
-class Loaded(torch.utils.data.Dataset[Any]):
+class Loaded:
     """Some items of a data set with their labels, fetched a batch at a time.
 
     Args:
@@ -65,7 +63,7 @@ class Loaded(torch.utils.data.Dataset[Any]):
 
     def epoch(
         self, batch_size: int, *, seed: int, epoch: int, ranks: Ranks = ONE_PROCESS, workers: int = 0
-    ) -> DataLoader[Batch]:
+    ) -> loading.Loader[Batch]:
         """Return the batches (items, labels, indices) of one epoch in random order, the last one cut off if smaller.
 
         Of each batch these are the rank's items.
@@ -74,14 +72,10 @@ class Loaded(torch.utils.data.Dataset[Any]):
         whole = order[: len(self) // batch_size * batch_size].reshape(-1, batch_size)
         return self.batches([ranks.own(batch) for batch in whole], workers)
 
-    def in_order(self, workers: int = 0) -> DataLoader[Batch]:
+    def in_order(self, workers: int = 0) -> loading.Loader[Batch]:
         """Return all batches in order."""
         return self.batches(np.array_split(np.arange(len(self)), max(1, -(-len(self) // EVALUATION_BATCH))), workers)
 
-    def batches(self, batches: list[NDArray[np.int64]], workers: int = 0) -> DataLoader[Batch]:
+    def batches(self, batches: list[NDArray[np.int64]], workers: int = 0) -> loading.Loader[Batch]:
         """Return the batches (items, labels, indices) of these indices."""
-        return DataLoader(self, batch_sampler=batches, collate_fn=_as_is, num_workers=workers)  # type: ignore[arg-type]
-
-
-def _as_is(batch: _T) -> _T:
-    return batch
+        return loading.Loader(self, batches, workers)

@@ -105,7 +105,7 @@ class SupervisedSettings(RecipeSettings):
     loss_arguments: Mapping[str, float] = option({}, "further arguments of the loss, as alpha=0.1")
     network: str = option("cnn", "architecture", choices=BACKBONES)
     pretrained: bool = option(False, "start torchvision's networks from ImageNet's weights")
-    augmentation: str = option("none", "of training images", choices=AUGMENTATIONS)
+    augmentation: str = option("none", "of training images; features have none", choices=AUGMENTATIONS)
     activation: str = option("none", "of the outputs before the loss", choices=("none", "tanh"))
     optimizer: str = option("adam", "optimizer", choices=("adam", "sgd"))
     backbone_rate: float = option(1.0, "the backbone's learning rate as a share of that", minimum=0)

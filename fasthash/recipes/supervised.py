@@ -76,9 +76,12 @@ class SupervisedTraining(Training[SupervisedSettings]):
         settings, items = self.settings, self.dataset.items
         of_files = isinstance(items, ImageFiles)
         shape = (LARGE_IMAGE, LARGE_IMAGE, 3) if isinstance(items, ImageFiles) else items.shape[1:]
-        augmentation = settings.augmentation if len(shape) > 1 else "none"
+        if len(shape) == 1 and settings.augmentation != "none":
+            raise ValueError(
+                f"train: expected augmentation 'none' for features, which are not images, got {settings.augmentation!r}"
+            )
         network = HashingNetwork(
-            settings.network, shape, settings.bits, augmentation=augmentation, pretrained=settings.pretrained
+            settings.network, shape, settings.bits, augmentation=settings.augmentation, pretrained=settings.pretrained
         )
         if network.imagenet:
             nn.init.normal_(network.head.weight, std=0.01)

@@ -222,6 +222,22 @@ def precision_and_recall(groups, n_copies):
     return np.mean(together), sum(together) / (24 * n_copies * (n_copies - 1) / 2)
 
 
+def test_pictures_of_16_bits_of_gray_are_hashed_as_their_8(tmp_path):
+    pytest.importorskip("imagehash")
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        grays = rng.integers(1, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(grays).save(tmp_path / f"{name}.png")
+        Image.fromarray(grays * np.uint16(257)).save(tmp_path / f"{name}16.png")
+    Image.fromarray(rng.random((32, 32), np.float32)).save(tmp_path / "c.tif")
+    result = ran(tmp_path, "--radius", 0)
+    assert f"left out: {tmp_path / 'c.tif'}, which cannot be read: expected an image of 8 or 16 bits" in result.stderr
+    groups = [json.loads(line)["members"] for line in result.stdout.splitlines()]
+    assert sorted(map(sorted, groups)) == [["a.png", "a16.png"], ["b.png", "b16.png"]]
+
+
 def test_copies_of_pictures_are_found(pictures, tmp_path):
     from PIL import Image
 

@@ -67,6 +67,46 @@ def test_image_files_are_decoded_when_asked(tmp_path):
         files[5]
 
 
+GRAYS = np.array([[0, 128, 129], [257 * 200, 65407, 65535]])  # 128 / 257 is below a half
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "mode"),
+    [("x.png", "<u2", "I;16"), ("x.tif", "<u2", "I;16"), ("x.tif", ">u2", "I;16B"), ("x.tif", "<i4", "I")],
+)
+def test_gray_of_16_bits_is_brought_to_8(tmp_path, name, dtype, mode):
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(GRAYS.astype(dtype)).save(tmp_path / name)
+    if name == "x.tif":
+        with image.open(tmp_path / name) as opened:
+            assert opened.mode == mode
+    decoded = ImageFiles([tmp_path / name])[0]
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, np.repeat([[[0], [0], [1]], [[200], [255], [255]]], 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    ("grays", "got"),
+    [
+        (GRAYS.astype("f4") / 65535, "float32 from 0.0 to 1.0"),
+        (GRAYS.astype("i4") * 2, "int32 from 0 to 131070"),
+        (GRAYS.astype("i4") - 1, "int32 from -1 to 65534"),
+    ],
+)
+def test_gray_of_neither_8_nor_16_bits_is_refused(tmp_path, grays, got):
+    pytest.importorskip("PIL.Image").fromarray(grays).save(tmp_path / "x.tif")
+    message = f"expected an image of 8 or 16 bits a colour, got gray values of {got}"
+    with pytest.raises(ValueError, match=f"^{tmp_path}/x.tif: {message}$"):
+        ImageFiles([tmp_path / "x.tif"])[0]
+
+
+def test_an_image_of_too_many_pixels_is_told_by_its_file(tmp_path, monkeypatch):
+    write_image(tmp_path / "x.png")
+    monkeypatch.setattr(pytest.importorskip("PIL.Image"), "MAX_IMAGE_PIXELS", 6)
+    with pytest.raises(ValueError, match=f"^{tmp_path}/x.png: expected an image that Pillow can decode, got .*24 pix"):
+        ImageFiles([tmp_path / "x.png"])[0]
+
+
 def test_image_files_need_pillow(tmp_path, monkeypatch):
     def without_pillow(name, *arguments):
         if name.startswith("PIL"):

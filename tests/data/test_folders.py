@@ -44,3 +44,20 @@ def test_a_class_without_images(tmp_path):
     (tmp_path / "dog").mkdir()
     with pytest.raises(ValueError, match=f"{tmp_path / 'dog'}: expected images .*, got none"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "got"),
+    [
+        (("Testing/glioma/0.jpg", "Training/glioma/0.jpg"), "Testing, Training, the first Testing/glioma/0.jpg"),
+        (("amazon/images/mug/0.jpg",), "amazon, the first amazon/images/mug/0.jpg"),
+        (("test/pets/cat/0.png", "train/pets/cat/0.png"), "test/pets, train/pets, the first test/pets/cat/0.png"),
+        ([f"{i}/x/0.png" for i in range(6)], "0, 1, 2, 3, 4, ..., the first 0/x/0.png"),
+    ],
+)
+def test_folders_that_only_have_folders_are_no_classes(tmp_path, files, got):
+    for file in files:
+        write_image(tmp_path / "kag" / file)
+    message = "expected a folder of images for each class, or such folders in parts of the names train, val, .*, got "
+    with pytest.raises(ValueError, match=f"^{tmp_path}/kag: {message}folders with images only further below: {got}$"):
+        load_dataset(tmp_path / "kag")

@@ -130,6 +130,20 @@ def test_a_missing_file_and_what_is_no_path(tmp_path, call):
         (fh.RadiusHits(OFFSETS, DISTANCES[0], IDS[0] - 1), ValueError, "expected hits with ids from 0 to .*, got -1"),
         (fh.RadiusHits(OFFSETS[:-1], DISTANCES[0], IDS[0]), ValueError, "expected hits with offsets from 0 to 3"),
         (fh.RadiusHits(OFFSETS[::-1], DISTANCES[0], IDS[0]), ValueError, "expected hits with offsets from 0 to 3"),
+        (
+            fh.RadiusHits(np.array([0, 3, 2, 3], np.uint64), DISTANCES[0], IDS[0]),
+            ValueError,
+            "expected hits with offsets from 0 to 3 that ascend",
+        ),
+        *(
+            (fh.RadiusHits(offsets, DISTANCES[0], IDS[0]), ValueError, f"expected hits with offsets of .*, got {got}")
+            for offsets, got in (
+                (OFFSETS[:0], r"int64 \[0\]"),
+                (OFFSETS[3], r"int64 \[\]"),
+                (OFFSETS[None], r"int64 \[1, 4\]"),
+                (OFFSETS * 1.0, r"float64 \[4\]"),
+            )
+        ),
     ],
 )
 def test_hits_that_cannot_be_are_refused(tmp_path, hits, error, message):

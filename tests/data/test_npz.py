@@ -47,6 +47,23 @@ def test_npz_of_features_with_several_labels(rng, tmp_path):
     assert dataset.class_names == ("0", "1", "2", "3")
 
 
+@pytest.mark.parametrize("n", [3, 1500])
+def test_classes_without_names_are_numbered_from_0(tmp_path, n):
+    path, features, largest = tmp_path / "set.npz", np.zeros((n, 2), np.float32), max(1000, n) - 1
+    parts = {"train_features": features[1:], "train_labels": np.zeros(n - 1, int), "test_features": features[:1]}
+    np.savez(path, **parts, test_labels=np.array([largest]))
+    assert load_dataset(path).n_classes == largest + 1
+    for label in (largest + 1, 1234567890, np.uint64(2**63)):
+        np.savez(path, **parts, test_labels=np.array([label]))
+        message = (
+            f"expected labels of classes numbered from 0, to {largest} at most without class_names, got up to {label}"
+        )
+        with pytest.raises(ValueError, match=rf"^{path}: {message}; .*np\.unique\(labels, return_inverse=True\)$"):
+            load_dataset(path)
+    np.savez(path, **parts, test_labels=np.array([largest + 1]), class_names=np.arange(largest + 2).astype(str))
+    assert load_dataset(path).n_classes == largest + 2
+
+
 def test_npz_whose_splits_share_items(rng, tmp_path):
     features, labels = rng.normal(size=(5, 3)), rng.integers(0, 2, 5)
     positions = {"train_positions": np.array([4, 1]), "database_positions": np.arange(1, 5)}

@@ -43,6 +43,10 @@ FEATURES = np.zeros((3, 2), np.float32)
     [
         ({"features": FEATURES}, "expected the columns features and labels, got features"),
         ({"features": FEATURES, "labels": np.array([0, -1, 1])}, "expected labels of at least 0, got -1 to 1"),
+        (
+            {"features": FEATURES, "labels": np.array([0, 1234567890, 1])},
+            "expected labels of classes numbered from 0, to 999 at most without class_names, got up to 1234567890",
+        ),
         ({"features": FEATURES, "labels": np.zeros(3)}, "expected labels to be integers"),
         ({"features": FEATURES * np.nan, "labels": np.zeros(3, int)}, "expected items to be finite, got NaN"),
         ({"features": np.zeros((3, 2), int), "labels": np.array(["a", "b", "zz"])}, "set.parquet: expected a column"),

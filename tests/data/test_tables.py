@@ -26,7 +26,7 @@ def test_a_column_of_a_table_is_named(tmp_path):
         (f"{path}:labels", "expected the array 'labels', got vector, label, name, right"),
         (f"{path}:name", "expected a column 'name' of hexadecimal hashes of one length, got 'w' in row 1"),
     ):
-        with pytest.raises(ValueError, match=f"a.parquet: {message}"):
+        with pytest.raises(ValueError, match=f"^read_array: {path}: {message}"):
             read_array(place)
     table(path, v=[[1.0, 2.0], [3.0]])
     with pytest.raises(ValueError, match="expected a column 'v' of lists of one length, got several"):
@@ -130,10 +130,12 @@ def test_a_column_of_an_arrow_file_is_mapped(tmp_path):
     assert not read.flags.writeable
     np.testing.assert_array_equal(read, x)
     np.testing.assert_array_equal(codes, x[:, :2].copy().view(np.uint8).reshape(1000, 8))
-    with pytest.raises(ValueError, match="a.arrow: expected one array, or a name as in a.arrow:name, got vector, "):
-        read_array(path)
-    with pytest.raises(ValueError, match="a.arrow: expected the array 'vectors', got vector, code, name"):
-        read_array(f"{path}:vectors")
+    for name, message in (
+        ("", "expected one array, or a name as in a.arrow:name, got vector, code, name"),
+        (":vectors", "expected the array 'vectors', got vector, code, name"),
+    ):
+        with pytest.raises(ValueError, match=f"^read_array: {path}: {message}"):
+            read_array(f"{path}{name}")
 
 
 def test_arrays_of_hdf5_are_named(tmp_path):
@@ -173,6 +175,12 @@ def test_arrays_of_hdf5_are_named(tmp_path):
         ("label\n9007199254740993\n", np.array([2**53 + 1])),
         ("\ufeffa,b\r\n1,2.5\r\n", np.array([[1, 2.5]])),
         ("1e3,nan\n-inf,2\n", np.array([[1000, np.nan], [-np.inf, 2]])),
+        ("0,1\r\n3,4\r\n1,2.5\r\n", np.array([[3, 4], [1, 2.5]])),  # pandas' names of columns
+        ("0,1\n3,4\n", np.array([[0, 1], [3, 4]])),
+        ("0,1.0\n3,4.5\n", np.array([[0, 1], [3, 4.5]])),
+        ("1,0\n3,4.5\n", np.array([[1, 0], [3, 4.5]])),
+        ("0,2\n3,4.5\n", np.array([[0, 2], [3, 4.5]])),
+        ("0\n4.5\n", np.array([0, 4.5])),
     ],
 )
 def test_numbers_between_commas(tmp_path, text, expected):
@@ -180,6 +188,14 @@ def test_numbers_between_commas(tmp_path, text, expected):
     read = read_array(tmp_path / "a.csv")
     assert read.dtype == expected.dtype
     np.testing.assert_array_equal(read, expected)
+
+
+def test_a_frame_of_pandas_is_read_as_it_was_written(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    pandas.DataFrame(x).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_array_equal(read_array(tmp_path / "a.csv"), x)
+    np.testing.assert_array_equal(read_array(f"{tmp_path}/a.csv:1"), x[:, 1])
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,19 @@ def test_features_of_image_files(network, tmp_path, workers):
     assert dataset.class_names == ("a", "b")
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_told_by_its_file(network, tmp_path, workers):
+    for i in range(3):
+        write_image(tmp_path / "set" / "a" / f"{i}.png")
+    (tmp_path / "set" / "a" / "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="expected an image") as caught:
+        extract(tmp_path / "set", tmp_path / "x.npz", network, device="cpu", workers=workers)
+    file = tmp_path / "set" / "a" / "1.png"
+    expected = f"{file}: expected an image that Pillow can decode, got cannot identify image file"
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+
+
 def test_some_items_of_each_class(rng, network, tmp_path):
     for i in range(9):
         write_image(tmp_path / "set" / ("train" if i < 6 else "test") / "abc"[i % 3] / f"{i}.png", 25 * i)
@@ -172,9 +185,12 @@ def test_features_and_transforms_that_are_no_good(gray, network, tmp_path, monke
         network.end[1].bias[1] = 1e6
     with pytest.raises(ValueError, match="finite features in float16, got others of item 0; float32 holds larger ones"):
         extract(gray, tmp_path / "x.npz", network, dtype="float16", device="cpu")
+    assert list(tmp_path.iterdir()) == []
     network.transform = of_several_sizes
     with pytest.raises(ValueError, match=r"extract: expected transform .* tensors of one shape, got \[3, 1, 4\], \[3"):
-        extract(gray, tmp_path / "y.npz", network, device="cpu")
+        extract(gray, tmp_path / "x.npz", network, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+    assert extract(gray, tmp_path / "x.npz", Small(), layer="body", device="cpu") == (10, 5)
 
 
 @pytest.mark.filterwarnings("ignore:train. the codes have collapsed")  # after few steps

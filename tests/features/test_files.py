@@ -72,6 +72,20 @@ def test_parts_of_other_settings_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_settings_without_a_finished_part_are_no_reason_to_refuse_others(tmp_path):
+    features = np.zeros((6, 2), np.float32)
+    Parts(tmp_path / "x.npz", {"network": "x"}, 6, 4)  # of a process that was killed
+    parts = filled(tmp_path / "x.npz", features, {"network": "y"})
+    parts.leave()
+    assert list(Parts(tmp_path / "x.npz", {"network": "y"}, 6, 4).missing()) == []
+    with pytest.raises(ValueError, match="network: 'y' there, 'x' now"):
+        Parts(tmp_path / "x.npz", {"network": "x"}, 6, 4)
+    other = Parts(tmp_path / "other.npz", {"network": "x"}, 6, 4)
+    (other.folder / "notes.txt").write_text("mine")
+    other.leave()
+    assert [path.name for path in other.folder.iterdir()] == ["notes.txt"]
+
+
 def test_formats_are_known_before_any_work(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"extract: expected out in \.npz, \.parquet, got \.npy"):
         check_format(tmp_path / "x.npy")

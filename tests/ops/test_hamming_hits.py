@@ -85,6 +85,13 @@ WITHIN = fh.RadiusHits(np.array([0, 1, 2]), np.zeros(2, np.int32), np.zeros(2, n
             ValueError,
             r"as a search returns it, got distances \[2, 3\]",
         ),
+        ([WITHIN._replace(offsets=np.array([0.0, 1, 2]))], None, TypeError, "offsets of int32 or int64, got float64"),
+        (
+            [WITHIN._replace(offsets=WITHIN.offsets.astype(np.uint64))],
+            None,
+            TypeError,
+            r"expected parts\[0\]\.offsets of int32 or int64, got uint64",
+        ),
         ([WITHIN._replace(offsets=np.array([0, 1]))], None, ValueError, r"parts\[0\] as a search returns it"),
         ([WITHIN._replace(offsets=np.array([0, 3, 2]))], None, ValueError, r"parts\[0\] as a search returns it"),
     ],

@@ -155,6 +155,15 @@ def test_what_does_not_fit_the_data_is_refused_before_training(images, tmp_path,
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("augmentation", ["crop", "flip-crop"])
+def test_features_cannot_be_augmented(features, augmentation, tmp_path):
+    settings = dataclasses.replace(SHORT, augmentation=augmentation)
+    message = f"^train: expected augmentation 'none' for features, which are not images, got '{augmentation}'$"
+    with pytest.raises(ValueError, match=message):
+        trained(features, settings, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_training(images):
     settings = dataclasses.replace(SHORT, method="dpsh", optimizer="sgd", learning_rate=1e30)
     with pytest.raises(FloatingPointError, match="in epoch 1; lower the learning rate"):

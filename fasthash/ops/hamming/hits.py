@@ -96,6 +96,8 @@ def _columns(where: str, name: str, part: Hits | RadiusHits) -> dict[str, torch.
     """Return the fields of a part by name, which fit each other."""
     columns = {field: to_tensor(where, f"{name}.{field}", x) for field, x in part._asdict().items()}
     distances, ids, offsets = columns["distances"], columns["ids"], columns.get("offsets")
+    if offsets is not None and dtype_name(offsets) not in ("int32", "int64"):
+        raise TypeError(f"{where}: expected {name}.offsets of int32 or int64, got {dtype_name(offsets)}")
     fit = distances.shape == ids.shape and ids.ndim == (2 if offsets is None else 1)
     if offsets is not None:
         fit = fit and offsets.ndim == 1 and len(offsets) > 0 and int(offsets[-1]) == len(ids)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from fasthash.data import Dataset, ImageFiles
-from fasthash.recipes.batches import Batch
+from fasthash.recipes.batches import Batch, Batches
 from fasthash.recipes.networks.images import square
 
 
@@ -24,7 +23,7 @@ class PairedBatches:
         target: as many of the unlabelled domain, whose labels are dropped.
     """
 
-    def __init__(self, source: DataLoader[Batch], target: DataLoader[Batch]) -> None:
+    def __init__(self, source: Batches, target: Batches) -> None:
         self.source, self.target = source, target
 
     def __len__(self) -> int:
