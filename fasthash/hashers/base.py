@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fasthash.errors import MAX_BITS, check_flag, check_integer, check_matrix, check_values, dtype_name
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.autocast import autocast_off
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.tensor_files import read_tensors, write_tensors
 
@@ -73,7 +74,9 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             value = "NaN" if x[row, column].isnan() else x[row, column].item()
             raise ValueError(f"{where}: expected X to be finite, got {value} at row {row}, column {column}")
         check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS)
-        for name, tensor in zip(self.TENSORS, self._fit(where, x), strict=True):
+        with autocast_off(x.device):
+            fitted = self._fit(where, x)
+        for name, tensor in zip(self.TENSORS, fitted, strict=True):
             setattr(self, name, tensor.cpu().contiguous())
         validate_data(self, _named(X, x), reset=True, skip_check_array=True)  # sets the number and names of the columns
         return self
@@ -109,11 +112,12 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         where = f"{type(self).__name__}.transform"
         x = self._as_fitted(where, X)
         packed = check_flag(where, "packed_output", self.packed_output)
-        looked_at = x if packed else self._project(x.to(torch.float32))
+        with autocast_off(x.device):
+            looked_at = x if packed else self._project(x.to(torch.float32))
         if not torch.isfinite(looked_at).all():
             row, _ = (~torch.isfinite(looked_at)).nonzero()[0].tolist()
             raise ValueError(f"{where}: expected X to be finite, got NaN or an infinity in row {row}")
-        return as_given(self._encode(where, x) if packed else looked_at, X)
+        return as_given(self._codes(where, x) if packed else looked_at, X)
 
     def encode(self, X: Array) -> Array:
         """Return the packed codes of embeddings.
@@ -130,7 +134,11 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             ValueError: if `X` has not the columns that were fitted, or a projection is NaN.
         """
         where = f"{type(self).__name__}.encode"
-        return as_given(self._encode(where, self._as_fitted(where, X)), X)
+        return as_given(self._codes(where, self._as_fitted(where, X)), X)
+
+    def _codes(self, where: str, x: torch.Tensor) -> torch.Tensor:
+        with autocast_off(x.device):
+            return self._encode(where, x)
 
     def _as_fitted(self, where: str, X: Array) -> torch.Tensor:
         check_is_fitted(self)

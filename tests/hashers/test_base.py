@@ -279,3 +279,17 @@ def test_axes_of_numbers_whose_squares_are_beyond_float32():
     x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
     large, small = (principal_axes(scale * x, 4) for scale in (2.0**70, 1))
     torch.testing.assert_close((large * small).sum(0).abs(), torch.ones(4))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_autocast_does_not_change_what_is_fitted_or_returned(hasher, digits):
+    x = torch.from_numpy(digits[0][:300])
+    estimator = hasher(16).fit(x)
+    projections, codes = estimator.transform(x), estimator.encode(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        fitted = hasher(16).fit(x)
+        assert all(torch.equal(getattr(fitted, name), getattr(estimator, name)) for name in hasher.TENSORS)
+        assert torch.equal(estimator.transform(x), projections)
+        assert torch.equal(estimator.encode(x), codes)
+        np.testing.assert_array_equal(estimator.transform(x.numpy()), projections.numpy())
+        assert torch.equal(estimator.set_params(packed_output=True).transform(x), codes)
