@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -158,7 +159,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
 
     @property
     def _n_features_out(self) -> int:
-        return (self.n_bits + 7) // 8 if self.packed_output else self.n_bits
+        n_bits = operator.index(self.n_bits)
+        return (n_bits + 7) // 8 if self.packed_output else n_bits
 
     def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
         """Return what scikit-learn asks of an estimator."""

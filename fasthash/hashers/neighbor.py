@@ -85,11 +85,11 @@ class NeighborHashing(AffineHasher):
         check_integer(where, "batch_size", self.batch_size, 3)
         check_number(where, "learning_rate", self.learning_rate, above=0)
         check_flag(where, "progress", self.progress)
-        check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
+        n_bits = check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         seed = seed_of(where, self.random_state)
         mean = x.mean(0)
         x = x - mean
-        axes = principal_axes(x, self.n_bits)
+        axes = principal_axes(x, n_bits)
         rotation, _ = procrustes_rotation(_of_mean_square_1(x @ axes), _N_ITQ_ITERATIONS, seed)
         projection = axes @ rotation
         self.divergence_ = np.empty((0, 2))

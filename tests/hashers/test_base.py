@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -293,3 +294,28 @@ def test_autocast_does_not_change_what_is_fitted_or_returned(hasher, digits):
         assert torch.equal(estimator.encode(x), codes)
         np.testing.assert_array_equal(estimator.transform(x.numpy()), projections.numpy())
         assert torch.equal(estimator.set_params(packed_output=True).transform(x), codes)
+
+
+INTEGERS = {"n_iterations": 3, "batch_size": 50, "epochs": 2, "restarts": 2, "patience": 2, "random_state": 3}
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+@pytest.mark.parametrize("n_bits", [20, 64])
+def test_integers_of_numpy_are_integers(hasher, kind, n_bits, digits, tmp_path):
+    x = digits[0][:300]
+    settings = {name: value for name, value in INTEGERS.items() if name in inspect.signature(hasher).parameters}
+    expected = hasher(n_bits, **settings).fit(x)
+    given = {name: kind(value) for name, value in settings.items()}
+    estimator = hasher(kind(n_bits), **given).fit(x)
+    assert all(torch.equal(getattr(estimator, name), getattr(expected, name)) for name in hasher.TENSORS)
+    np.testing.assert_array_equal(estimator.encode(x), expected.encode(x))
+    assert estimator.get_params() == expected.get_params()
+    assert all(type(estimator.get_params()[name]) is kind for name in ("n_bits", *given))
+    estimator.save(tmp_path / "a")
+    assert Hasher.load(tmp_path / "a").get_params() == expected.get_params()
+
+
+def test_names_of_packed_codes_of_almost_as_many_bits_as_an_integer_of_numpy_holds(digits):
+    estimator = LSH(np.uint8(250), packed_output=True).fit(digits[0])
+    assert estimator.get_feature_names_out().shape == estimator.transform(digits[0][:1])[0].shape == (32,)
