@@ -72,8 +72,8 @@ class ADSH(TrainingSetLoss):
         n_similar = int(self._sum_similar(sizes[:, None].double())[:, 0] @ sizes.double())
         n_others = len(labels) ** 2 - n_similar
         self.ratio = n_similar / n_others if n_others else 0.0
-        self.register_buffer("group_sums", torch.empty(len(sizes), self.codes.shape[1], device=labels.device))
-        self.register_buffer("gram", torch.empty(2 * (self.codes.shape[1],), device=labels.device))
+        self.register_buffer("group_sums", self.codes.new_empty(len(sizes), self.codes.shape[1]))
+        self.register_buffer("gram", self.codes.new_empty(2 * (self.codes.shape[1],)))
         self._sum_codes()
 
     def activation(self, u: torch.Tensor) -> torch.Tensor:

@@ -319,3 +319,20 @@ def test_integers_of_numpy_are_integers(hasher, kind, n_bits, digits, tmp_path):
 def test_names_of_packed_codes_of_almost_as_many_bits_as_an_integer_of_numpy_holds(digits):
     estimator = LSH(np.uint8(250), packed_output=True).fit(digits[0])
     assert estimator.get_feature_names_out().shape == estimator.transform(digits[0][:1])[0].shape == (32,)
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_torchs_defaults_do_not_change_what_is_fitted(hasher, digits):
+    x = digits[0][:300]
+    expected = hasher(16).fit(x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            estimator = hasher(16).fit(x)
+            projections, codes = estimator.transform(x), estimator.encode(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in hasher.TENSORS:
+        torch.testing.assert_close(getattr(estimator, name), getattr(expected, name), rtol=0, atol=0)
+    np.testing.assert_array_equal(projections, expected.transform(x))
+    np.testing.assert_array_equal(codes, expected.encode(x))
