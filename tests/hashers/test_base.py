@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -336,3 +337,34 @@ def test_torchs_defaults_do_not_change_what_is_fitted(hasher, digits):
         torch.testing.assert_close(getattr(estimator, name), getattr(expected, name), rtol=0, atol=0)
     np.testing.assert_array_equal(projections, expected.transform(x))
     np.testing.assert_array_equal(codes, expected.encode(x))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**-60, 2.0**50, 2.0**100])
+def test_scales_beyond_the_squares_of_float32_do_not_matter(hasher, scale, rng):
+    x = rng.standard_normal((60, 8), dtype=np.float32)
+    expected, estimator = hasher(6).fit(x), hasher(6).fit(x * np.float32(scale))
+    np.testing.assert_array_equal(estimator.encode(x * np.float32(scale)), expected.encode(x))
+    torch.testing.assert_close(estimator.mean_ / scale, expected.mean_)
+    assert all(getattr(estimator, name).isfinite().all() for name in hasher.TENSORS)
+    assert np.isfinite(estimator.transform(x * np.float32(scale))).all()
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize(("value", "dtype"), [(3e37, np.float32), (-3e37, np.float32), (1e300, np.float64)])
+def test_embeddings_whose_sums_are_beyond_float32_are_refused(hasher, value, dtype, rng):
+    x = rng.standard_normal((60, 8)).astype(dtype)
+    x[7, 5] = value
+    message = (
+        f"{hasher.__name__}.fit: expected X of shape [60, 8] from -1.42e+36 to 1.42e+36, as sums are in float32, got "
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(f"{message}{value:.3g} at row 7, column 5") + "$"):
+        hasher(6).fit(x)
+
+
+def test_projections_beyond_float32_are_refused_as_such(rng):
+    estimator = LSH(6).fit(rng.standard_normal((60, 8)))
+    with pytest.raises(
+        ValueError, match="^LSH.transform: expected X whose projections are finite in float32, got .* row 1"
+    ):
+        estimator.transform(np.array([[0.0] * 8, [3e38] * 8], dtype=np.float32))
