@@ -174,8 +174,19 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         """Write parameters and fitted state to a safetensors file with a checksum, whole or not at all.
 
         A `RandomState` among the parameters, which was for `fit`, is left out.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            ValueError: if parameters do not fit what was fitted, as after `set_params(n_bits=8)`.
         """
         check_is_fitted(self)
+        try:
+            self._check_state()
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{type(self).__name__}.save: expected parameters and attributes as `fit` left them, got others; fit "
+                f"again: {error}"
+            ) from None
         parameters = {k: v for k, v in self.get_params().items() if not isinstance(v, np.random.RandomState)}
         metadata = {
             "format": _FORMAT,

@@ -368,3 +368,23 @@ def test_projections_beyond_float32_are_refused_as_such(rng):
         ValueError, match="^LSH.transform: expected X whose projections are finite in float32, got .* row 1"
     ):
         estimator.transform(np.array([[0.0] * 8, [3e38] * 8], dtype=np.float32))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_what_could_not_be_loaded_is_not_saved(hasher, digits, tmp_path):
+    x = digits[0][:300]
+    estimator = hasher(24).fit(x)
+    codes = estimator.encode(x)
+    for value, message in (
+        (8, r".* is float32 \[64, 24\], not float32 \[d, n_bits\] with d = 64, n_bits = 8"),
+        (0, ".*got 0"),
+    ):
+        estimator.set_params(n_bits=value)
+        with pytest.raises(
+            ValueError,
+            match=f"^{hasher.__name__}.save: expected parameters and attributes as `fit` left them, .*{message}",
+        ):
+            estimator.save(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    estimator.set_params(n_bits=24, packed_output=True).save(tmp_path / "a")
+    np.testing.assert_array_equal(Hasher.load(tmp_path / "a").transform(x), codes)
