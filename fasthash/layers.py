@@ -66,14 +66,16 @@ class HouseholderRotation(torch.nn.Module):
         k = check_integer(where, "k", k, 1, _MOST_COLUMNS)
         l = k if n_reflections is None else check_integer(where, "n_reflections", n_reflections, 1, k)
         if check_choice(where, "init", init, ("random", "identity")) == "random":
-            v = torch.randn(l, k, generator=generator, dtype=torch.float64).triu()
+            v = torch.randn(l, k, generator=generator, dtype=torch.float64, device="cpu").triu()
             diagonal = v.diagonal()
             diagonal += torch.where(diagonal < 0, -1, 1) * v.norm(dim=1)
         elif l % 2 == 1:
             raise ValueError(f"{where}: expected an even number of reflections for init 'identity', got {l}")
         else:
-            v = torch.randn(l // 2, k, generator=generator, dtype=torch.float64).repeat_interleave(2, 0)
-        self.v = torch.nn.Parameter(v.to(dtype=dtype or torch.get_default_dtype(), device=device))
+            v = torch.randn(l // 2, k, generator=generator, dtype=torch.float64, device="cpu").repeat_interleave(2, 0)
+        self.v = torch.nn.Parameter(
+            v.to(dtype=dtype or torch.get_default_dtype(), device=device or torch.get_default_device())
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the rotated rows of `x` [..., k], in its dtype; see `fasthash.householder_apply`."""

@@ -95,6 +95,29 @@ def test_imports_run_downstream(path):
     assert not upstream
 
 
+CONSTRUCTORS = {
+    *("arange", "as_tensor", "asarray", "empty", "empty_strided", "eye", "full", "linspace", "logspace", "normal"),
+    *("ones", "rand", "randint", "randn", "randperm", "scalar_tensor", "tensor", "tril_indices", "triu_indices"),
+    "zeros",
+}
+OF_MODULES = {"losses/hashnet.py": "zeros", "losses/hyp2.py": "empty"}  # state, which torch's defaults place
+
+
+@pytest.mark.parametrize("part", ["evaluate", "hashers", "index", "losses", "ops"])
+def test_new_tensors_name_their_device(part):
+    unnamed = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in sorted((PACKAGE / part).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == "torch"
+        and node.func.attr in CONSTRUCTORS - {OF_MODULES.get(str(path.relative_to(PACKAGE)))}
+        and "device" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert unnamed == []
+
+
 def test_importing_the_package_imports_no_optional_package():
     optional = ("triton", "matplotlib", "numba", "faiss")
     every = "[getattr(fasthash, name) for name in fasthash.__all__]"

@@ -184,3 +184,11 @@ def test_bad_arguments(arguments, error, message):
 def test_a_bad_input_is_named():
     with pytest.raises(ValueError, match=r"HouseholderRotation: expected x of shape \[\.\.\., 4\]"):
         fh.layers.HouseholderRotation(4)(torch.ones(2, 3))
+
+
+def test_a_generators_rotation_does_not_depend_on_torchs_default_device():
+    for init in ("random", "identity"):
+        expected = rotation(6, init=init)
+        with torch.device("meta"):
+            assert rotation(6, init=init).v.device.type == "meta"
+            assert torch.equal(rotation(6, init=init, device="cpu").v, expected.v)

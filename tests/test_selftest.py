@@ -95,3 +95,15 @@ def test_errors_of_every_kind_count():
     assert selftest.largest_error((x + 1,), (x,)) == pytest.approx(0.5)
     assert selftest.largest_error((x[:1],), (x,)) == float("inf")
     assert selftest.largest_error((x * torch.nan,), (x,)) == float("inf")
+
+
+def test_every_kernel_agrees_whatever_torchs_defaults_are():
+    _, expected = run()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            code, verdicts = run()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert code == 0
+    assert verdicts.keys() == expected.keys()

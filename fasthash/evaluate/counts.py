@@ -18,7 +18,7 @@ from fasthash.ops.arrays import Array, to_tensor
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.ops.ranking import counts_op
 
-_ONES = torch.tensor([byte.bit_count() for byte in range(256)])
+_ONES = torch.tensor([byte.bit_count() for byte in range(256)], device="cpu")
 
 
 class Retrieval:
@@ -73,7 +73,7 @@ class Retrieval:
         """Return what `counts_of_all` does, of the items that are ranked."""
         totals, relevants = self.counts_of_all()
         if self.leave_one_out:
-            rows = torch.arange(len(totals))
+            rows = torch.arange(len(totals), device="cpu")
             distances = _ONES[(self.query_codes ^ self.codes).cpu().long()].sum(1)
             same = self.query_labels == self.labels if self.labels.ndim == 1 else self.query_labels & self.labels
             totals[rows, distances] -= 1

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from fasthash.hashers.base import Hasher
+from fasthash.hashers.base import Hasher, within_squares
 from fasthash.ops.packing.op import FLOATING, sides
 
 
@@ -33,11 +33,16 @@ class AffineHasher(Hasher):
     offset_: torch.Tensor
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, factor = within_squares(x)
         mean, projection = self._fit_affine(where, x)
+        mean = mean / factor
         return mean, projection, mean.double() @ projection.double()
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean [d] and the projection [d, n_bits], float32, for float32 `x` [n, d]."""
+        """Return the mean [d] and the projection [d, n_bits], float32, for float32 `x` [n, d].
+
+        Where squares of `X` would leave float32, `x` is a multiple of it by a power of two; the mean is scaled back.
+        """
         raise NotImplementedError
 
     def _check_state(self) -> None:

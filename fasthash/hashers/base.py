@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import operator
 import os
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -19,10 +21,12 @@ from fasthash.columns import feature_columns
 from fasthash.errors import MAX_BITS, check_flag, check_integer, check_matrix, check_values, dtype_name
 from fasthash.hashers.names import HASHERS
 from fasthash.ops.arrays import Array, as_given, to_tensor
+from fasthash.ops.autocast import autocast_off
 from fasthash.ops.packing.op import pack_bits_op
 from fasthash.tensor_files import read_tensors, write_tensors
 
 _FORMAT = "fasthash hasher 1"
+_LEAST = 2.0**-30  # of largest magnitudes that are not scaled
 _FIELDS = ("class", "parameters", "n_features_in")
 
 
@@ -59,22 +63,23 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
 
         Raises:
             TypeError: if `X` is not of numbers, or sparse.
-            ValueError: if `X` is not a finite matrix with at least one row, or a parameter does not fit it.
+            ValueError: if `X` is not a finite matrix with at least one row, or sums of its rows and columns are beyond
+                float32, or a parameter does not fit it.
         """
         where = f"{type(self).__name__}.fit"
-        x = _embeddings(where, X).to(torch.float32)
+        given = _embeddings(where, X)
+        x = given.to(torch.float32)
         for count, what in zip(x.shape, ("sample", "feature"), strict=True):
             if count == 0:
                 raise ValueError(
                     f"{where}: expected X with at least one row and one column, got 0 {what}(s) "
                     f"(shape={tuple(x.shape)}) while a minimum of 1 is required."
                 )
-        if not torch.isfinite(x).all():
-            row, column = (~torch.isfinite(x)).nonzero()[0].tolist()
-            value = "NaN" if x[row, column].isnan() else x[row, column].item()
-            raise ValueError(f"{where}: expected X to be finite, got {value} at row {row}, column {column}")
+        _check_magnitudes(where, given, x)
         check_integer(where, "n_bits", self.n_bits, 1, MAX_BITS)
-        for name, tensor in zip(self.TENSORS, self._fit(where, x), strict=True):
+        with autocast_off(x.device):
+            fitted = self._fit(where, x)
+        for name, tensor in zip(self.TENSORS, fitted, strict=True):
             setattr(self, name, tensor.cpu().contiguous())
         validate_data(self, _named(X, x), reset=True, skip_check_array=True)  # sets the number and names of the columns
         return self
@@ -110,11 +115,13 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         where = f"{type(self).__name__}.transform"
         x = self._as_fitted(where, X)
         packed = check_flag(where, "packed_output", self.packed_output)
-        looked_at = x if packed else self._project(x.to(torch.float32))
+        with autocast_off(x.device):
+            looked_at = x if packed else self._project(x.to(torch.float32))
         if not torch.isfinite(looked_at).all():
             row, _ = (~torch.isfinite(looked_at)).nonzero()[0].tolist()
-            raise ValueError(f"{where}: expected X to be finite, got NaN or an infinity in row {row}")
-        return as_given(self._encode(where, x) if packed else looked_at, X)
+            what = "X whose projections are finite in float32" if x[row].double().isfinite().all() else "X to be finite"
+            raise ValueError(f"{where}: expected {what}, got NaN or an infinity in row {row}")
+        return as_given(self._codes(where, x) if packed else looked_at, X)
 
     def encode(self, X: Array) -> Array:
         """Return the packed codes of embeddings.
@@ -131,7 +138,11 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
             ValueError: if `X` has not the columns that were fitted, or a projection is NaN.
         """
         where = f"{type(self).__name__}.encode"
-        return as_given(self._encode(where, self._as_fitted(where, X)), X)
+        return as_given(self._codes(where, self._as_fitted(where, X)), X)
+
+    def _codes(self, where: str, x: torch.Tensor) -> torch.Tensor:
+        with autocast_off(x.device):
+            return self._encode(where, x)
 
     def _as_fitted(self, where: str, X: Array) -> torch.Tensor:
         check_is_fitted(self)
@@ -151,7 +162,8 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
 
     @property
     def _n_features_out(self) -> int:
-        return (self.n_bits + 7) // 8 if self.packed_output else self.n_bits
+        n_bits = operator.index(self.n_bits)
+        return (n_bits + 7) // 8 if self.packed_output else n_bits
 
     def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
         """Return what scikit-learn asks of an estimator."""
@@ -163,8 +175,19 @@ class Hasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator): 
         """Write parameters and fitted state to a safetensors file with a checksum, whole or not at all.
 
         A `RandomState` among the parameters, which was for `fit`, is left out.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: before `fit`.
+            ValueError: if parameters do not fit what was fitted, as after `set_params(n_bits=8)`.
         """
         check_is_fitted(self)
+        try:
+            self._check_state()
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{type(self).__name__}.save: expected parameters and attributes as `fit` left them, got others; fit "
+                f"again: {error}"
+            ) from None
         parameters = {k: v for k, v in self.get_params().items() if not isinstance(v, np.random.RandomState)}
         metadata = {
             "format": _FORMAT,
@@ -257,6 +280,33 @@ def _embeddings(where: str, X: Array) -> torch.Tensor:
     check_matrix(where, "X", x, "d")
     check_values(where, "X", x)
     return x.detach() if x.is_floating_point() else x.float()
+
+
+def _check_magnitudes(where: str, given: torch.Tensor, x: torch.Tensor) -> None:
+    """Raise unless `x`, what is given in float32, is finite and so are sums of its centred rows and columns."""
+    largest = torch.finfo(x.dtype).max / (4 * max(x.shape))
+    low, high = (float(value) for value in x.aminmax())
+    if -largest <= low and high <= largest:
+        return
+    given = given.double()
+    if (wrong := (~given.isfinite()).nonzero()).numel():
+        row, column = wrong[0].tolist()
+        value = "NaN" if given[row, column].isnan() else given[row, column].item()
+        raise ValueError(f"{where}: expected X to be finite, got {value} at row {row}, column {column}")
+    row, column = (~(x.abs() <= largest)).nonzero()[0].tolist()
+    raise ValueError(
+        f"{where}: expected X of shape {list(x.shape)} from {-largest:.3g} to {largest:.3g}, as sums are in float32, "
+        f"got {given[row, column].item():.3g} at row {row}, column {column}"
+    )
+
+
+def within_squares(x: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Return `x`, or a multiple of it whose squares float32 holds, and the factor, a power of two."""
+    magnitude = max(abs(float(value)) for value in x.aminmax())
+    if magnitude == 0 or _LEAST < magnitude < 1 / _LEAST:
+        return x, 1.0
+    factor = 2.0 ** min(-math.frexp(magnitude)[1], 126)
+    return x * factor, factor
 
 
 def _named(X: Array, x: torch.Tensor) -> Array:

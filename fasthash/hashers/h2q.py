@@ -110,14 +110,14 @@ class H2Q(AffineHasher):
         self.packed_output = packed_output
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        self._check_parameters(where, x.shape[1])
+        n_bits = self._check_parameters(where, x.shape[1])
         seed = seed_of(where, self.random_state)
         mean = x.mean(0) if self.center else torch.zeros_like(x[0])
-        whole = self.n_bits == x.shape[1]
-        axes = torch.eye(x.shape[1]).to(x) if whole else principal_axes(x - mean, self.n_bits)
+        whole = n_bits == x.shape[1]
+        axes = torch.eye(x.shape[1], dtype=x.dtype, device=x.device) if whole else principal_axes(x - mean, n_bits)
         rows = (x - mean) @ axes  # [n, n_bits]
-        rows *= self.n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
-        if (self.init or _STARTS[self.n_bits > _WIDE]) == "itq":
+        rows *= n_bits**0.5 / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        if (self.init or _STARTS[n_bits > _WIDE]) == "itq":
             rotation, _ = procrustes_rotation(rows, _ITQ_ITERATIONS, seed)
             axes, rows = axes @ rotation, rows @ rotation
         try:
@@ -126,8 +126,9 @@ class H2Q(AffineHasher):
             raise memory_error(f"{where} of {self.restarts} restarts", error) or error from None
         return mean, axes @ rotated(where, None, v.double()).to(axes)
 
-    def _check_parameters(self, where: str, n_columns: int) -> None:
-        check_integer(where, f"n_bits for X of {n_columns} columns", self.n_bits, 1, n_columns)
+    def _check_parameters(self, where: str, n_columns: int) -> int:
+        """Return the length of the code, or raise."""
+        n_bits = check_integer(where, f"n_bits for X of {n_columns} columns", self.n_bits, 1, n_columns)
         check_choice(where, "loss", self.loss, LOSSES)
         check_choice(where, "optimizer", self.optimizer, _LEARNING_RATES)
         check_choice(where, "schedule", self.schedule, ("cosine", "constant"))
@@ -142,6 +143,7 @@ class H2Q(AffineHasher):
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) is not None:
                 check_integer(where, name, getattr(self, name), 1)
+        return n_bits
 
     def _train(self, where: str, rows: torch.Tensor, seed: int) -> torch.Tensor:
         """Return the vectors [n_bits, n_bits] of the best rotation of the rows, of length sqrt(n_bits) each."""
@@ -150,7 +152,7 @@ class H2Q(AffineHasher):
         batch_size = int(self.batch_size or (_WIDE_BATCH * rows.shape[1] if wide else 128))
         rng = np.random.default_rng(seed)
         order = torch.from_numpy(rng.permutation(len(rows))).to(rows.device)
-        n_held_out = int(self.validation_fraction * len(rows))
+        n_held_out = int(float(self.validation_fraction) * len(rows))
         training = rows[order[n_held_out:]]
         held_out = rows[order[:n_held_out]] if n_held_out else training
         start = rng.standard_normal((restarts, rows.shape[1], rows.shape[1]), dtype=np.float32)
@@ -161,7 +163,7 @@ class H2Q(AffineHasher):
         plan = Plan(
             loss=self.loss,
             optimizer=self.optimizer,
-            rate=self.learning_rate or _LEARNING_RATES[self.optimizer],
+            rate=float(self.learning_rate or _LEARNING_RATES[self.optimizer]),
             cosine=self.schedule == "cosine",
             renormalize=self.schedule == "cosine",
             epochs=epochs,

@@ -54,10 +54,10 @@ class ITQ(AffineHasher):
         n_iterations = check_integer(where, "n_iterations", self.n_iterations, 0)
         seed = seed_of(where, self.random_state)
         progress = check_flag(where, "progress", self.progress)
-        check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
+        n_bits = check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         mean = x.mean(0)
         v = x - mean
-        axes = principal_axes(v, self.n_bits)
+        axes = principal_axes(v, n_bits)
         v = v @ axes  # [n, n_bits]
         v /= v.square().mean().sqrt().clamp(min=torch.finfo(v.dtype).tiny)
         rotation, self.objective_ = procrustes_rotation(v, n_iterations, seed, progress)
@@ -70,7 +70,8 @@ def procrustes_rotation(
     """Return the rotation R [b, b] of ITQ for the rows `v` [n, b], and the mean of (|v R| - 1)^2 on the way to it."""
     n_bits = v.shape[1]
     generator = torch.Generator().manual_seed(seed)
-    rotation = torch.linalg.qr(torch.randn((n_bits, n_bits), generator=generator, dtype=torch.float64)).Q.to(v)
+    start = torch.randn((n_bits, n_bits), generator=generator, dtype=torch.float64, device="cpu")
+    rotation = torch.linalg.qr(start).Q.to(v)
     sums, mean_square = v.sum(0), float(v.square().mean(dtype=torch.float64))
     rotated, spare = torch.zeros_like(v), torch.empty_like(v)
     objective: list[float] = []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import torch
 
@@ -34,6 +36,7 @@ class LSH(AffineHasher):
         self.packed_output = packed_output
 
     def _fit_affine(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n_bits = operator.index(self.n_bits)
         generator = torch.Generator().manual_seed(seed_of(where, self.random_state))
         mean = x.mean(0) if check_flag(where, "center", self.center) else x.new_zeros(x.shape[1])
-        return mean, torch.randn((x.shape[1], self.n_bits), generator=generator).to(x)
+        return mean, torch.randn((x.shape[1], n_bits), generator=generator, dtype=torch.float32, device="cpu").to(x)

@@ -85,11 +85,11 @@ class NeighborHashing(AffineHasher):
         check_integer(where, "batch_size", self.batch_size, 3)
         check_number(where, "learning_rate", self.learning_rate, above=0)
         check_flag(where, "progress", self.progress)
-        check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
+        n_bits = check_integer(where, f"n_bits for X of {x.shape[1]} columns", self.n_bits, 1, x.shape[1])
         seed = seed_of(where, self.random_state)
         mean = x.mean(0)
         x = x - mean
-        axes = principal_axes(x, self.n_bits)
+        axes = principal_axes(x, n_bits)
         rotation, _ = procrustes_rotation(_of_mean_square_1(x @ axes), _N_ITQ_ITERATIONS, seed)
         projection = axes @ rotation
         self.divergence_ = np.empty((0, 2))
@@ -102,13 +102,13 @@ class NeighborHashing(AffineHasher):
         n_iterations, n_references = int(self.n_iterations), min(int(self.batch_size), len(x))
         perplexities = min(_NEAR, n_references / 2), max(2, _WIDE * n_references)
         temperatures = _NEAR_TEMPERATURE / int(self.n_bits) ** 0.5, _WIDE_TEMPERATURE
-        weights = torch.tensor([1 - float(self.wide), float(self.wide)], dtype=torch.float64)
+        weights = torch.tensor([1 - float(self.wide), float(self.wide)], dtype=torch.float64, device="cpu")
         projection = projection / (x @ projection).square().mean().sqrt()
         projection.grad = torch.empty_like(projection)
         optimizer = torch.optim.Adam([projection], lr=float(self.learning_rate) * float(projection.std(correction=0)))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, n_iterations))
         batches = _batches(len(x), n_references, seed)
-        divergences = torch.empty((n_iterations, 2), dtype=torch.float64)
+        divergences = torch.empty((n_iterations, 2), dtype=torch.float64, device="cpu")
         title = f"neighbours {self.n_bits} bits"
         for step in tqdm(range(n_iterations), desc=title, unit="step", disable=not self.progress):
             references = x[next(batches).to(x.device)]
@@ -145,7 +145,7 @@ def _batches(n: int, size: int, seed: int) -> Iterator[torch.Tensor]:
     """Yield positions [size] of rows, each row at most once before all are shuffled anew, for ever."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        order = torch.randperm(n, generator=generator)
+        order = torch.randperm(n, generator=generator, device="cpu")
         yield from order[: n - n % size].view(-1, size)
 
 
@@ -163,7 +163,7 @@ def _precision(distances: torch.Tensor, perplexity: float) -> float:
     """Return the median over rows of the factor at which exp(-factor distances), normalised, has the perplexity."""
     finite = distances.isfinite()
     mean = float(distances[finite].mean()) or 1.0
-    low = torch.full((len(distances), 1), -12.0, device=distances.device)  # logarithms
+    low = torch.full((len(distances), 1), -12.0, dtype=distances.dtype, device=distances.device)  # logarithms
     high = -low
     for _ in range(24):
         middle = (low + high) / 2

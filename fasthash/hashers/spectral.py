@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from fasthash.hashers.base import Hasher, principal_axes
+from fasthash.hashers.base import Hasher, principal_axes, within_squares
 
 
 class SpectralHashing(Hasher):
@@ -50,6 +50,7 @@ class SpectralHashing(Hasher):
 
     def _fit(self, where: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         n_bits = operator.index(self.n_bits)
+        x, factor = within_squares(x)
         mean = x.mean(0)
         centred = x - mean
         axes = principal_axes(centred, min(n_bits, x.shape[1]))  # [d, m]
@@ -63,8 +64,9 @@ class SpectralHashing(Hasher):
         omega, place = (part[:n_bits] for part in omegas.flatten().sort(stable=True))
         omega = torch.where(omega.isfinite(), omega, 0.0)
         component = place // n_bits
-        frequencies = axes[:, component].double() * omega
-        return mean, frequencies.to(x.dtype), (low[component] * omega).to(x.dtype), omega.square()
+        frequencies = axes[:, component].double() * omega * factor
+        phase = low[component] * omega
+        return mean / factor, frequencies.to(x.dtype), phase.to(x.dtype), (omega * factor).square()
 
     def _project(self, x: torch.Tensor) -> torch.Tensor:
         angles = (x - self.mean_.to(x.device)) @ self.frequencies_.to(x.device)

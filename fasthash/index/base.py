@@ -114,7 +114,7 @@ class Index(ABC):
 
     def __contains__(self, id: SupportsIndex) -> bool:
         i = operator.index(id)
-        return -(2**63) <= i < 2**63 and bool(self._find(type(self).__name__, torch.tensor([i]))[0] >= 0)
+        return -(2**63) <= i < 2**63 and bool(self._find(type(self).__name__, torch.tensor([i], device="cpu"))[0] >= 0)
 
     def __iter__(self) -> Iterator[int]:
         for ids, _ in self.batches(4096):  # which as Python integers take five times the memory
@@ -801,7 +801,7 @@ def _of_list(where: str, name: str, ids: Sequence[Any]) -> torch.Tensor:
         if array.dtype == np.int64 and array.ndim == 1:
             return torch.from_numpy(array)
     numbers = [check_integer(where, f"{name}[{i}]", value, -(2**63)) for i, value in enumerate(ids)]
-    return torch.tensor(numbers, dtype=torch.int64)
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
 
 
 def check_search_device(where: str, value: str | torch.device) -> torch.device:

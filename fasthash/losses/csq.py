@@ -12,7 +12,7 @@ from fasthash.losses.quantization import LogCosh
 
 
 def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
-    """Return distinct codes far from each other, -1 and +1 in float32 [n_classes, n_bits].
+    """Return distinct codes far from each other, -1 and +1 in float32 [n_classes, n_bits], on torch's default device.
 
     Where n_bits is a power of two and n_classes at most 2 n_bits, they are rows of a Hadamard matrix and their
     negatives, at distance n_bits / 2 or more; else random codes, of as many +1 as -1 while there are enough of those.
@@ -28,7 +28,7 @@ def hash_centers(n_classes: int, n_bits: int, seed: int = 0) -> torch.Tensor:
 
     Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval", 2020, algorithm 1.
     """
-    return _centers("hash_centers", n_classes, n_bits, seed)
+    return _centers("hash_centers", n_classes, n_bits, seed).to(torch.get_default_device())
 
 
 def _centers(where: str, n_classes: int, n_bits: int, seed: int) -> torch.Tensor:
@@ -42,16 +42,19 @@ def _centers(where: str, n_classes: int, n_bits: int, seed: int) -> torch.Tensor
         return torch.cat([rows, -rows])[:n_classes]
     generator = torch.Generator().manual_seed(seed)
     if 4 * n_classes > 2**n_bits:
-        every = (torch.arange(2**n_bits)[:, None] >> torch.arange(n_bits) & 1).float() * 2 - 1
-        return every[torch.randperm(len(every), generator=generator)[:n_classes]]
+        every = (
+            torch.arange(2**n_bits, device="cpu")[:, None] >> torch.arange(n_bits, device="cpu") & 1
+        ).float() * 2 - 1
+        return every[torch.randperm(len(every), generator=generator, device="cpu")[:n_classes]]
     balanced = math.comb(n_bits, n_bits // 2) >= 2 * n_classes
-    codes = torch.empty(0, n_bits)
+    codes = torch.empty((0, n_bits), dtype=torch.float32, device="cpu")
     while len(codes) < n_classes:
-        draws = torch.rand(2 * n_classes, n_bits, generator=generator)
+        draws = torch.rand(2 * n_classes, n_bits, generator=generator, dtype=torch.float32, device="cpu")
         ones = draws.argsort(1).argsort(1) < n_bits // 2 if balanced else draws < 0.5
         codes = torch.cat([codes, ones.float() * 2 - 1])
         rows, inverse = torch.unique(codes, dim=0, return_inverse=True)
-        first = torch.full((len(rows),), len(codes)).scatter_reduce(0, inverse, torch.arange(len(codes)), "amin")
+        places = torch.arange(len(codes), device="cpu")
+        first = places.new_full((len(rows),), len(codes)).scatter_reduce(0, inverse, places, "amin")
         codes = codes[first.sort().values]
     return codes[:n_classes]
 
@@ -90,10 +93,12 @@ class CSQ(HashingLoss):
         quantization_weight: float | None = None,
     ) -> None:
         super().__init__(quantization, quantization_weight)
-        self.register_buffer("centers", _centers("CSQ", n_classes, n_bits, seed))
+        device = torch.get_default_device()
+        self.register_buffer("centers", _centers("CSQ", n_classes, n_bits, seed).to(device))
         self.n_classes, self.n_bits = self.centers.shape
-        ties = torch.rand(self.n_bits, generator=torch.Generator().manual_seed(operator.index(seed))) < 0.5
-        self.register_buffer("tie_bits", ties.float() * 2 - 1)
+        generator = torch.Generator().manual_seed(operator.index(seed))
+        ties = torch.rand(self.n_bits, generator=generator, dtype=torch.float32, device="cpu") < 0.5
+        self.register_buffer("tie_bits", (ties.float() * 2 - 1).to(device))
 
     def original_quantizer(self) -> torch.nn.Module:
         """Return the smooth magnitude error after tanh."""

@@ -47,8 +47,9 @@ class TrainingSetLoss(HashingLoss):
         super().__init__(quantization, quantization_weight)
         self.n_bits, self.n_classes = n_bits, n_classes
         self.register_buffer("labels", labels, persistent=False)
-        bits = torch.rand(len(labels), n_bits, generator=torch.Generator().manual_seed(seed)) < 0.5
-        self.register_buffer("codes", (bits * 2.0 - 1).to(labels.device))
+        generator = torch.Generator().manual_seed(seed)
+        bits = torch.rand(len(labels), n_bits, generator=generator, dtype=torch.float32, device="cpu") < 0.5
+        self.register_buffer("codes", (bits.float() * 2 - 1).to(labels.device))
         self.register_buffer("outputs", torch.zeros_like(self.codes))
 
     def check_batch(self, u: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor | None) -> torch.Tensor:

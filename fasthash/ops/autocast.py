@@ -1,8 +1,9 @@
-"""Keeps the precision that a kernel written in torch asks for."""
+"""Keeps the precision that what is written in torch asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -17,10 +18,12 @@ def without_autocast(kernel: Callable[Arguments, Result]) -> Callable[Arguments,
 
     @wraps(kernel)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        device = next(x for x in args if isinstance(x, torch.Tensor)).device.type
-        if not torch.is_autocast_enabled(device):
-            return kernel(*args, **kwargs)
-        with torch.autocast(device, enabled=False):
+        with autocast_off(next(x for x in args if isinstance(x, torch.Tensor)).device):
             return kernel(*args, **kwargs)
 
     return run
+
+
+def autocast_off(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which tensors on a device are calculated with in their own dtype."""
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()

@@ -34,3 +34,11 @@ def test_counts_at_every_level_are_those_of_torch(n_bits, n_labels, rng, monkeyp
         monkeypatch.setenv("FASTHASH_ISA", isa)
         for found, parts in zip(retrieval.counts(), zip(*expected, strict=True), strict=True):
             assert torch.equal(found, torch.cat(parts)), isa
+
+
+def test_leaving_one_out_whatever_torchs_default_device_is(rng):
+    codes, labels = rng.integers(0, 256, (20, 2), dtype=np.uint8), rng.integers(0, 3, 20)
+    expected = Retrieval("test", codes, labels, codes, labels, leave_one_out=True).counts()
+    with torch.device("meta"):
+        found = Retrieval("test", codes, labels, codes, labels, leave_one_out=True).counts()
+    assert all(map(torch.equal, found, expected))

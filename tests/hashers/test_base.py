@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -279,3 +281,110 @@ def test_axes_of_numbers_whose_squares_are_beyond_float32():
     x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
     large, small = (principal_axes(scale * x, 4) for scale in (2.0**70, 1))
     torch.testing.assert_close((large * small).sum(0).abs(), torch.ones(4))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_autocast_does_not_change_what_is_fitted_or_returned(hasher, digits):
+    x = torch.from_numpy(digits[0][:300])
+    estimator = hasher(16).fit(x)
+    projections, codes = estimator.transform(x), estimator.encode(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        fitted = hasher(16).fit(x)
+        assert all(torch.equal(getattr(fitted, name), getattr(estimator, name)) for name in hasher.TENSORS)
+        assert torch.equal(estimator.transform(x), projections)
+        assert torch.equal(estimator.encode(x), codes)
+        np.testing.assert_array_equal(estimator.transform(x.numpy()), projections.numpy())
+        assert torch.equal(estimator.set_params(packed_output=True).transform(x), codes)
+
+
+INTEGERS = {"n_iterations": 3, "batch_size": 50, "epochs": 2, "restarts": 2, "patience": 2, "random_state": 3}
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+@pytest.mark.parametrize("n_bits", [20, 64])
+def test_integers_of_numpy_are_integers(hasher, kind, n_bits, digits, tmp_path):
+    x = digits[0][:300]
+    settings = {name: value for name, value in INTEGERS.items() if name in inspect.signature(hasher).parameters}
+    expected = hasher(n_bits, **settings).fit(x)
+    given = {name: kind(value) for name, value in settings.items()}
+    estimator = hasher(kind(n_bits), **given).fit(x)
+    assert all(torch.equal(getattr(estimator, name), getattr(expected, name)) for name in hasher.TENSORS)
+    np.testing.assert_array_equal(estimator.encode(x), expected.encode(x))
+    assert estimator.get_params() == expected.get_params()
+    assert all(type(estimator.get_params()[name]) is kind for name in ("n_bits", *given))
+    estimator.save(tmp_path / "a")
+    assert Hasher.load(tmp_path / "a").get_params() == expected.get_params()
+
+
+def test_names_of_packed_codes_of_almost_as_many_bits_as_an_integer_of_numpy_holds(digits):
+    estimator = LSH(np.uint8(250), packed_output=True).fit(digits[0])
+    assert estimator.get_feature_names_out().shape == estimator.transform(digits[0][:1])[0].shape == (32,)
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_torchs_defaults_do_not_change_what_is_fitted(hasher, digits):
+    x = digits[0][:300]
+    expected = hasher(16).fit(x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            estimator = hasher(16).fit(x)
+            projections, codes = estimator.transform(x), estimator.encode(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in hasher.TENSORS:
+        torch.testing.assert_close(getattr(estimator, name), getattr(expected, name), rtol=0, atol=0)
+    np.testing.assert_array_equal(projections, expected.transform(x))
+    np.testing.assert_array_equal(codes, expected.encode(x))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**-60, 2.0**50, 2.0**100])
+def test_scales_beyond_the_squares_of_float32_do_not_matter(hasher, scale, rng):
+    x = rng.standard_normal((60, 8), dtype=np.float32)
+    expected, estimator = hasher(6).fit(x), hasher(6).fit(x * np.float32(scale))
+    np.testing.assert_array_equal(estimator.encode(x * np.float32(scale)), expected.encode(x))
+    torch.testing.assert_close(estimator.mean_ / scale, expected.mean_)
+    assert all(getattr(estimator, name).isfinite().all() for name in hasher.TENSORS)
+    assert np.isfinite(estimator.transform(x * np.float32(scale))).all()
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+@pytest.mark.parametrize(("value", "dtype"), [(3e37, np.float32), (-3e37, np.float32), (1e300, np.float64)])
+def test_embeddings_whose_sums_are_beyond_float32_are_refused(hasher, value, dtype, rng):
+    x = rng.standard_normal((60, 8)).astype(dtype)
+    x[7, 5] = value
+    message = (
+        f"{hasher.__name__}.fit: expected X of shape [60, 8] from -1.42e+36 to 1.42e+36, as sums are in float32, got "
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(f"{message}{value:.3g} at row 7, column 5") + "$"):
+        hasher(6).fit(x)
+
+
+def test_projections_beyond_float32_are_refused_as_such(rng):
+    estimator = LSH(6).fit(rng.standard_normal((60, 8)))
+    with pytest.raises(
+        ValueError, match="^LSH.transform: expected X whose projections are finite in float32, got .* row 1"
+    ):
+        estimator.transform(np.array([[0.0] * 8, [3e38] * 8], dtype=np.float32))
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_what_could_not_be_loaded_is_not_saved(hasher, digits, tmp_path):
+    x = digits[0][:300]
+    estimator = hasher(24).fit(x)
+    codes = estimator.encode(x)
+    for value, message in (
+        (8, r".* is float32 \[64, 24\], not float32 \[d, n_bits\] with d = 64, n_bits = 8"),
+        (0, ".*got 0"),
+    ):
+        estimator.set_params(n_bits=value)
+        with pytest.raises(
+            ValueError,
+            match=f"^{hasher.__name__}.save: expected parameters and attributes as `fit` left them, .*{message}",
+        ):
+            estimator.save(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    estimator.set_params(n_bits=24, packed_output=True).save(tmp_path / "a")
+    np.testing.assert_array_equal(Hasher.load(tmp_path / "a").transform(x), codes)

@@ -186,3 +186,15 @@ def test_damaged_names_are_refused(rng, tmp_path):
         made.save(tmp_path / "hasher")
         with pytest.raises(ValueError, match="one that is damaged: feature_names_in are not the names of 2 columns"):
             LSH.load(tmp_path / "hasher")
+
+
+@pytest.mark.parametrize("hasher", HASHERS)
+def test_a_search_takes_lengths_in_an_array(hasher, digits):
+    lengths = GridSearchCV(
+        hasher(4, **QUICK.get(hasher.__name__, {})),
+        {"n_bits": np.array([4, 8])},
+        scoring=lambda estimator, x, y=None: estimator.transform(x).shape[1],
+        cv=2,
+        error_score="raise",
+    )
+    assert lengths.fit(digits[0][:100]).best_params_ == {"n_bits": 8}

@@ -892,3 +892,10 @@ def test_projections_that_do_not_fit_are_refused(make, queries, message):
         index.search(np.ones((2, 32)), 2, bits=9)
     with pytest.raises(TypeError, match="radius_search: expected queries of dtype uint8"):
         index.radius_search(np.ones((2, 32)), 2)
+
+
+def test_ids_of_python_are_found_whatever_torchs_default_device_is(index):
+    with torch.device("meta"):
+        assert 5 in index
+        assert 5000 not in index
+        assert index.remove([5]) == 1

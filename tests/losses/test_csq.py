@@ -79,3 +79,24 @@ def test_random_centers_are_of_their_seed():
 def test_labels_beyond_the_classes_are_refused():
     with pytest.raises(ValueError, match="CSQ: expected labels from 0 to 1, got 0 to 2"):
         losses.CSQ(BITS, 2)(U, SINGLE)
+
+
+@pytest.mark.parametrize(("n_classes", "n_bits"), [(10, 16), (10, 12), (7, 3)])
+def test_centers_do_not_depend_on_torchs_defaults(n_classes, n_bits):
+    expected = losses.CSQ(n_bits, n_classes)
+    torch.set_default_dtype(torch.float64)
+    try:
+        loss, centers = losses.CSQ(n_bits, n_classes), losses.hash_centers(n_classes, n_bits)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for found, wanted in [
+        (loss.centers, expected.centers),
+        (loss.tie_bits, expected.tie_bits),
+        (centers, loss.centers),
+    ]:
+        assert found.dtype == torch.float32
+        assert torch.equal(found, wanted)
+    with torch.device("meta"):
+        placed = losses.CSQ(n_bits, n_classes)
+        assert {placed.centers.device.type, placed.tie_bits.device.type} == {"meta"}
+        assert losses.hash_centers(n_classes, n_bits).device.type == "meta"

@@ -220,3 +220,17 @@ def test_bad_input_changes_nothing(method, call, error, message):
     with pytest.raises(error, match=f"{method.__name__}: {message}"):
         call(loss)
     assert all(torch.equal(value, state[key]) for key, value in loss.state_dict().items())
+
+
+@pytest.mark.parametrize("method", [losses.ADSH, losses.DSDH])
+def test_first_codes_do_not_depend_on_torchs_defaults(method):
+    expected = method(SINGLE, BITS, CLASSES)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            loss = method(SINGLE, BITS, CLASSES)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in ("codes", "outputs"):
+        found, wanted = getattr(loss, name), getattr(expected, name)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)

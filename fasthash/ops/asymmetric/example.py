@@ -15,7 +15,7 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     results: list[torch.Tensor] = []
     for n_bits in (20, 64, 200, 512):
         generator = torch.Generator().manual_seed(n_bits)
-        queries, items = (torch.randn(n, n_bits, generator=generator).to(device) for n in (5, 1003))
+        queries, items = (torch.randn(n, n_bits, generator=generator, device="cpu").to(device) for n in (5, 1003))
         for bits in (1, 4, 8):
             results += asymmetric_topk(queries, pack_bits(items), 20, bits=bits, kernel=kernel)
     return tuple(results)

@@ -52,7 +52,7 @@ def least_products(
     """
     (q, n_bits), n = weights.shape, len(codes)
     flags = None if mask is None else mask_flags(mask, n)
-    best = torch.full((q, k), torch.inf, device=codes.device)
+    best = torch.full((q, k), torch.inf, dtype=torch.float32, device=codes.device)
     ids = torch.full((q, k), -1, device=codes.device)
     step = max(1, _CHUNK // max(n_bits, q))
     for first in range(0, n, step):

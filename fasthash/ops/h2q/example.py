@@ -13,9 +13,9 @@ TOLERANCE = 1e-4
 def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Return histories and vectors of two runs of some steps of all rows at once."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(60, 24, generator=generator, dtype=torch.float64)
+    x = torch.randn(60, 24, generator=generator, dtype=torch.float64, device="cpu")
     rows = (x / x.norm(dim=1, keepdim=True) * 24**0.5).to(device, dtype)
-    starts = torch.randn(2, 24, 24, generator=generator).numpy()
+    starts = torch.randn(2, 24, 24, generator=generator, dtype=torch.float32, device="cpu").numpy()
     results: list[torch.Tensor] = []
     for loss in LOSSES:
         plan = Plan(loss, "adam", 0.01, True, True, epochs=4, batch_size=60, patience=0, seed=0)

@@ -69,7 +69,7 @@ class H2QTrainer:
 
     def _train_epoch(self, run: int) -> None:
         v, optimizer, n = self._v[run], self._optimizers[run], len(self._x)
-        order = torch.randperm(n, generator=self._generators[run]).to(self._x.device)
+        order = torch.randperm(n, generator=self._generators[run], device="cpu").to(self._x.device)
         batches = torch.split(order, self._plan.batch_size)
         paid = 0.0
         for step, batch in enumerate(batches, start=len(batches) * len(self._histories[run])):
@@ -83,7 +83,7 @@ class H2QTrainer:
                 v.data /= v.data.norm(dim=1, keepdim=True)
             paid += cost.item() * len(batch) / n
         vectors = v.detach()
-        identity = torch.eye(v.shape[1]).to(vectors)
+        identity = torch.eye(v.shape[1], dtype=vectors.dtype, device=vectors.device)
         u = reflect(identity, vectors, False)
         held_out = objective(reflect(self._held_out, vectors, False), self._plan.loss).item()
         self._histories[run].append((paid, held_out, (u @ u.T - identity).abs().max().item()))

@@ -13,7 +13,7 @@ def householder_apply(
     """Return the rotated rows [n, k], and for the backward pass Q [n, l] and the inverse of S [l, l]."""
     l, k = v.shape
     n = k if x is None else len(x)
-    y, q, s_inverse = (torch.empty(shape, dtype=v.dtype) for shape in ((n, k), (n, l), (l, l)))
+    y, q, s_inverse = (torch.empty(shape, dtype=v.dtype, device="cpu") for shape in ((n, k), (n, l), (l, l)))
     rows = None if x is None else x.detach().contiguous().numpy()
     vectors = v.detach().contiguous().numpy()
     _core.householder_apply(rows, vectors, transpose, y.numpy(), q.numpy(), s_inverse.numpy(), 0, isa)
@@ -31,8 +31,8 @@ def householder_backward(
     isa: str = "",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients in `x`, or an empty tensor, and in `v`."""
-    dx = torch.empty(dy.shape if with_dx else (0, 0), dtype=v.dtype)
-    dv = torch.empty(v.shape, dtype=v.dtype)
+    dx = torch.empty(dy.shape if with_dx else (0, 0), dtype=v.dtype, device="cpu")
+    dv = torch.empty(v.shape, dtype=v.dtype, device="cpu")
     _core.householder_backward(
         dy.detach().contiguous().numpy(), None if rows is None else rows.detach().contiguous().numpy(),
         v.detach().contiguous().numpy(), q.detach().contiguous().numpy(), s_inverse.detach().contiguous().numpy(),

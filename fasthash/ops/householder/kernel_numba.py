@@ -74,7 +74,7 @@ def householder_apply(
     x: torch.Tensor | None, v: torch.Tensor, transpose: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the rotated rows [n, k] and two empty tensors: the backward pass starts at the rotated rows."""
-    y = torch.eye(v.shape[1], dtype=v.dtype) if x is None else _copy(x)
+    y = torch.eye(v.shape[1], dtype=v.dtype, device="cpu") if x is None else _copy(x)
     _apply(y.numpy(), v.detach().numpy(), transpose)
     return y, v.new_empty((0, 0)), v.new_empty((0, 0))
 
@@ -90,7 +90,7 @@ def householder_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients in `x`, or an empty tensor, and in `v`."""
     dx = _copy(dy)
-    dv = torch.empty(v.shape, dtype=v.dtype)
+    dv = torch.empty(v.shape, dtype=v.dtype, device="cpu")
     _backward(dx.numpy(), _copy(rows).numpy(), v.detach().numpy(), transpose, dv.numpy())
     return dx if with_dx else v.new_empty((0, 0)), dv
 

@@ -21,14 +21,14 @@ def find_ids(
 ) -> torch.Tensor:
     """Return int64 [m]: the live position of each id, or -1."""
     equal = (sought[:, None] == ids) & _flags(live, len(ids))
-    positions = torch.where(equal, torch.arange(len(ids)), -1)
+    positions = torch.where(equal, torch.arange(len(ids), device="cpu"), -1)
     return positions.amax(1) if len(ids) else torch.full_like(sought, -1)
 
 
 def _flags(live: torch.Tensor | None, n: int) -> torch.Tensor:
     """Return bits as bool [n]; what is beyond them is True."""
-    flags = torch.ones(n, dtype=torch.bool)
+    flags = torch.ones(n, dtype=torch.bool, device="cpu")
     if live is not None:
-        bits = ((live[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1).flatten()[:n]
+        bits = ((live[:, None] >> torch.arange(8, dtype=torch.uint8, device="cpu")) & 1).flatten()[:n]
         flags[: len(bits)] = bits.bool()
     return flags

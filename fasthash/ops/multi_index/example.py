@@ -15,8 +15,8 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     results: list[torch.Tensor] = []
     for n_bits, radius in ((64, 9), (200, 60)):
         generator = torch.Generator().manual_seed(n_bits)
-        centres = torch.randn(40, n_bits, generator=generator).repeat(30, 1)
-        codes = pack_bits((centres + 0.5 * torch.randn(centres.shape, generator=generator)).to(device))
+        centres = torch.randn(40, n_bits, generator=generator, device="cpu").repeat(30, 1)
+        codes = pack_bits((centres + 0.5 * torch.randn(centres.shape, generator=generator, device="cpu")).to(device))
         for fast in (True, False):
             tables = build_tables(codes[:1000], n_bits, 0, fast, 0, kernel=kernel)
             results += tables.topk(codes[:5], codes, 10, None, 0)

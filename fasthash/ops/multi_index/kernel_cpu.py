@@ -43,7 +43,7 @@ class CompiledTables:
         max_candidates: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return int32 and int64 [q, k], and bool [q], which rows are exact."""
-        complete = torch.ones(queries.shape[0], dtype=torch.bool)
+        complete = torch.ones(queries.shape[0], dtype=torch.bool, device="cpu")
         return *self._topk(queries, codes, k, mask, threads, max_candidates, complete, MAX_BITS), complete
 
     def radius(

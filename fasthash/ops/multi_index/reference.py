@@ -42,7 +42,7 @@ class ExhaustiveTables:
         max_candidates: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the hits of the exhaustive search, all exact."""
-        complete = torch.ones(queries.shape[0], dtype=torch.bool)
+        complete = torch.ones(queries.shape[0], dtype=torch.bool, device="cpu")
         return *hamming_topk(queries, codes, k, mask, threads), complete
 
     def radius(

@@ -13,6 +13,7 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     """Return codes of whole numbers, whose products are exact in every order."""
     generator = torch.Generator().manual_seed(0)
     x, hyperplanes = (
-        (torch.randn(shape, generator=generator) * 4).round().to(device, dtype) for shape in ((201, 96), (96, 70))
+        (torch.randn(shape, generator=generator, device="cpu") * 4).round().to(device, dtype)
+        for shape in ((201, 96), (96, 70))
     )
     return pack_bits(x, kernel=kernel), pack_projections(x, hyperplanes, kernel=kernel)

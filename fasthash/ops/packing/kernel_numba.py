@@ -23,7 +23,7 @@ def _pack(x, codes):
 
 def pack_bits(x: torch.Tensor) -> torch.Tensor:
     """Return uint8 [n, ceil(b / 8)] of the signs of `x` [n, b]."""
-    codes = torch.zeros((x.shape[0], (x.shape[1] + 7) // 8), dtype=torch.uint8)
+    codes = torch.zeros((x.shape[0], (x.shape[1] + 7) // 8), dtype=torch.uint8, device="cpu")
     wide = x.detach().float() if x.dtype in (torch.bfloat16, torch.float16) else x.detach()
     if _pack(wide.numpy(), codes.numpy()):
         refuse_nan(x)
@@ -52,7 +52,7 @@ def _project(x, projection, offset, codes):
 def pack_projections(x: torch.Tensor, projection: torch.Tensor, offset: torch.Tensor | None) -> torch.Tensor:
     """Return uint8 [n, ceil(b / 8)] of the signs of `x @ projection - offset` in the dtype of `projection`."""
     n_bits = projection.shape[1]
-    codes = torch.zeros((x.shape[0], (n_bits + 7) // 8), dtype=torch.uint8)
+    codes = torch.zeros((x.shape[0], (n_bits + 7) // 8), dtype=torch.uint8, device="cpu")
     thresholds = projection.new_zeros(n_bits) if offset is None else offset
     wide, hyperplanes = x.detach().to(projection.dtype), projection.detach().contiguous()
     place = _project(wide.numpy(), hyperplanes.numpy(), thresholds.detach().contiguous().numpy(), codes.numpy())

@@ -237,11 +237,11 @@ def planned(rows: Rows, others: Rows | None, radius: int, since: int, n_bits: in
 
     def differing() -> Words:
         size, generator = (min(SAMPLE, SAMPLE_BITS // n_bits),), torch.Generator().manual_seed(0)
-        i = torch.randint(n, size, generator=generator)
+        i = torch.randint(n, size, generator=generator, device="cpu")
         if others is not None:
-            j = torch.randint(len(others.words), size, generator=generator)
+            j = torch.randint(len(others.words), size, generator=generator, device="cpu")
         else:
-            j = (i + 1 + torch.randint(n - 1, size, generator=generator)) % n
+            j = (i + 1 + torch.randint(n - 1, size, generator=generator, device="cpu")) % n
         a, b = rows.words, rows.words if others is None else others.words
         words: Words = (a[i.to(a.device)] ^ b[j.to(b.device)]).cpu().numpy().view(np.uint64)
         return words

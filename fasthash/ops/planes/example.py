@@ -22,7 +22,9 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     results: list[torch.Tensor] = []
     for n_bits in (24, 64, 200, 512):
         generator = torch.Generator().manual_seed(n_bits)
-        queries, codes = (pack_bits(torch.randn(n, n_bits, generator=generator).to(device)) for n in (5, 1003))
+        queries, codes = (
+            pack_bits(torch.randn(n, n_bits, generator=generator, device="cpu").to(device)) for n in (5, 1003)
+        )
         planes = new_planes(n_bits, len(codes))
         write_planes(planes, codes[:700], 0, kernel=kernel)
         write_planes(planes, codes[700:], 700, kernel=kernel)
@@ -30,6 +32,6 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
         results += [distances, positions, read_planes(planes, n_bits, positions.flatten(), kernel=kernel)]
         results += planes_radius(queries[:1], planes, len(codes), int(distances.max()), kernel=kernel)
         results += [read_planes(planes, n_bits, slice(3, 1000), kernel=kernel)]
-        projections = torch.randn(3, n_bits, generator=generator).to(device)
+        projections = torch.randn(3, n_bits, generator=generator, device="cpu").to(device)
         results += asymmetric_planes_topk(projections, planes, len(codes), 20, 4, kernel=kernel)
     return tuple(results)

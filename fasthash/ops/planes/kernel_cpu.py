@@ -21,10 +21,10 @@ def read_planes(
 ) -> torch.Tensor:
     """Return uint8 [m, n_bits / 8]."""
     if isinstance(positions, slice):
-        codes = torch.empty((positions.stop - positions.start, n_bits // 8), dtype=torch.uint8)
+        codes = torch.empty((positions.stop - positions.start, n_bits // 8), dtype=torch.uint8, device="cpu")
         _core.read_planes(planes.numpy(), positions.start, codes.numpy(), threads, isa)
     else:
-        codes = torch.empty((len(positions), n_bits // 8), dtype=torch.uint8)
+        codes = torch.empty((len(positions), n_bits // 8), dtype=torch.uint8, device="cpu")
         _core.gather_planes(planes.numpy(), positions.numpy(), codes.numpy(), threads)
     return codes
 

@@ -14,18 +14,18 @@ def write_planes(planes: torch.Tensor, codes: torch.Tensor, first: int, threads:
     n_bits = codes.shape[1] * 8
     bits = _bits(codes).long()
     counts = bits.sum(1) + n_bits // 2
-    columns = torch.cat([bits, counts[:, None] >> torch.arange(planes.shape[1] - n_bits) & 1], dim=1)
+    columns = torch.cat([bits, counts[:, None] >> torch.arange(planes.shape[1] - n_bits, device="cpu") & 1], dim=1)
     flags = _flags(planes)
     flags[first : first + len(codes)] = columns.to(torch.uint8)
     places = flags.view(planes.shape[0], -1, 8, planes.shape[1])  # [block, byte, bit, plane]
-    packed = (places << torch.arange(8, dtype=torch.uint8)[:, None]).sum(2).to(torch.uint8)
+    packed = (places << torch.arange(8, dtype=torch.uint8, device="cpu")[:, None]).sum(2).to(torch.uint8)
     planes.copy_(packed.transpose(1, 2))
 
 
 def read_planes(planes: torch.Tensor, n_bits: int, positions: torch.Tensor | slice, threads: int) -> torch.Tensor:
     """Return uint8 [m, n_bits / 8]."""
     bits = _flags(planes)[positions, :n_bits].reshape(-1, n_bits // 8, 8)
-    return (bits << torch.arange(8, dtype=torch.uint8)).sum(2).to(torch.uint8)
+    return (bits << torch.arange(8, dtype=torch.uint8, device="cpu")).sum(2).to(torch.uint8)
 
 
 def planes_topk(
@@ -65,7 +65,7 @@ def planes_radius(
 
 def _bits(packed: torch.Tensor) -> torch.Tensor:
     """Return bytes [..., m] as bits [..., 8 m]."""
-    return (packed[..., None] >> torch.arange(8, dtype=torch.uint8) & 1).flatten(-2)
+    return (packed[..., None] >> torch.arange(8, dtype=torch.uint8, device="cpu") & 1).flatten(-2)
 
 
 def _flags(planes: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
     generator = torch.Generator().manual_seed(0)
     results: list[torch.Tensor] = []
     for n_bits in (24, 64, 200):
-        signs = [torch.randn(n, n_bits, generator=generator) for n in (5, 1003)]
+        signs = [torch.randn(n, n_bits, generator=generator, device="cpu") for n in (5, 1003)]
         queries, codes = (pack_bits(x.to(device)) for x in signs)
         for labels in ([x[:, 0] > 0.5 for x in signs], [x[:, :7] > 0.5 for x in signs]):
             retrieval = (queries, codes, *(x.to(device) for x in labels))

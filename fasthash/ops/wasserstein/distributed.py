@@ -71,7 +71,7 @@ def two_point_wasserstein(
 
     is_split = tied & (tied.cumsum(dim=0) == place + 1)
     value = wide.gather(0, is_split.int().argmax(dim=0, keepdim=True))[0]
-    moved = split * ((value - low).abs() ** p - (value - high).abs() ** p)
+    moved = split.to(wide.dtype) * ((value - low).abs() ** p - (value - high).abs() ** p)
     loss = loss + torch.where(is_split.any(dim=0), moved, 0).sum() / m
     return _SumOverRanks.apply(loss / n_global[0], group).to(x.dtype)  # type: ignore[no-any-return, no-untyped-call]
 

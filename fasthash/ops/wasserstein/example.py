@@ -21,7 +21,7 @@ TOLERANCE = 1e-5
 def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """Return losses and their gradients."""
     generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(n, 19, generator=generator).to(device, dtype).requires_grad_() for n in (129, 65))
+    x, y = (torch.randn(n, 19, generator=generator, device="cpu").to(device, dtype).requires_grad_() for n in (129, 65))
     losses = [hswd(x, kernel=kernel), hswd(x, 1, kernel=kernel), wasserstein_1d(x, y, kernel=kernel)]
     return *losses, *torch.autograd.grad(torch.stack(losses).sum(), (x, y))
 
@@ -29,7 +29,9 @@ def example(kernel: str, device: torch.device, dtype: torch.dtype) -> tuple[torc
 def differentiated() -> dict[Op, tuple[Any, ...]]:
     """Return for each op with a gradient small float64 inputs to check it at."""
     generator = torch.Generator().manual_seed(0)
-    x, y, directions = (torch.rand(n, m, generator=generator, dtype=torch.float64) for n, m in ((5, 2), (4, 2), (2, 3)))
+    x, y, directions = (
+        torch.rand(n, m, generator=generator, dtype=torch.float64, device="cpu") for n, m in ((5, 2), (4, 2), (2, 3))
+    )
     samples = x.requires_grad_(), y.requires_grad_()
     return {
         two_point_op: (x, None, 0.5, -1.0, 1.0, 2.0),

@@ -38,7 +38,7 @@ def two_point_wasserstein(
     else:
         gradient, out = values.new_empty((0, 0)), None
     cost = _core.two_point_cost(values.numpy(), counts, split, low, high, p, out, scale, 0, isa)
-    return torch.scalar_tensor(cost * scale, dtype=x.dtype), gradient
+    return torch.scalar_tensor(cost * scale, dtype=x.dtype, device="cpu"), gradient
 
 
 @lru_cache
@@ -78,7 +78,7 @@ def sorted_wasserstein(
     else:
         gradients = [u.new_empty((0, 0)) for u in (a, b)]
         cost = _core.sorted_cost(a.numpy(), b.numpy(), p, None, None, 1, 0)
-    return torch.scalar_tensor(cost / a.shape[1], dtype=x.dtype), gradients[0], gradients[1]
+    return torch.scalar_tensor(cost / a.shape[1], dtype=x.dtype, device="cpu"), gradients[0], gradients[1]
 
 
 sliced_wasserstein = by_parts(sorted_wasserstein)

@@ -58,10 +58,12 @@ def two_point_wasserstein(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the cost, a scalar, and its gradient [n, m], or an empty tensor. Without `n_low`, n // 2 rows are low."""
     values = x.detach() if x.dtype in (torch.float32, torch.float64) else x.detach().float()
-    gradient = torch.empty(x.shape, dtype=values.dtype)
+    gradient = torch.empty(x.shape, dtype=values.dtype, device="cpu")
     counts = reference.low_counts(x, n_low)
     cost = _two_point_cost(values.numpy(), counts.numpy(), split, low, high, p, gradient.numpy())
-    return torch.tensor(cost, dtype=x.dtype), gradient.to(x.dtype) if with_gradient else x.new_empty((0, 0))
+    return torch.tensor(cost, dtype=x.dtype, device="cpu"), gradient.to(x.dtype) if with_gradient else x.new_empty(
+        (0, 0)
+    )
 
 
 def sorted_wasserstein(
@@ -69,11 +71,11 @@ def sorted_wasserstein(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the cost, a scalar, and its gradients [n, m] and [k, m], or empty tensors."""
     samples = [u.detach() if u.dtype in (torch.float32, torch.float64) else u.detach().float() for u in (x, y)]
-    gradients = [torch.empty(u.shape, dtype=u.dtype) for u in samples]
+    gradients = [torch.empty(u.shape, dtype=u.dtype, device="cpu") for u in samples]
     a, b, gradient_x, gradient_y = (u.numpy() for u in (*samples, *gradients))
     cost = _sorted_cost(a, b, p, gradient_x, gradient_y)
     outs = [gradient.to(x.dtype) if with_gradient else x.new_empty((0, 0)) for gradient in gradients]
-    return torch.tensor(cost, dtype=x.dtype), outs[0], outs[1]
+    return torch.tensor(cost, dtype=x.dtype, device="cpu"), outs[0], outs[1]
 
 
 sliced_wasserstein = by_parts(sorted_wasserstein)

@@ -127,7 +127,9 @@ def distance_to_bits(
     elif target == "balanced":
         loss = loss_to(None, n % 2 / 2)
     else:
-        loss = loss_to(distributed.fair_coins(torch.full((m,), float(n), device=u.device), generator), 0.0)
+        loss = loss_to(
+            distributed.fair_coins(torch.full((m,), float(n), dtype=torch.float32, device=u.device), generator), 0.0
+        )
     return p_th_root(loss, p) if root else loss
 
 

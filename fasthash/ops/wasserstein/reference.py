@@ -20,7 +20,7 @@ def two_point_cost(
     rank = torch.arange(x.shape[0], device=x.device)[:, None]
     ordered = x.sort(dim=0, stable=True).values
     share_low = (rank < n_low).to(x.dtype) + (rank == n_low).to(x.dtype) * split  # [n, m]
-    power = torch.tensor(p, dtype=torch.float64)  # a number must be one in half precision
+    power = torch.tensor(p, dtype=torch.float64, device="cpu")  # a number must be one in half precision
     to_low, to_high = (ordered - low).abs() ** power, (ordered - high).abs() ** power
     return (
         torch.where(share_low > 0, share_low * to_low, 0)
@@ -38,7 +38,7 @@ def sorted_cost(x: torch.Tensor, y: torch.Tensor, p: float) -> torch.Tensor:
     steps = torch.cat([torch.arange(n, device=x.device) * k, torch.arange(k, device=x.device) * n]).sort().values
     mass = torch.diff(steps, append=steps.new_full((1,), n * k)).to(x.dtype) / (n * k)
     a, b = x.sort(dim=0, stable=True).values, y.sort(dim=0, stable=True).values
-    power = torch.tensor(p, dtype=torch.float64)
+    power = torch.tensor(p, dtype=torch.float64, device="cpu")
     return (mass[:, None] * (a[steps // k] - b[steps // n]).abs() ** power).sum(dim=0).mean()
 
 
