@@ -286,15 +286,6 @@ def test_the_committed_tables_are_those_of_the_committed_rows(tmp_path, script, 
         assert (tmp_path / f"{table}.md").read_text() == (RESULTS / f"{table}.md").read_text()
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="a source distribution has no results")
-def test_the_committed_table_of_chosen_weights_is_that_of_its_rows(tmp_path):
-    for suffix in (".csv", ".json"):
-        shutil.copy(RESULTS / f"supervised-cifar10-weights{suffix}", tmp_path / f"supervised-cifar10{suffix}")
-    run("supervised", "cifar10", "--tables-only", "--out", tmp_path)
-    table = (tmp_path / "supervised-cifar10.md").read_text()
-    assert table == (RESULTS / "supervised-cifar10-weights.md").read_text()
-
-
 @pytest.mark.slow
 def test_the_tables_of_the_supervised_papers(tmp_path):
     options = ["--protocol", "digits-v1", "--augmentation", "none", "--bits", 16, "--seeds", 1, "--weight", 0.1]
