@@ -111,7 +111,7 @@ def bit_order(name: str) -> Callable[[_F], _F]:
         "--bitorder",
         type=click.Choice(("little", "big")),
         help=f"Of the bits in the bytes of {name}: big as numpy.packbits and sentence-transformers have them.  "
-        "[default: little; of int8 and hexadecimal hashes big]",
+        "[default: little; of int8 and hexadecimal hashes big, and int8 of -1 and +1 alone are no bytes, but signs]",
     )
 
 
@@ -123,9 +123,10 @@ def bit_order(name: str) -> Callable[[_F], _F]:
 @click.option("--ids", type=ArrayFile(), help="Integers [n].")
 @bit_order("CODES, and so of its queries later")
 def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None, bitorder: str | None) -> None:
-    """Write an INDEX of CODES: an array of packed codes, hexadecimal hashes, or a binary index of FAISS, with its ids.
+    """Write an INDEX of CODES: an array of codes, hexadecimal hashes, or a binary index of FAISS, with its ids.
 
-    Hashes are the lines of a .txt file, or a column, file.csv:name or file.parquet:name.
+    Codes are packed, bytes [n, bits / 8], or signs, integers -1 and +1 [n, bits]. Hashes are the lines of a .txt file,
+    or a column, file.csv:name or file.parquet:name.
     """
     from fasthash import index as indexes
     from fasthash.data.arrays import READERS, read_array
@@ -172,8 +173,8 @@ def search(
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 
-    INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of packed codes, or hexadecimal hashes,
-    as `index` takes them; or projections, floating-point [q, b], that are compared asymmetrically. The format of HITS
+    INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of codes, or hexadecimal hashes, as
+    `index` takes them; or projections, floating-point [q, b], that are compared asymmetrically. The format of HITS
     is its extension: .npz has `distances` and `ids` [q, k], and with --radius those of query i from `offsets[i]` to
     `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
     {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
@@ -298,8 +299,8 @@ def evaluate(
 ) -> None:
     """Say how well the nearest CODES have the LABELS of the queries; all are arrays.
 
-    Codes are packed, or hexadecimal hashes, as `index` takes them; labels are integers [n], or 0 and 1 [n, c] where
-    items have several.
+    Codes are packed, signs or hexadecimal hashes, as `index` takes them; labels are integers [n], or 0 and 1 [n, c]
+    where items have several.
 
     As HashNet's code has it: --at 1000 --ties index --unanswered skip_unfound; as DeepHash-pytorch's: --at 1000 --ties
     index. Where the queries are the items: fasthash evaluate c.npy y.npy c.npy y.npy --leave-one-out.

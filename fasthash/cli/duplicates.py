@@ -76,8 +76,8 @@ def duplicates(
 ) -> None:
     """Find which of HASHES are the same up to RADIUS bits: an array of codes, or a folder of pictures.
 
-    HASHES are packed codes [n, n_bits / 8], numbers of 64 bits [n], or hexadecimal hashes as `index` takes them; or a
-    folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
+    HASHES are packed codes [n, n_bits / 8], signs or hexadecimal hashes as `index` takes them, or numbers of 64 bits
+    [n]; or a folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
     left out. Nothing is changed or deleted. With --crops a picture is also compared with ten parts of each other, of
     80 and 90 % of its sides, and hashed eleven times: for pictures that lost a border, or got one.
 
