@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, example, given, given_array, makeable, writable, written
+from fasthash.cli.arguments import ArrayFile, Command, example, given, given_array, makeable, writable, written
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import (
     ArrayOrFaiss,
@@ -51,7 +51,7 @@ def telling_part(start: int) -> Iterator[None]:
         raise ValueError(f"{error}, in the part that begins with row {start}") from error
 
 
-@click.command(epilog=example("fasthash encode itq.safetensors embeddings.npy codes.npy"))
+@click.command(cls=Command, epilog=example("fasthash encode itq.safetensors embeddings.npy codes.npy"))
 @given("model")
 @given_array("items")
 @written("codes", ".npy")
@@ -71,11 +71,9 @@ def encode(model: Path, items: str, codes: Path, projections: bool) -> None:
     import torch
     from tqdm import tqdm
 
-    from fasthash.data.arrays import located, read_array
+    from fasthash.data.arrays import read_array
     from fasthash.recipes import encode as network_codes
 
-    if codes.exists() and codes.samefile(located(items)[0]):
-        raise ValueError(f"expected another file for codes than for items, got {codes}")
     loaded, x = read_model(model), read_array(items)
     rotation = read_rotation(model, loaded.n_bits) if isinstance(loaded, torch.nn.Module) else None
     if projections and isinstance(loaded, torch.nn.Module):
@@ -115,7 +113,7 @@ def bit_order(name: str) -> Callable[[_F], _F]:
     )
 
 
-@click.command("index", epilog=example("fasthash index codes.npy codes.index --ids ids.npy"))
+@click.command("index", cls=Command, epilog=example("fasthash index codes.npy codes.index --ids ids.npy"))
 @click.argument("codes", type=ArrayOrFaiss())
 @written("index")
 @click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
@@ -148,7 +146,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
 
 
-@click.command(epilog=example("fasthash search codes.index query-codes.npy hits.npz -k 10"))
+@click.command(cls=Command, epilog=example("fasthash search codes.index query-codes.npy hits.npz -k 10"))
 @given("index")
 @given_array("queries")
 @click.argument(
@@ -232,7 +230,9 @@ def curves_file(_context: click.Context, _parameter: click.Parameter, path: Path
     return path
 
 
-@click.command(epilog=example("fasthash evaluate query-codes.npy query-labels.npy codes.npy labels.npy --at 1000"))
+@click.command(
+    cls=Command, epilog=example("fasthash evaluate query-codes.npy query-labels.npy codes.npy labels.npy --at 1000")
+)
 @given_array("query_codes")
 @given_array("query_labels")
 @given_array("codes")

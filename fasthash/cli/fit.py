@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fasthash.cli.arguments import Commands, documented_parameters, example, given_array, options_of_parameters, written
+from fasthash.cli.arguments import (
+    Command,
+    Commands,
+    documented_parameters,
+    example,
+    given_array,
+    options_of_parameters,
+    written,
+)
 from fasthash.cli.inputs import floats
 from fasthash.hashers.names import HASHERS
 
@@ -47,6 +55,7 @@ def command_of(name: str, kind: type) -> click.Command:
 
     @click.command(
         name,
+        cls=Command,
         help=f"{(getdoc(kind) or name).splitlines()[0]}\n\n{_FITTED}",
         epilog=example(f"fasthash fit {name} embeddings.npy {name}.safetensors --bits 64"),
     )
