@@ -19,6 +19,7 @@ from fasthash.cli.arguments import (
     written,
 )
 from fasthash.cli.inputs import floats
+from fasthash.errors import check_integer
 from fasthash.hashers.names import HASHERS
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def command_of(name: str, kind: type) -> click.Command:
         progress = {"progress": sys.stderr.isatty()} if "progress" in made.get_params() else {}
         rows = read_array(embeddings)
         if sample is not None:
-            rows = rows[drawn(len(rows), sample, settings.get("random_state", 0))]
+            seed = settings.get("random_state", 0)
+            if seed is not None:
+                check_integer("fit", "random_state", seed, 0)
+            rows = rows[drawn(len(rows), sample, seed)]
         made.set_params(**progress).fit(floats(rows))
         made.set_params(**dict.fromkeys(progress, False)).save(hasher)
         click.echo(f"written: {hasher}")

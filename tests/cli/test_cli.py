@@ -704,6 +704,12 @@ def test_a_hasher_is_fitted_to_a_sample(arrays):
     assert np.array_equal(fh.hashers.Hasher.load(arrays("some.safetensors")).encode(items), fitted.encode(items))
 
 
+@pytest.mark.parametrize("sample", [(), ("--sample", "10")])
+def test_a_seed_below_zero_is_told_alike(arrays, sample):
+    result = run("fit", "itq", arrays("items.npy"), arrays("new.safetensors"), "--random-state", "-1", *sample)
+    assert (result.exit_code, result.output) == (1, "Error: expected --random-state at least 0, got -1\n")
+
+
 def test_of_a_file_larger_than_memory_only_the_sample_is_read(arrays):
     """2^40 bytes, of which the file system keeps the last rows."""
     place = arrays("huge.npy")
