@@ -34,7 +34,7 @@ from fasthash.index.contents import Contents
 from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
 from fasthash.index.rows import Rows, copied, values_at
 from fasthash.index.search import Search
-from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
+from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor, typed_if_empty
 from fasthash.ops.asymmetric.op import MAX_QUERY_BITS, numbers_of_codes
 from fasthash.ops.asymmetric.reference import check_factors
 from fasthash.ops.declaration import RefusedError
@@ -743,7 +743,7 @@ class Index(ABC):
         return torch.from_numpy(converted)
 
     def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
-        m = to_tensor(where, "mask", mask)
+        m = to_tensor(where, "mask", typed_if_empty(mask, np.bool_))
         check_values(where, "mask", m)
         return m.to(self.device)
 
