@@ -92,7 +92,7 @@ def to_hashes(codes: Array, form: str, n_bits: int | None = None, *, bitorder: s
         bitorder: "big", the first bit being the most significant one of its number or byte, or "little".
 
     Returns:
-        An array of the form, a tensor if `codes` is one, or a list. Tensors on a GPU go by the CPU.
+        A new array of the form, a tensor if `codes` is one, or a list. Tensors on a GPU go by the CPU.
 
     Raises:
         TypeError: if `codes` is not uint8.
@@ -109,7 +109,7 @@ def to_hashes(codes: Array, form: str, n_bits: int | None = None, *, bitorder: s
     if width != (n_bits + 7) // 8:
         raise ValueError(f"{where}: expected codes of {(n_bits + 7) // 8} bytes a row for {n_bits} bits, got {width}")
     _check_room(where, "codes", x.cpu().numpy()[:, -1] >> (n_bits - 8 * (width - 1)) if n_bits % 8 else None, n_bits)
-    ordered = (reversed_bits(x) if bitorder == "big" else x).cpu().numpy()
+    ordered = reversed_bits(x).cpu().numpy() if bitorder == "big" else np.array(x.cpu().numpy())
     if form in ("uint8", "int8"):
         found = ordered if form == "uint8" else (ordered ^ 0x80).view(np.int8)
         return as_given(torch.from_numpy(found).to(x.device), codes)

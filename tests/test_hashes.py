@@ -70,6 +70,22 @@ def test_every_form_there_and_back(x):
         np.testing.assert_array_equal(fh.from_hashes(fh.to_hashes(codes, "uint64").view(np.int64)), codes)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy])
+def test_what_comes_is_the_caller_s_to_write_to(rng, as_given, order):
+    stored = rng.integers(0, 256, (5, 8), dtype=np.uint8)
+    codes = fh.from_hashes(stored, bitorder=order)
+    forms = {"uint8": stored, "int8": (stored ^ 0x80).view(np.int8), "uint64": stored.view(np.int64)}
+    found = {form: fh.to_hashes(as_given(codes), form, bitorder=order) for form in ("uint8", "int8", "uint64")}
+    read = [fh.from_hashes(as_given(x), bitorder=order) for x in forms.values()]
+    for array in (*found.values(), *read):
+        assert not np.shares_memory(array, codes)
+        assert not any(np.shares_memory(array, x) for x in forms.values())
+    frozen = codes.copy()
+    frozen.flags.writeable = False
+    assert fh.to_hashes(frozen, "uint8", bitorder=order).flags.writeable
+
+
 @given(bits())
 def test_bits_are_those_of_sentence_transformers(x):
     """By the formulas of its `quantize_embeddings`; a last byte that is not full ends in zeros."""

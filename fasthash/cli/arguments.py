@@ -70,11 +70,16 @@ def _named_numbers(context: click.Context, parameter: click.Parameter, values: I
     return named
 
 
+def _spelled(parameter: click.Parameter) -> str:
+    """Return how a user writes a parameter."""
+    return parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+
+
 def _of_command(message: str, command: click.Command | None) -> str:
     """Return a function's message about one of its arguments, or two, as one about the command's."""
     names: dict[str | None, str] = {}
     for parameter in command.params if command else ():
-        spelled = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+        spelled = _spelled(parameter)
         names = {f"n_{parameter.name}": spelled} | names | {parameter.name: spelled}
     said = re.match(r"[\w.]+: expected (?!at least|at most)(\w+)(?: and (\w+))?", message)
     if said is None or said[1] not in names:
@@ -110,8 +115,27 @@ def example(line: str) -> str:
     return f"\b\nExample:\n  {line}"
 
 
+class Command(click.Command):
+    """A command that writes no file over one that it reads, nor over another that it writes."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Refuse that before any work, and run."""
+        values = ((each, context.params.get(each.name or "")) for each in self.params if _is_place(each.type))
+        files = [(each, _file_of(value)) for each, value in values if value is not None and str(value) != "-"]
+        for written, path in files:
+            for other, theirs in files if _is_written(written.type) else ():
+                if other is not written and (path == theirs or _is_same(path, theirs)):
+                    both = f"{_spelled(written)} than for {_spelled(other)}"
+                    raise click.UsageError(
+                        f"expected another file for {both}, got {context.params[written.name or '']}"
+                    )
+        return super().invoke(context)
+
+
 class Commands(click.Group):
     """A group whose commands, and the reading of their arguments, fail with a message."""
+
+    command_class = Command
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """Read the group's own arguments."""
@@ -142,6 +166,26 @@ class ArrayFile(click.ParamType[str]):
                 context,
             )
         return str(value)
+
+
+def _is_place(kind: click.ParamType[Any]) -> bool:
+    """Return whether a parameter is a file, or what may be one."""
+    return isinstance(kind, ArrayFile) or (isinstance(kind, click.Path) and kind.file_okay)
+
+
+def _is_written(kind: click.ParamType[Any]) -> bool:
+    """Return whether a parameter is a file that is not read."""
+    return isinstance(kind, click.Path) and not kind.exists and not kind.dir_okay
+
+
+def _file_of(place: str | Path) -> Path:
+    from fasthash.data.arrays import located
+
+    return Path(os.path.realpath(located(place)[0]))
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def replaceable(path: Path) -> Path:

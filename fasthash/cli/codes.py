@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, example, given, given_array, makeable, writable, written
+from fasthash.cli.arguments import ArrayFile, Command, example, given, given_array, makeable, writable, written
 from fasthash.cli.hits import WRITERS, write_hits
 from fasthash.cli.inputs import (
     ArrayOrFaiss,
@@ -51,7 +51,7 @@ def telling_part(start: int) -> Iterator[None]:
         raise ValueError(f"{error}, in the part that begins with row {start}") from error
 
 
-@click.command(epilog=example("fasthash encode itq.safetensors embeddings.npy codes.npy"))
+@click.command(cls=Command, epilog=example("fasthash encode itq.safetensors embeddings.npy codes.npy"))
 @given("model")
 @given_array("items")
 @written("codes", ".npy")
@@ -71,11 +71,9 @@ def encode(model: Path, items: str, codes: Path, projections: bool) -> None:
     import torch
     from tqdm import tqdm
 
-    from fasthash.data.arrays import located, read_array
+    from fasthash.data.arrays import read_array
     from fasthash.recipes import encode as network_codes
 
-    if codes.exists() and codes.samefile(located(items)[0]):
-        raise ValueError(f"expected another file for codes than for items, got {codes}")
     loaded, x = read_model(model), read_array(items)
     rotation = read_rotation(model, loaded.n_bits) if isinstance(loaded, torch.nn.Module) else None
     if projections and isinstance(loaded, torch.nn.Module):
@@ -111,11 +109,11 @@ def bit_order(name: str) -> Callable[[_F], _F]:
         "--bitorder",
         type=click.Choice(("little", "big")),
         help=f"Of the bits in the bytes of {name}: big as numpy.packbits and sentence-transformers have them.  "
-        "[default: little; of int8 and hexadecimal hashes big]",
+        "[default: little; of int8 and hexadecimal hashes big, and int8 of -1 and +1 alone are no bytes, but signs]",
     )
 
 
-@click.command("index", epilog=example("fasthash index codes.npy codes.index --ids ids.npy"))
+@click.command("index", cls=Command, epilog=example("fasthash index codes.npy codes.index --ids ids.npy"))
 @click.argument("codes", type=ArrayOrFaiss())
 @written("index")
 @click.option("--kind", type=click.Choice(list(INDEXES)), default="flat", show_default=True)
@@ -123,9 +121,10 @@ def bit_order(name: str) -> Callable[[_F], _F]:
 @click.option("--ids", type=ArrayFile(), help="Integers [n].")
 @bit_order("CODES, and so of its queries later")
 def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str | None, bitorder: str | None) -> None:
-    """Write an INDEX of CODES: an array of packed codes, hexadecimal hashes, or a binary index of FAISS, with its ids.
+    """Write an INDEX of CODES: an array of codes, hexadecimal hashes, or a binary index of FAISS, with its ids.
 
-    Hashes are the lines of a .txt file, or a column, file.csv:name or file.parquet:name.
+    Codes are packed, bytes [n, bits / 8], or signs, integers -1 and +1 [n, bits]. Hashes are the lines of a .txt file,
+    or a column, file.csv:name or file.parquet:name.
     """
     from fasthash import index as indexes
     from fasthash.data.arrays import READERS, read_array
@@ -147,7 +146,7 @@ def build_index(codes: str, index: Path, kind: str, bits: int | None, ids: str |
     click.echo(f"written: {index}, {len(built)} codes of {built.n_bits} bits")
 
 
-@click.command(epilog=example("fasthash search codes.index query-codes.npy hits.npz -k 10"))
+@click.command(cls=Command, epilog=example("fasthash search codes.index query-codes.npy hits.npz -k 10"))
 @given("index")
 @given_array("queries")
 @click.argument(
@@ -172,8 +171,8 @@ def search(
 ) -> None:
     """Search INDEX for QUERIES and write HITS.
 
-    INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of packed codes, or hexadecimal hashes,
-    as `index` takes them; or projections, floating-point [q, b], that are compared asymmetrically. The format of HITS
+    INDEX is what `index` wrote or a binary index of FAISS; QUERIES are an array of codes, or hexadecimal hashes, as
+    `index` takes them; or projections, floating-point [q, b], that are compared asymmetrically. The format of HITS
     is its extension: .npz has `distances` and `ids` [q, k], and with --radius those of query i from `offsets[i]` to
     `offsets[i + 1]`; .csv and .parquet have a row a hit, of query, rank, id and distance; .jsonl has a line a query,
     {"query": 0, "ids": [...], "distances": [...]}, which - writes to the standard output.
@@ -231,7 +230,9 @@ def curves_file(_context: click.Context, _parameter: click.Parameter, path: Path
     return path
 
 
-@click.command(epilog=example("fasthash evaluate query-codes.npy query-labels.npy codes.npy labels.npy --at 1000"))
+@click.command(
+    cls=Command, epilog=example("fasthash evaluate query-codes.npy query-labels.npy codes.npy labels.npy --at 1000")
+)
 @given_array("query_codes")
 @given_array("query_labels")
 @given_array("codes")
@@ -298,8 +299,8 @@ def evaluate(
 ) -> None:
     """Say how well the nearest CODES have the LABELS of the queries; all are arrays.
 
-    Codes are packed, or hexadecimal hashes, as `index` takes them; labels are integers [n], or 0 and 1 [n, c] where
-    items have several.
+    Codes are packed, signs or hexadecimal hashes, as `index` takes them; labels are integers [n], or 0 and 1 [n, c]
+    where items have several.
 
     As HashNet's code has it: --at 1000 --ties index --unanswered skip_unfound; as DeepHash-pytorch's: --at 1000 --ties
     index. Where the queries are the items: fasthash evaluate c.npy y.npy c.npy y.npy --leave-one-out.

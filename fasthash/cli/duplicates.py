@@ -13,7 +13,7 @@ from zlib import crc32
 
 import click
 
-from fasthash.cli.arguments import ArrayFile, example, writable
+from fasthash.cli.arguments import ArrayFile, Command, example, writable
 from fasthash.cli.inputs import read_codes
 from fasthash.cli.pictures import HASHES, draw_groups, hash_pictures, pairs_of_pictures
 from fasthash.errors import MAX_BITS
@@ -38,7 +38,9 @@ _SEARCHED = "search.json"
 TABLES = (".csv", ".jsonl", ".npz", ".parquet")
 
 
-@click.command(epilog=example("fasthash duplicates pictures/ --radius 4 --groups groups.jsonl --grid groups.png"))
+@click.command(
+    cls=Command, epilog=example("fasthash duplicates pictures/ --radius 4 --groups groups.jsonl --grid groups.png")
+)
 @click.argument("hashes", type=HashesOrFolder())
 @click.option("--radius", type=click.IntRange(0, MAX_BITS), required=True, help="The bits that two may differ in.")
 @click.option("--out", type=FILE, callback=writable(*TABLES), help=f"Write pairs i, j, distance: {', '.join(TABLES)}.")
@@ -76,8 +78,8 @@ def duplicates(
 ) -> None:
     """Find which of HASHES are the same up to RADIUS bits: an array of codes, or a folder of pictures.
 
-    HASHES are packed codes [n, n_bits / 8], numbers of 64 bits [n], or hexadecimal hashes as `index` takes them; or a
-    folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
+    HASHES are packed codes [n, n_bits / 8], signs or hexadecimal hashes as `index` takes them, or numbers of 64 bits
+    [n]; or a folder whose pictures imagehash hashes, those below it too. Pictures that cannot be read are named and
     left out. Nothing is changed or deleted. With --crops a picture is also compared with ten parts of each other, of
     80 and 90 % of its sides, and hashed eleven times: for pictures that lost a border, or got one.
 

@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from fasthash.cli.arguments import example, written
+from fasthash.cli.arguments import Command, example, written
 
 
-@click.command(epilog=example("fasthash features my_images/ features.npz --network vgg16 --layer fc7"))
-@click.argument("dataset")
+@click.command(cls=Command, epilog=example("fasthash features my_images/ features.npz --network vgg16 --layer fc7"))
+@click.argument("dataset", type=click.Path())
 @written("out", ".npz", ".parquet")
 @click.option("--network", required=True, help="torchvision's, as vgg16, or module:attribute, yours.")
 @click.option("--layer", help="fc6, fc7, or a module in the network.  [default: before torchvision's last layer]")
-@click.option("--weights", help="A file, torchvision's IMAGENET1K_V1 or the like, or random.")
+@click.option(
+    "--weights", type=click.Path(), metavar="TEXT", help="A file, torchvision's IMAGENET1K_V1 or the like, or random."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is random.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are.  [default: FASTHASH_DATA]")
 @click.option("--per-class", type=click.IntRange(1), help="Images of each class, at random.  [default: all]")

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fasthash.cli.arguments import Commands, documented_parameters, example, given_array, options_of_parameters, written
+from fasthash.cli.arguments import (
+    Command,
+    Commands,
+    documented_parameters,
+    example,
+    given_array,
+    options_of_parameters,
+    written,
+)
 from fasthash.cli.inputs import floats
+from fasthash.errors import check_integer
 from fasthash.hashers.names import HASHERS
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ def command_of(name: str, kind: type) -> click.Command:
 
     @click.command(
         name,
+        cls=Command,
         help=f"{(getdoc(kind) or name).splitlines()[0]}\n\n{_FITTED}",
         epilog=example(f"fasthash fit {name} embeddings.npy {name}.safetensors --bits 64"),
     )
@@ -67,7 +77,10 @@ def command_of(name: str, kind: type) -> click.Command:
         progress = {"progress": sys.stderr.isatty()} if "progress" in made.get_params() else {}
         rows = read_array(embeddings)
         if sample is not None:
-            rows = rows[drawn(len(rows), sample, settings.get("random_state", 0))]
+            seed = settings.get("random_state", 0)
+            if seed is not None:
+                check_integer("fit", "random_state", seed, 0)
+            rows = rows[drawn(len(rows), sample, seed)]
         made.set_params(**progress).fit(floats(rows))
         made.set_params(**dict.fromkeys(progress, False)).save(hasher)
         click.echo(f"written: {hasher}")

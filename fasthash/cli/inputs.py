@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fasthash.index import FlatIndex
     from fasthash.recipes.networks import HashingNetwork
 
+_ROWS_AT_ONCE = 4096
+
 
 def floats(x: NDArray[Any]) -> NDArray[Any]:
     """Return vectors as hashers and distances take them: integers, as .bvecs and .csv have them, as float32."""
@@ -30,12 +32,16 @@ def read_codes(place: str, bitorder: str | None = None, n_bits: int | None = Non
     """Return the packed codes of an array's file, in fasthash's order of bits, and their length.
 
     Args:
-        place: of bytes [n, n_bits / 8], as other integers where the format knows no bytes, or of hexadecimal hashes.
-        bitorder: by default little; of int8 big, as sentence-transformers makes them, and of hexadecimal hashes.
-        n_bits: the length, by default that of the bytes or of the digits.
+        place: of bytes [n, n_bits / 8], as other integers where the format knows no bytes, of signs, integers -1 and +1
+            [n, n_bits], or of hexadecimal hashes.
+        bitorder: by default little; of int8 big, as sentence-transformers makes them, and of hexadecimal hashes. Where
+            it is given int8 are bytes, whatever their values.
+        n_bits: the length, by default that of the bytes, the signs or the digits. Where it is given nothing of another
+            length is taken for signs.
     """
     from fasthash.data.arrays import located, read_array
     from fasthash.hashes import from_hashes
+    from fasthash.ops.packing import pack_bits
 
     path, column = located(place)
     hashes = f"hexadecimal hashes are read from a column, {path.name}:name, or a .txt file, one a line"
@@ -50,6 +56,11 @@ def read_codes(place: str, bitorder: str | None = None, n_bits: int | None = Non
     if not is_text and x.ndim != 2:
         raise ValueError(f"expected codes of shape [n, n_bits / 8] in {place}, got {list(x.shape)}{hint}")
     fits = x.dtype.kind in "ui" and x.itemsize > 1 and x.size and x.min() >= 0 and x.max() < 256
+    if not fits and n_bits in (None, *x.shape[1:]) and _are_signs(x):
+        if bitorder is None:
+            return pack_bits(x > 0), x.shape[1]
+        if x.itemsize > 1:
+            raise ValueError(f"{place}: expected no bitorder for codes of -1 and +1, got {bitorder}")
     codes = x.astype("uint8") if fits else x
     if is_text or codes.dtype == "int8" or bitorder == "big":
         try:
@@ -59,6 +70,12 @@ def read_codes(place: str, bitorder: str | None = None, n_bits: int | None = Non
     if n_bits is None:
         n_bits = 4 * len(re.sub("^0[xX]", "", x[0])) if is_text else 8 * codes.shape[1]
     return codes, n_bits
+
+
+def _are_signs(x: NDArray[Any]) -> bool:
+    """Return whether all of an array are the integers -1 and +1; others are told by the first rows, as a rule."""
+    parts = (x[start : start + _ROWS_AT_ONCE] for start in range(0, len(x), _ROWS_AT_ONCE))
+    return x.dtype.kind == "i" and x.size > 0 and all(((part == 1) | (part == -1)).all() for part in parts)
 
 
 def read_model(path: Path) -> Hasher | HashingNetwork:

@@ -18,7 +18,7 @@ _FEW_COLUMNS = 8  # of a part are looked at first
 
 
 def nearest_of(parts: Sequence[TopHits], k: int) -> TopHits:
-    """Return the k least of each row by distance, then id, among the columns of several parts, sorted.
+    """Return the k least of each row by distance, then id, -1 last, among the columns of several parts, sorted.
 
     The first column of every part bounds the k-th distance: k parts that begin below a distance have k hits below it.
     So most columns of many parts are never read.
@@ -65,7 +65,7 @@ def _least(distances: NDArray[Any], ids: NDArray[np.int64], k: int) -> TopHits:
     """Return the k least of each row."""
     packing = _Packing.of(1, distances, ids)
     if packing is None:
-        order = np.lexsort((ids, distances), axis=1)[:, :k]
+        order = np.lexsort((ids, ids == -1, distances), axis=1)[:, :k]
         return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
     keys = packing.keys(np.int64(0), distances, ids)
     keys.sort(axis=1)
@@ -75,7 +75,9 @@ def _least(distances: NDArray[Any], ids: NDArray[np.int64], k: int) -> TopHits:
 def _order(n_rows: int, rows: NDArray[np.int64], distances: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the order by row, then distance, then id."""
     packing = _Packing.of(n_rows, distances, ids)
-    return np.lexsort((ids, distances, rows)) if packing is None else np.argsort(packing.keys(rows, distances, ids))
+    if packing is None:
+        return np.lexsort((ids, ids == -1, distances, rows))
+    return np.argsort(packing.keys(rows, distances, ids))
 
 
 class _Packing(NamedTuple):

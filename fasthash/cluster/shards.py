@@ -56,8 +56,8 @@ class OpenShard:
 
     @property
     def ids(self) -> Ids:
-        """The ids, ascending."""
-        return self._outer(self.index.ids.numpy())
+        """The ids, ascending, not to be written to."""
+        return self._outer(self.index._contents.live_ids.numpy())
 
     @property
     def codes(self) -> torch.Tensor:
@@ -217,7 +217,7 @@ def shard_of_file(path: Path, first_id: int | None) -> Shard:
     if first_id is not None:
         ends = first_id, first_id + n - 1
     else:
-        ids = index.ids.numpy()
+        ids = index._contents.live_ids.numpy()
         ends = int(ids[0]), int(ids[-1])
     return Shard(path.name, n, first_id, ends, digest_of_index(path))
 

@@ -170,6 +170,8 @@ def read_hdf5(path: Path, name: str | None) -> NumpyArray:
     with file:
         with whole(path, "a whole HDF5 file", DAMAGE):
             file.visititems(lambda at, each: found.update({at: each} if isinstance(each, h5py.Dataset) else {}))
+            if name is not None and isinstance(linked := file.get(name), h5py.Dataset):
+                found[name] = linked  # by a link or a path that visiting passes over
         chosen = chosen_of(path, name, list(found))
         array = found[chosen]
         if h5py.check_string_dtype(array.dtype) is not None and array.ndim == 1:
@@ -180,7 +182,8 @@ def read_hdf5(path: Path, name: str | None) -> NumpyArray:
         if array.shape is None or array.dtype.kind not in "biuf":
             raise ValueError(f"{path}: expected an array {chosen!r} of numbers, got {array.dtype}")
         with whole(path, f"a whole array {chosen!r}", DAMAGE):
-            offset = None if array.external or array.is_virtual else array.id.get_offset()
+            elsewhere = array.external or array.is_virtual or array.file.filename != file.filename
+            offset = None if elsewhere else array.id.get_offset()
             if offset is None or array.ndim == 0:
                 return np.asarray(array[()])
             return np.memmap(path, array.dtype, "r", offset, array.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -279,7 +280,10 @@ def precision_recall_by_rank(
 
 
 def _is_all(at: int) -> bool:
-    return isinstance(at, int) and at == -1
+    try:
+        return operator.index(at) == -1
+    except (TypeError, RuntimeError):
+        return False
 
 
 def _place(retrieval: Retrieval, name: str, k: int) -> int:

@@ -32,9 +32,9 @@ from fasthash.index import storage
 from fasthash.index.codes import CodeRows, Codes
 from fasthash.index.contents import Contents
 from fasthash.index.rerank import check_reranking, nearest_candidates, second_distance_of
-from fasthash.index.rows import Rows, values_at
+from fasthash.index.rows import Rows, copied, values_at
 from fasthash.index.search import Search
-from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
+from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor, typed_if_empty
 from fasthash.ops.asymmetric.op import MAX_QUERY_BITS, numbers_of_codes
 from fasthash.ops.asymmetric.reference import check_factors
 from fasthash.ops.declaration import RefusedError
@@ -117,21 +117,23 @@ class Index(ABC):
         return -(2**63) <= i < 2**63 and bool(self._find(type(self).__name__, torch.tensor([i], device="cpu"))[0] >= 0)
 
     def __iter__(self) -> Iterator[int]:
-        for ids, _ in self.batches(4096):  # which as Python integers take five times the memory
+        for ids, _ in self._contents.blocks(4096):  # which as Python integers take five times the memory
             yield from ids.tolist()
 
     @property
     def codes(self) -> torch.Tensor:
         """The codes, uint8 [len(index), ceil(n_bits / 8)], in order of insertion, not to be written to.
 
-        A view; after removals a copy, until so many were removed that the index moved the others together.
+        A view of the index's own memory: a write ends the process where that is mapped from a file, and changes the
+        bytes that an index is of. Codes of planes are a copy, and after removals all are, until so many were removed
+        that the index moved the others together.
         """
         return self._contents.live_codes
 
     @property
     def ids(self) -> torch.Tensor:
-        """The ids of `codes`, int64 [len(index)]."""
-        return self._contents.live_ids.to(self.device)
+        """The ids of `codes`, int64 [len(index)]; a copy."""
+        return self._contents.copied_ids.to(self.device)
 
     def reset(self) -> None:
         """Remove every code, and number those that are added from 0."""
@@ -280,8 +282,9 @@ class Index(ABC):
         return as_given(contents.codes.at(positions), ids)
 
     def batches(self, size: int = 65_536) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield ids [m] and codes [m, ceil(n_bits / 8)] in order of insertion, 1 to `size` at a time."""
-        return self._contents.blocks(check_integer(f"{type(self).__name__}.batches", "size", size, 1))
+        """Yield ids [m] and codes [m, ceil(n_bits / 8)], copies, in order of insertion, 1 to `size` at a time."""
+        blocks = self._contents.blocks(check_integer(f"{type(self).__name__}.batches", "size", size, 1))
+        return ((copied(ids), copied(codes)) for ids, codes in blocks)
 
     def _find(self, where: str, ids: torch.Tensor) -> torch.Tensor:
         with self._exclusive(where):
@@ -329,8 +332,8 @@ class Index(ABC):
             rerank: what the `factor * k` nearest codes are ordered by. An array: the vectors that
                 the codes stand for, floating-point or int8 [len(index), d] in order of insertion, of which only the
                 candidates' are read, from a memory-mapped file for instance. "asymmetric": the codes themselves, as
-                vectors of -1 and +1, d being n_bits. A function: it gets the ids of the candidates, int64 [q, c] with
-                -1 where there are fewer, and returns their distances, floating-point [q, c].
+                vectors of -1 and +1, d being n_bits. A function: it gets a copy of the ids of the candidates, int64
+                [q, c] with -1 where there are fewer, and returns their distances, floating-point [q, c].
             rerank_queries: floating-point [q, d], compared with vectors or codes: the queries' embeddings or, for
                 "asymmetric", their projections (a hasher's `transform`).
             metric: "inner_product", of which the distance is the negative, or "l2", of which it is the square.
@@ -740,7 +743,7 @@ class Index(ABC):
         return torch.from_numpy(converted)
 
     def _to_mask(self, where: str, mask: Array) -> torch.Tensor:
-        m = to_tensor(where, "mask", mask)
+        m = to_tensor(where, "mask", typed_if_empty(mask, np.bool_))
         check_values(where, "mask", m)
         return m.to(self.device)
 

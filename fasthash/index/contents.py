@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fasthash.index.codes import Codes
 from fasthash.index.positions import Positions, are_live
-from fasthash.index.rows import Rows, rows_at, values_at
+from fasthash.index.rows import Rows, copied, rows_at, values_at
 from fasthash.ops.arrays import Array
 from fasthash.ops.hamming.op import mask_bits
 
@@ -168,10 +168,16 @@ class Contents:
 
     @property
     def live_ids(self) -> torch.Tensor:
-        """The ids of `live_codes`, int64 [len] on the CPU."""
+        """The ids of `live_codes`, int64 [len] on the CPU; a view if they were given and none was removed."""
         if self.live is None:
             return self._ids_between(0, len(self.codes))
         return self._extended_by_live(Rows.empty((), torch.int64, _CPU, len(self)), self._ids_between).rows
+
+    @property
+    def copied_ids(self) -> torch.Tensor:
+        """`live_ids`, in memory of their own."""
+        ids = self.live_ids
+        return copied(ids) if self.live is None and self.ids is not None else ids
 
     def blocks(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield ids and codes on the codes' device in order of insertion, 1 to `size` at a time."""

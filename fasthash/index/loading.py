@@ -17,6 +17,8 @@ from fasthash.index.codes import CodePlanes
 from fasthash.lazy import load_all
 from fasthash.ops.arrays import to_tensor
 
+_BLOCK = 65_536  # how many codes are looked at together
+
 
 def load_index(
     file: str | os.PathLike[str] | BinaryIO,
@@ -107,7 +109,7 @@ def _loaded(
 
 def _check_content(index: Index, ids: torch.Tensor | None) -> None:
     """Raise a ValueError if an index would not have added these ids and its codes."""
-    for _, codes in index.batches() if index.n_bits % 8 else ():
+    for _, codes in index._contents.blocks(_BLOCK) if index.n_bits % 8 else ():
         if codes[:, -1].cpu().numpy().max() >> index.n_bits % 8:
             raise ValueError(f"its codes have bits beyond the first {index.n_bits}")
     if isinstance(index._contents.codes, CodePlanes):

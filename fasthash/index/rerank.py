@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from fasthash.errors import check_choice, check_floating, check_integer, check_matrix, check_values
+from fasthash.index.rows import copied
 from fasthash.ops.arrays import Array, as_given, to_tensor
 from fasthash.ops.packing.op import unpacked
 
@@ -68,7 +69,8 @@ def second_distance_of(
 ) -> SecondDistance:
     """Return what `Index.search` reranks by, checked; a function gets ids as tensors if `queries` is one."""
     if callable(rerank):
-        return by_function(where, rerank, lambda at: as_given(candidates.ids_at(at), queries))
+        # Of a copy, as ids may be the positions themselves, which a function that writes to what it gets would change.
+        return by_function(where, rerank, lambda at: as_given(candidates.ids_at(copied(at)), queries))
     return by_vectors(where, rerank, rerank_queries, metric, candidates, n_bits, n_queries)
 
 

@@ -30,6 +30,11 @@ def copy_to(memory: torch.Tensor, rows: torch.Tensor) -> None:
         memory.copy_(rows)
 
 
+def copied(rows: torch.Tensor) -> torch.Tensor:
+    """Return a copy of rows, contiguous."""
+    return torch.from_numpy(rows.numpy().copy()) if rows.device.type == "cpu" else rows.clone()
+
+
 def rows_at(rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Return a copy of the rows at positions, int64 [m], at least 0."""
     if rows.device.type == "cpu":

@@ -77,6 +77,11 @@ def _converted(where: str, name: str, x: Any) -> torch.Tensor | np.ndarray[Any, 
     return array
 
 
+def typed_if_empty(x: Array, dtype: type[np.generic]) -> Array:
+    """Return an empty list or tuple, which NumPy takes for floating-point, as an array of a dtype; others as given."""
+    return np.empty(0, dtype) if isinstance(x, (list, tuple)) and len(x) == 0 else x
+
+
 def as_given(result: torch.Tensor, given: Array) -> Array:
     """Return `result` as the caller writes arrays: a tensor if they passed one as `given`, else a NumPy array."""
     return result if isinstance(given, torch.Tensor) else result.detach().cpu().numpy()

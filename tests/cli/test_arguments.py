@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import fasthash as fh
 from fasthash.cli import main
-from fasthash.cli.arguments import Commands, documented_parameters, options_of_parameters
+from fasthash.cli.arguments import Command, Commands, _is_written, documented_parameters, options_of_parameters
 
 TRAIN = "train supervised --dataset digits --protocol digits-v1 --network mlp --method dpsh --epochs 1 --device cpu"
 
@@ -107,6 +107,60 @@ def test_where_nothing_can_be_written_is_told_of_before_any_work(folder, monkeyp
         result = run(command)
         assert result.exit_code == 2
         assert f"expected a file {message}, got new/a" in result.output
+
+
+def commands_of(group):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield from commands_of(command) if isinstance(command, click.Group) else [command]
+
+
+def test_every_command_that_writes_a_file_sees_to_what_it_reads():
+    writing = [each for each in commands_of(main) if any(_is_written(x.type) for x in each.params)]
+    assert len(writing) > 7
+    assert all(isinstance(each, Command) for each in writing)
+
+
+@pytest.mark.parametrize(
+    ("command", "written", "read"),
+    [
+        ("fit itq x.npy itq.safetensors", None, None),
+        ("encode lsh.safetensors x.npy link.npy", "CODES", "ITEMS"),
+        ("encode lsh.safetensors x.npy hard.npy", "CODES", "ITEMS"),
+        ("index codes.npy --ids ids.csv:id ids.csv", "INDEX", "--ids"),
+        ("index codes.npy codes.index", None, None),
+        ("search codes.index codes.npz codes.npz", "HITS", "QUERIES"),
+        ("search codes.index codes.npz:codes sub/../codes.npz", "HITS", "QUERIES"),
+        ("search codes.index codes.npy scores.npz -k 2 --factors scores.npz:more", "HITS", "--factors"),
+        ("search codes.index codes.npy -", None, None),
+        ("cluster search shards codes.npz codes.npz", "HITS", "QUERIES"),
+        ("evaluate codes.npy codes.npz:labels codes.npy codes.npz:labels", None, None),
+        ("evaluate codes.npy ids.csv:id codes.npy ids.csv:id --curves ids.csv", "--curves", "QUERY_LABELS"),
+        ("duplicates codes.npz --radius 2 --out codes.npz", "--out", "HASHES"),
+        ("duplicates --out new.csv codes.npz --groups new.csv --radius 2", "--out", "--groups"),
+        ("features codes.npz codes.npz --network vgg16", "OUT", "DATASET"),
+        ("features codes.npz weights.npz --network vgg16 --weights weights.npz", "OUT", "--weights"),
+    ],
+)
+def test_no_file_is_written_over_one_that_is_read(folder, command, written, read):
+    codes = np.load("codes.npy")
+    np.savez("codes.npz", codes)
+    np.savez("scores.npz", codes)
+    (folder / "ids.csv").write_text("id\n1\n")
+    (folder / "sub").mkdir()
+    (folder / "shards").mkdir()
+    (folder / "link.npy").symlink_to("x.npy")
+    os.link("x.npy", "hard.npy")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    result = run(command)
+    refused = f"expected another file for {written} than for {read}, got"
+    assert (refused in " ".join(result.output.split())) == (written is not None)
+    if written is not None:
+        assert result.exit_code == 2
+        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    else:
+        assert "another file" not in result.output
 
 
 @pytest.mark.parametrize(

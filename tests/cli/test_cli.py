@@ -704,6 +704,12 @@ def test_a_hasher_is_fitted_to_a_sample(arrays):
     assert np.array_equal(fh.hashers.Hasher.load(arrays("some.safetensors")).encode(items), fitted.encode(items))
 
 
+@pytest.mark.parametrize("sample", [(), ("--sample", "10")])
+def test_a_seed_below_zero_is_told_alike(arrays, sample):
+    result = run("fit", "itq", arrays("items.npy"), arrays("new.safetensors"), "--random-state", "-1", *sample)
+    assert (result.exit_code, result.output) == (1, "Error: expected --random-state at least 0, got -1\n")
+
+
 def test_of_a_file_larger_than_memory_only_the_sample_is_read(arrays):
     """2^40 bytes, of which the file system keeps the last rows."""
     place = arrays("huge.npy")
@@ -858,6 +864,53 @@ def test_codes_of_the_other_order_of_bits_are_turned(arrays, searched, dtype):
     ran("search", arrays("turned"), arrays("big.npy"), arrays("hits.npz"), "--bitorder", "big", "-k", "5")
     with np.load(arrays("hits.npz")) as hits:
         assert np.array_equal(hits["distances"], index.search(queries, 5).distances)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+@pytest.mark.parametrize("n_bits", [16, 21])
+def test_integers_of_minus_and_plus_one_are_signs(tmp_path, rng, monkeypatch, dtype, n_bits):
+    monkeypatch.chdir(tmp_path)
+    signs = np.where(rng.standard_normal((5000, n_bits)) > 0, 1, -1).astype(dtype)
+    signs[:4990] = signs[0]  # the last ones are told apart alone
+    codes, labels = fh.pack_bits(signs > 0), np.arange(5000) % 3
+    np.save("signs.npy", signs)
+    np.save("some.npy", signs[4985:])
+    np.save("labels.npy", labels)
+    np.save("some-labels.npy", labels[4985:])
+    assert f"5000 codes of {n_bits} bits" in ran("index", "signs.npy", "signs.index")
+    np.testing.assert_array_equal(fh.load_index("signs.index").codes, codes)
+    ran("search", "signs.index", "some.npy", "hits.npz", "-k", "3")
+    with np.load("hits.npz") as hits:
+        np.testing.assert_array_equal(hits["distances"], fh.hamming_topk(codes[4985:], codes, 3).distances)
+    retrieval = signs[4985:], labels[4985:], signs, labels
+    found = json.loads(
+        ran("evaluate", "some.npy", "some-labels.npy", "signs.npy", "labels.npy", "--within", "4", "--json")
+    )
+    assert found["mAP within 4"] == fh.evaluate.mean_average_precision(*retrieval, within=4)
+    ran("duplicates", "some.npy", "--radius", "4", "--out", "pairs.npz")
+    with np.load("pairs.npz") as pairs:
+        np.testing.assert_array_equal(pairs["j"], fh.hamming_pairs(codes[4985:], 4).j)
+
+
+def test_int8_are_bytes_where_they_are_not_signs_or_said_to_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    likely, unlikely = np.int8([[1, -1], [1, 2]]), np.int8([[1, -1], [1, 1]])
+    np.save("likely.npy", likely)
+    np.save("unlikely.npy", unlikely)
+    np.save("int64.npy", unlikely.astype(np.int64))
+    np.save("ones.npy", np.ones((3, 2), np.int64))  # bytes in a format that knows none
+    for name, options, codes in (
+        ("likely.npy", (), fh.from_hashes(likely)),
+        ("unlikely.npy", ("--bitorder", "big"), fh.from_hashes(unlikely)),
+        ("unlikely.npy", ("--bitorder", "little"), fh.from_hashes(unlikely, bitorder="little")),
+        ("unlikely.npy", ("--bits", "16"), fh.from_hashes(unlikely)),
+        ("unlikely.npy", ("--bits", "2"), fh.pack_bits(unlikely > 0)),
+        ("ones.npy", (), np.ones((3, 2))),
+    ):
+        ran("index", name, "codes.index", *options)
+        np.testing.assert_array_equal(fh.load_index("codes.index").codes, codes)
+    result = run("index", "int64.npy", "codes.index", "--bitorder", "big")
+    assert "int64.npy: expected no bitorder for codes of -1 and +1, got big" in result.output
 
 
 @pytest.mark.parametrize("name", ["hits.csv", "hits.jsonl", "hits.parquet"])

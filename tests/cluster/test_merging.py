@@ -67,6 +67,15 @@ def test_a_single_part_is_cut():
 
 
 @pytest.mark.parametrize("k", [1, 3])
+def test_hits_at_infinity_come_before_none(k):
+    none = (np.full((1, 3), np.inf), np.full((1, 3), -1))
+    some = (np.array([[4, np.inf, np.inf]]), np.array([[9, 7, -1]]))
+    distances, ids = nearest_of([none, some, none, none], k)
+    assert ids.tolist() == [[9, 7, -1][:k]]
+    assert distances.tolist() == [[4, np.inf, np.inf][:k]]
+
+
+@pytest.mark.parametrize("k", [1, 3])
 def test_rows_that_are_filled_up_stay_last(k):
     none = (np.full((1, 3), 2**31 - 1, np.int32), np.full((1, 3), -1))
     some = (np.array([[4, 2**31 - 1, 2**31 - 1]], np.int32), np.array([[9, -1, -1]]))

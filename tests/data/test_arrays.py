@@ -139,6 +139,24 @@ def test_an_array_among_several_is_named(tmp_path):
         read_array(tmp_path / "e.csv")
 
 
+def test_an_hdf5_array_is_named_by_any_path_or_link(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    hdf5(tmp_path / "other.h5", X[:2])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["inner/x"], file["padding"] = X, np.zeros(100)
+        file["hard"], file["soft"] = file["inner/x"], h5py.SoftLink("/inner/x")
+        file["folder"], file["beside"] = h5py.SoftLink("/inner"), h5py.ExternalLink("other.h5", "/x")
+        file["dead"] = h5py.SoftLink("/nothing")
+    for name in ("inner/x", "/inner/x", "hard", "/hard", "soft", "folder/x"):
+        read = read_array(tmp_path / f"a.h5:{name}")
+        np.testing.assert_array_equal(read, X)
+        assert isinstance(read, np.memmap)
+    np.testing.assert_array_equal(read_array(tmp_path / "a.h5:beside"), X[:2])
+    for name in ("dead", "inner", "/x"):
+        with pytest.raises(ValueError, match=f"a.h5: expected the array '{name}', got "):
+            read_array(tmp_path / f"a.h5:{name}")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

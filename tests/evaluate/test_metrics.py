@@ -143,7 +143,10 @@ def test_every_rule_against_the_loop(retrieval, ties, within):
         else:
             with pytest.raises(ValueError, match="expected at least one query with a relevant item among those that"):
                 ours(unanswered="skip_unfound")
-    assert mean_average_precision(*retrieval, at=-1, **settings) == mean_average_precision(*retrieval, **settings)
+    for every in (-1, np.int64(-1), np.array(-1), torch.tensor(-1)):
+        assert mean_average_precision(*retrieval, at=every, **settings) == mean_average_precision(
+            *retrieval, **settings
+        )
 
 
 @given(small_retrieval(), st.sampled_from(TIES[1:]))

@@ -93,6 +93,8 @@ def test_empty_index(index):
     hits = index.search(random_codes(2), 3)
     assert hits.ids.tolist() == [[-1] * 3] * 2
     assert index.radius_search(random_codes(2), 3).offsets.tolist() == [0, 0, 0]
+    assert index.search(random_codes(2), 3, mask=[]).ids.tolist() == [[-1] * 3] * 2
+    assert index.radius_search(random_codes(0), 3, mask=(), exclude=[]).offsets.tolist() == [0]
     index.add(random_codes(4), ids=np.array([9, 8, 7, 6]))
     index.reset()
     index.add(random_codes(4))

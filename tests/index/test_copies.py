@@ -113,6 +113,24 @@ def test_an_index_of_a_file_is_copied_and_the_file_may_go(make, tmp_path):
     assert len(mapped) == 48
 
 
+@pytest.mark.parametrize("fill", FILLED)
+def test_what_an_index_gives_is_the_caller_s_to_write_to(make, fill, tmp_path):
+    """Also where its own memory cannot be written to, a file's, or belongs to others, bytes or another index."""
+    index = fill(make)
+    index.save(tmp_path / "index")
+    data = index.to_bytes()
+    expected, ids, codes = bytes(bytearray(data)), index.ids.tolist(), index.codes.numpy().copy()
+    for each in (index, copy.copy(index), fh.load_index(tmp_path / "index"), fh.index.from_bytes(data)):
+        given = [each.ids, *(part for batch in each.batches(20) for part in batch), each.get(ids)]
+        for array in given:
+            array += 1
+        np.testing.assert_array_equal(torch.cat([batch for _, batch in each.batches(20)] or [each.codes]), codes)
+        assert each.ids.tolist() == list(each) == ids
+        np.testing.assert_array_equal(each.get(ids), codes)
+        assert each.to_bytes() == expected
+    assert data == expected
+
+
 def nearest(index, queries):
     return index.search(queries, 3).ids.tolist()
 

@@ -153,6 +153,23 @@ def test_reranking_by_a_function_of_ids(make, as_given):
     assert (nan.ids[:, -1] == 105).all()
 
 
+@pytest.mark.parametrize("ids", [None, np.arange(20) + 100])
+@pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy])
+def test_a_function_may_write_to_the_ids_that_it_gets(make, as_given, ids):
+    index = make(32)
+    index.add(random_codes(20), ids)
+    queries = as_given(random_codes(3, seed=1))
+
+    def writing(given):
+        distances = -1.0 * given
+        given[:] = 7
+        return distances
+
+    found, expected = (index.search(queries, 25, rerank=rerank) for rerank in (writing, lambda given: -1.0 * given))
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
 def test_reranking_nothing(make):
     index = make(32)
     found = index.search(

@@ -262,6 +262,11 @@ def test_factors_of_degenerate_inputs(kernel):
         expected = expected_scores(largest * x.sign(), codes, 9, 4, torch.arange(9.0), None)[0]
     expected = np.where(np.isnan(expected), -np.inf, expected)  # infinity times 0
     np.testing.assert_array_equal(huge.scores, np.sort(expected)[:, ::-1])
+    assert huge.ids.sort().values.tolist() == [list(range(9))] * 2
+    some = torch.arange(9) % 2 == 1
+    masked = fh.asymmetric_topk(largest * x.sign(), codes, 6, factors=0 * ones, mask=some, kernel=kernel)
+    assert masked.ids[:, :4].sort().values.tolist() == [[1, 3, 5, 7]] * 2
+    assert (masked.ids[:, 4:] == -1).all()
 
 
 @pytest.mark.parametrize("kernel", runnable_names(KERNELS, None, "reference", "torch"))

@@ -55,6 +55,8 @@ def test_k_cuts_or_pads():
     merged = fh.merge_hits([reranked, reranked], 5)
     assert merged.distances.tolist() == [[-2.5, -2.5] + [np.inf] * 3]
     assert merged.ids.tolist() == [[5, 5, -1, -1, -1]]
+    far = fh.Hits(np.array([[-3.5, np.inf, np.inf]]), np.array([[-7, 8, -9]]))
+    assert fh.merge_hits([reranked, far], 4).ids.tolist() == [[-7, 5, 8, -9]]
 
 
 HITS = fh.Hits(np.zeros((2, 3), np.int32), np.zeros((2, 3), np.int64))

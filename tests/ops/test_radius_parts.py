@@ -87,7 +87,7 @@ def test_a_radius_has_the_nearest_of_its_hits_but_those_that_are_excluded(kernel
 
 def test_hits_of_no_queries_or_codes():
     nobody = np.empty(0, np.int32)
-    for options in ({}, {"max_hits": 3}, {"exclude": nobody}, {"max_hits": 3, "exclude": nobody}):
+    for options in ({}, {"max_hits": 3}, {"exclude": nobody}, {"max_hits": 3, "exclude": nobody}, {"exclude": []}):
         assert [len(x) for x in fh.hamming_radius(CODES[:0], CODES, 3, **options)] == [1, 0, 0]
     found = fh.hamming_radius(CODES[:4], CODES[:0], 3, max_hits=3, exclude=torch.tensor([0, 1, 2, -1]))
     assert [x.tolist() for x in found] == [[0] * 5, [], []]

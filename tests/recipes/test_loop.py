@@ -194,8 +194,8 @@ def test_the_command_encodes_by_the_rotation_that_was_trained(images, tmp_path):
     assert "rotated as it was trained" in result.output, result.output
     assert np.array_equal(np.load(tmp_path / "codes.npy"), run.encode(images.items))
     same = CliRunner().invoke(main, ["encode", *(str(tmp_path / name) for name in (*names[:2], names[1]))])
-    assert same.exit_code == 1
-    assert "expected another file for codes than for items" in same.output
+    assert same.exit_code == 2
+    assert "expected another file for CODES than for ITEMS" in same.output
     assert np.array_equal(np.load(tmp_path / "items.npy"), images.items)
 
 

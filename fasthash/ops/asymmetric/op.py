@@ -27,7 +27,8 @@ class ScoredHits(NamedTuple):
     """The codes of the largest score of each query.
 
     Attributes:
-        scores: float32 or float64 [q, k], descending; -inf where fewer than k codes are eligible.
+        scores: float32 or float64 [q, k], descending; -inf where fewer than k codes are eligible, and where they are
+            beyond the dtype.
         ids: int64 [q, k], among equal scores in the order of the codes; -1 where fewer than k codes are eligible.
     """
 
@@ -80,7 +81,8 @@ def asymmetric_topk(
     Returns:
         `ScoredHits(scores, ids)` of shape [q, k], tensors if `projections` is one, else NumPy arrays; scores in float64
         if the projections are, else in float32. Where fewer than k codes are eligible, rows end in score -inf and id
-        -1.
+        -1. A hit's score may be infinite, too, where projections are so large that it is beyond the dtype; with factors
+        it is -inf where it would be infinity times 0. Whether there is a hit is told by the id.
 
     Raises:
         TypeError: if an argument has the wrong dtype.

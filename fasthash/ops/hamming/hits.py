@@ -130,8 +130,14 @@ def not_farther(found: tuple[torch.Tensor, torch.Tensor], max_distance: int) -> 
 def nearest_of(
     distances: Sequence[torch.Tensor], ids: Sequence[torch.Tensor], k: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the k of least distance in each row of tensors side by side, earlier columns first among equal ones."""
+    """Return the k of least distance in each row of tensors side by side, earlier columns first among equal ones.
+
+    Ids of -1, which stand for no hit, come last.
+    """
     all_distances, all_ids = torch.cat(list(distances), dim=1), torch.cat(list(ids), dim=1)
+    if all_distances.is_floating_point() and bool((all_distances.isposinf() & (all_ids != -1)).any()):
+        hits_first = (all_ids == -1).sort(dim=1, stable=True).indices
+        all_distances, all_ids = all_distances.gather(1, hits_first), all_ids.gather(1, hits_first)
     order = all_distances.sort(dim=1, stable=True).indices[:, :k]
     missing = (0, k - order.shape[1])
     none = torch.inf if all_distances.is_floating_point() else NO_DISTANCE

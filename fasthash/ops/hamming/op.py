@@ -20,7 +20,7 @@ from fasthash.errors import (
     check_values,
     dtype_name,
 )
-from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor
+from fasthash.ops.arrays import Array, all_as_given, as_given, to_tensor, typed_if_empty
 from fasthash.ops.declaration import declare
 from fasthash.ops.hamming.hits import Hits, RadiusHits, check_hits, nearest_of
 from fasthash.ops.hamming.radius_parts import Found, Sought, radius_hits
@@ -236,7 +236,7 @@ class _RowSearch:
 
 def _check_excluded(where: str, exclude: Array, n_queries: int) -> torch.Tensor:
     """Return an id a query, int64 [q] in the memory of the CPU."""
-    ids = to_tensor(where, "exclude", exclude)
+    ids = to_tensor(where, "exclude", typed_if_empty(exclude, np.int64))
     check_values(where, "exclude", ids)
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise TypeError(f"{where}: expected exclude of an integer dtype, got {dtype_name(ids)}")
@@ -290,7 +290,7 @@ def mask_flags(mask: torch.Tensor, n: int) -> torch.Tensor:
 
 
 def _check_mask(where: str, mask: Array, n: int) -> torch.Tensor:
-    m = to_tensor(where, "mask", mask)
+    m = to_tensor(where, "mask", typed_if_empty(mask, np.bool_))
     if m.dtype not in (torch.bool, torch.uint8):
         raise TypeError(f"{where}: expected mask of dtype bool [n] or uint8 [ceil(n / 8)], got {dtype_name(m)}")
     expected = [n] if m.dtype == torch.bool else [(n + 7) // 8]
