@@ -85,7 +85,9 @@ class RecipeSettings:
             elif bounds and isinstance(field.default, int):
                 object.__setattr__(self, field.name, check_integer(where, field.name, value, **bounds))
             elif bounds and (value is not None or field.default is not None):
-                object.__setattr__(self, field.name, check_number(where, field.name, value, **bounds))
+                number = check_number(where, field.name, value, **bounds)
+                if not isinstance(value, (int, float)):  # which JSON does not keep
+                    object.__setattr__(self, field.name, number)
             elif (kind := _kind_of(field)) is not None and not isinstance(value, kind):
                 raise TypeError(f"{where}: expected {field.name} to be a {kind.__name__}, got {type(value).__name__}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import dataclasses
+import functools
 import importlib
 import json
 import re
@@ -551,7 +552,10 @@ def test_the_tables_of_three_domains_of_features(tmp_path, rng):
     assert "expected at least two domains" in run("office31", files[0], "--out", tmp_path, exit_code=1)
 
 
-def test_igan_s_weights_change_one_at_a_time(domains, tmp_path):
+def test_igan_s_weights_change_one_at_a_time(domains, tmp_path, monkeypatch):
+    script = importlib.import_module("benchmarks.papers.igan_weights")
+    short = {"source_epochs": 0, "epoch_steps": 5, "image_size": 8, "batch_size": 20}
+    monkeypatch.setattr(script, "IGANSettings", functools.partial(script.IGANSettings, **short))
     only = ["--only", "change=none", "--only", "change=alpha=1.0"]
     output = run("igan_weights", *domains, "--epochs", 1, *only, "--out", tmp_path)
     assert "igan_weights-digits-shifted: 2 of 17 cells are finished" in output
