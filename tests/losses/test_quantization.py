@@ -178,3 +178,12 @@ def test_a_mean_over_nothing_is_refused(name, shape):
     message = re.escape(f"{name}: expected u with at least one row and one column, got {shape}")
     with pytest.raises(ValueError, match=f"^{message}$"):
         getattr(losses, name)()(torch.empty(shape))
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 1.5, 2])
+def test_the_magnitude_error_has_no_slope_at_the_signs(power):
+    u = torch.tensor([[1.0, -1.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    value = losses.MagnitudeError(power)(u)
+    assert value.item() == pytest.approx(2**power / 3)
+    value.backward()
+    assert u.grad.tolist() == [[0, 0, pytest.approx(power * 2 ** (power - 1) / 3)]]

@@ -75,3 +75,9 @@ def test_sgh_shrinks_both_matrices(images):
     reported = learner.step(0, items, labels, indices)["loss"].item()
     squares = (patterns.square().sum() + weights.square().sum()).item()
     assert reported * 64 == pytest.approx(plain + 0.25 * squares, rel=1e-5)
+
+
+def test_logits_that_are_nan_have_no_bits():
+    h = torch.tensor([[torch.nan, 0.0, 2.0]])
+    assert sgh.straight_through_bits(h).tolist()[0][1:] == [0, 1]
+    assert sgh.straight_through_bits(h)[0, 0].isnan()
